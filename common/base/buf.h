@@ -1,0 +1,71 @@
+/*
+ * buf: growable bytes, always NUL-terminated one past the end so that text can be handed to C
+ * functions. Zero-initialised is valid and empty. Data before `start` has been consumed.
+ */
+#ifndef PMTA_BASE_BUF_H
+#define PMTA_BASE_BUF_H
+
+#include "base/str.h"
+
+#include <stdarg.h>
+
+struct buf {
+    char *mem;    /* allocation, or NULL */
+    size_t start; /* first live byte */
+    size_t end;   /* one past the last live byte; start <= end < cap, when mem is set */
+    size_t cap;
+};
+
+static inline size_t buf_len(const struct buf *b)
+{
+    return b->end - b->start;
+}
+
+/* First live byte; never NULL. Valid until the next call that grows, and NUL-terminated. */
+static inline char *buf_data(const struct buf *b)
+{
+    static char empty[1];
+    return b->mem ? b->mem + b->start : empty;
+}
+
+static inline struct strview buf_view(const struct buf *b)
+{
+    return sv(buf_data(b), buf_len(b));
+}
+
+/* Frees the memory; the buf is then empty and usable. NULL is fine. */
+void buf_free(struct buf *b);
+
+/* Empties, keeping the memory. */
+static inline void buf_reset(struct buf *b)
+{
+    b->start = b->end = 0;
+    if (b->mem)
+        b->mem[0] = '\0';
+}
+
+/* Makes room for `more` bytes after the live ones and returns where they go; tell how many were
+ * written with buf_advance. */
+char *buf_reserve(struct buf *b, size_t more);
+
+static inline size_t buf_room(const struct buf *b)
+{
+    return b->cap ? b->cap - b->end - 1 : 0;
+}
+
+void buf_advance(struct buf *b, size_t written);
+
+void buf_append(struct buf *b, const void *data, size_t len);
+void buf_append_sv(struct buf *b, struct strview s);
+void buf_append_str(struct buf *b, const char *cstr);
+void buf_append_char(struct buf *b, char c);
+void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+
+/* Drops `len` bytes from the front; len <= buf_len(b). */
+void buf_consume(struct buf *b, size_t len);
+
+/* Hands the bytes to the caller as a malloc'd NUL-terminated string; the buf is then empty. */
+char *buf_take(struct buf *b);
+
+#endif

@@ -1,0 +1,157 @@
+/*
+ * Envelope encoding; see envelope.h. Recipients come one tag each, in order; the fields of one
+ * recipient are inside its value: u8 notify, u16 address length, address, rest is ORCPT.
+ */
+#include "mail/envelope.h"
+
+/* FIELD(NAME, tag, member, kind): kind is sv, or the width of a little-endian number */
+#define ENVELOPE_FIELDS(FIELD)                                                                     \
+    FIELD(RECEIVED, 1, received_ms, u64)                                                           \
+    FIELD(SENDER, 2, sender, sv)                                                                   \
+    FIELD(ENVID, 3, envid, sv)                                                                     \
+    FIELD(SOURCE, 4, source, sv)                                                                   \
+    FIELD(PEER, 5, peer, sv)                                                                       \
+    FIELD(USER, 6, user, sv)                                                                       \
+    FIELD(JOB, 7, job, sv)                                                                         \
+    FIELD(VMTA, 8, vmta, sv)                                                                       \
+    FIELD(CONTENT_BYTES, 9, content_bytes, u64)                                                    \
+    FIELD(HEADER_BYTES, 10, header_bytes, u64)                                                     \
+    FIELD(STUFFED_DOTS, 11, stuffed_dots, u64)                                                     \
+    FIELD(RET, 12, ret, u64)                                                                       \
+    FIELD(FLAGS, 13, flags, u64)
+
+enum envelope_tag {
+#define TAG_ENUM(name, tag, member, kind) TAG_##name = (tag),
+    ENVELOPE_FIELDS(TAG_ENUM)
+#undef TAG_ENUM
+        TAG_RCPT = 32
+};
+
+static void put_number(char *to, uint64_t n, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++)
+        to[i] = (char)(n >> (8 * i));
+}
+
+static uint64_t get_number(const char *from, size_t bytes)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < bytes; i++)
+        n |= (uint64_t)(unsigned char)from[i] << (8 * i);
+    return n;
+}
+
+static char *put_head(struct buf *out, unsigned tag, size_t len)
+{
+    char *to = buf_reserve(out, 6 + len);
+    put_number(to, tag, 2);
+    put_number(to + 2, len, 4);
+    buf_advance(out, 6 + len);
+    return to + 6;
+}
+
+static void put_sv(struct buf *out, unsigned tag, struct strview v)
+{
+    if (v.len)
+        memcpy(put_head(out, tag, v.len), v.ptr, v.len);
+}
+
+static void put_u64(struct buf *out, unsigned tag, uint64_t n)
+{
+    if (n)
+        put_number(put_head(out, tag, 8), n, 8);
+}
+
+void envelope_encode(struct buf *out, const struct envelope *env)
+{
+#define FIELD_PUT(name, tag, member, kind) put_##kind(out, tag, env->member);
+    ENVELOPE_FIELDS(FIELD_PUT)
+#undef FIELD_PUT
+    for (uint32_t i = 0; i < env->rcpt_count; i++) {
+        const struct envelope_rcpt *r = &env->rcpts[i];
+        char *to = put_head(out, TAG_RCPT, 3 + r->address.len + r->orcpt.len);
+        to[0] = (char)r->notify;
+        put_number(to + 1, r->address.len, 2);
+        memcpy(to + 3, r->address.ptr, r->address.len);
+        if (r->orcpt.len)
+            memcpy(to + 3 + r->address.len, r->orcpt.ptr, r->orcpt.len);
+    }
+}
+
+static uint32_t count_rcpts(struct strview in)
+{
+    uint32_t count = 0;
+    while (in.len >= 6) {
+        size_t len = get_number(in.ptr + 2, 4);
+        if (len > in.len - 6)
+            break;
+        count += get_number(in.ptr, 2) == TAG_RCPT;
+        in = sv(in.ptr + 6 + len, in.len - 6 - len);
+    }
+    return count;
+}
+
+static int decode_rcpt(struct strview v, struct envelope_rcpt *ret)
+{
+    if (v.len < 3)
+        return ERR_CORRUPT;
+    size_t len = get_number(v.ptr + 1, 2);
+    if (len > v.len - 3)
+        return ERR_CORRUPT;
+    ret->notify = (uint8_t)v.ptr[0];
+    ret->address = sv(v.ptr + 3, len);
+    ret->orcpt = sv(v.ptr + 3 + len, v.len - 3 - len);
+    return 0;
+}
+
+#define get_sv(v)  (v)
+#define get_u64(v) get_number((v).ptr, (v).len)
+#define ok_sv(v)   true
+#define ok_u64(v)  ((v).len == 8)
+
+int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret, struct err *e)
+{
+    uint32_t room = count_rcpts(in);
+
+    *ret = (struct envelope){0};
+    if (room > ENVELOPE_MAX_RCPTS)
+        return err_set(e, ERR_CORRUPT, "envelope has %u recipients", room);
+    ret->rcpts = arena_alloc(arena, room * sizeof(ret->rcpts[0]));
+    while (in.len) {
+        size_t len = in.len < 6 ? 0 : get_number(in.ptr + 2, 4);
+        if (in.len < 6 || len > in.len - 6)
+            return err_set(e, ERR_CORRUPT, "envelope ends inside a field");
+        struct strview v = sv(in.ptr + 6, len);
+        switch (get_number(in.ptr, 2)) {
+#define FIELD_GET(name, tag, member, kind)                                                         \
+    case TAG_##name:                                                                               \
+        if (!ok_##kind(v))                                                                         \
+            return err_set(e, ERR_CORRUPT, "envelope field %d has %zu bytes", tag, v.len);         \
+        ret->member = get_##kind(v);                                                               \
+        break;
+            ENVELOPE_FIELDS(FIELD_GET)
+#undef FIELD_GET
+        case TAG_RCPT:
+            if (decode_rcpt(v, &ret->rcpts[ret->rcpt_count]) < 0)
+                return err_set(e, ERR_CORRUPT, "envelope recipient %u is cut short",
+                               ret->rcpt_count);
+            ret->rcpt_count++;
+            break;
+        }
+        in = sv(v.ptr + len, in.len - 6 - len);
+    }
+    return 0;
+}
+
+struct strview address_domain(struct strview address)
+{
+    for (size_t i = address.len; i > 0; i--) {
+        if (address.ptr[i - 1] != '@')
+            continue;
+        struct strview d = sv(address.ptr + i, address.len - i);
+        if (d.len && d.ptr[d.len - 1] == '.')
+            d.len--;
+        return d;
+    }
+    return sv(NULL, 0);
+}

@@ -1,0 +1,64 @@
+/*
+ * The envelope of a message, and its form on disk and between processes: a sequence of
+ * u16 tag, u32 length, value (little endian), in any order, unknown tags skipped, so that later
+ * versions can add fields. docs/spool.md lists the tags.
+ */
+#ifndef PMTA_MAIL_ENVELOPE_H
+#define PMTA_MAIL_ENVELOPE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+/* RFC 3461 section 4.1 NOTIFY */
+enum envelope_notify {
+    NOTIFY_SUCCESS = 1,
+    NOTIFY_FAILURE = 2,
+    NOTIFY_DELAY = 4,
+    NOTIFY_NEVER = 8, /* 0: not given */
+};
+
+/* RFC 3461 section 4.3 RET */
+enum envelope_ret { RET_NONE = 0, RET_FULL = 1, RET_HDRS = 2 };
+
+enum envelope_flag {
+    ENVELOPE_8BIT = 1,     /* RFC 6152 BODY=8BITMIME */
+    ENVELOPE_SMTPUTF8 = 2, /* RFC 6531 */
+};
+
+struct envelope_rcpt {
+    struct strview address; /* without angle brackets */
+    struct strview orcpt;   /* RFC 3461 section 4.2, as given ("rfc822;…", xtext kept); or empty */
+    uint8_t notify;         /* NOTIFY_x bits */
+};
+
+struct envelope {
+    int64_t received_ms;    /* wall clock, when the message was accepted */
+    struct strview sender;  /* empty: null reverse path */
+    struct strview envid;   /* RFC 3461 section 4.4, xtext kept */
+    struct strview source;  /* name of the matching [source], for accounting */
+    struct strview peer;    /* address of the client, as text */
+    struct strview user;    /* authenticated user, or empty */
+    struct strview job;     /* X-Job */
+    struct strview vmta;    /* virtual MTA or pool asked for; empty: the pipe decides */
+    uint64_t content_bytes; /* header and body in wire form: CRLF, dot-stuffed, without the final dot */
+    uint32_t header_bytes;  /* of these, up to and including the blank line */
+    uint32_t stuffed_dots;  /* dots added by stuffing; content_bytes less this is the RFC 1870 size */
+    uint8_t ret;            /* enum envelope_ret */
+    uint8_t flags;          /* ENVELOPE_x bits */
+    uint32_t rcpt_count;
+    struct envelope_rcpt *rcpts;
+};
+
+enum { ENVELOPE_MAX_RCPTS = 65535, ENVELOPE_MAX_BYTES = 96 * 1024 };
+
+/* Appends the encoded envelope. */
+void envelope_encode(struct buf *out, const struct envelope *env);
+
+/* Views in *ret point into `in`; the rcpts array is in `arena`. 0, or ERR_CORRUPT with *e filled. */
+int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret, struct err *e);
+
+/* Domain of an address (after the last '@'), without a trailing dot; empty when there is none. */
+struct strview address_domain(struct strview address);
+
+#endif

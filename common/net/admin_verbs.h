@@ -1,0 +1,78 @@
+/*
+ * Every admin verb is one row. From the rows come root's permit table, pmtactl's parser and help,
+ * shell completion and docs/admin.md. A request is one line, VERB TARGET {json}; an answer is JSON
+ * objects, one per line. Root reads verb and target only.
+ *
+ * VERB(ID, "verb", level, targets, "arguments", "help")
+ *   targets    processes the line is passed to: mask of roles; ROLE_ROOT answers itself. TARGET in the
+ *              line is "*" (all of these), or "ROLE", or "ROLE/NAME" ("pipe/bulk")
+ *   arguments  names in the JSON object, for help: "name" required, "[name]" optional
+ */
+#ifndef PMTA_NET_ADMIN_VERBS_H
+#define PMTA_NET_ADMIN_VERBS_H
+
+#include "net/ipc_messages.h"
+
+enum admin_level {
+    ADMIN_READ = 0,
+    ADMIN_OPERATE = 1,
+};
+
+/* clang-format off */
+#define ADMIN_VERBS(VERB)                                                                          \
+    VERB(STATUS, "status", ADMIN_READ, ROLE_ROOT | ROLE_CHILD, "",                                 \
+        "what runs, since when, and the totals of each process")                                   \
+    VERB(SHOW_PIPES, "show-pipes", ADMIN_READ, ROLE_PIPE, "",                                      \
+        "one object per pipe: state, queued, rates, connections, spool")                           \
+    VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit]",                     \
+        "queues that hold mail, largest first")                                                    \
+    VERB(SHOW_CONNECTIONS, "show-connections", ADMIN_READ, ROLE_PIPE | ROLE_RECEIVER, "",          \
+        "open SMTP connections, in and out")                                                       \
+    VERB(SHOW_MESSAGE, "show-message", ADMIN_READ, ROLE_PIPE, "id",                                \
+        "envelope and state of each recipient of a message")                                       \
+    VERB(WHY, "why", ADMIN_READ, ROLE_PIPE, "id",                                                  \
+        "what a message waits for, what put it there, when it moves next")                         \
+    VERB(LEDGER, "ledger", ADMIN_READ, ROLE_PIPE, "",                                              \
+        "received = delivered + bounced + expired + deleted + queued, per pipe")                   \
+    VERB(CONFIG_EXPLAIN, "config-explain", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pipe]",          \
+        "each effective value, where it was written and what it overrode")                         \
+    VERB(PAUSE_PIPE, "pause-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                   \
+        "stop delivery of a pipe; mail is still accepted")                                         \
+    VERB(RESUME_PIPE, "resume-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                 \
+        "start delivery of a pipe again")                                                          \
+    VERB(PAUSE_QUEUE, "pause-queue", ADMIN_OPERATE, ROLE_PIPE, "queue",                            \
+        "stop delivery of queues; DOMAIN/VMTA with * on either side")                              \
+    VERB(RESUME_QUEUE, "resume-queue", ADMIN_OPERATE, ROLE_PIPE, "queue",                          \
+        "start delivery of queues again")                                                          \
+    VERB(SCHEDULE, "schedule", ADMIN_OPERATE, ROLE_PIPE, "queue",                                  \
+        "retry now what waits for its next attempt")                                               \
+    VERB(DELETE, "delete", ADMIN_OPERATE, ROLE_PIPE, "[queue] [id] [job] [rcpt] [sender] dry_run", \
+        "delete queued recipients that match everything given")                                    \
+    VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
+        "read the configuration again")                                                            \
+    VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \
+        "switch debug logging of subsystems on, or off with none")                                 \
+    VERB(SHUTDOWN, "shutdown", ADMIN_OPERATE, ROLE_ROOT, "",                                       \
+        "drain and stop, as SIGTERM does")
+/* clang-format on */
+
+enum admin_verb {
+#define VERB_ENUM(id, name, level, targets, args, help) VERB_##id,
+    ADMIN_VERBS(VERB_ENUM)
+#undef VERB_ENUM
+    VERB_COUNT
+};
+
+struct admin_verb_info {
+    const char *name;
+    enum admin_level level;
+    unsigned targets; /* ROLE_x bits */
+    const char *args;
+    const char *help;
+};
+
+const struct admin_verb_info *admin_verb_info(enum admin_verb v);
+/* VERB_COUNT when there is none of that name (len bytes). */
+enum admin_verb admin_verb_find(const char *name, unsigned long len);
+
+#endif

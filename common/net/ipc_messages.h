@@ -1,0 +1,92 @@
+/*
+ * Every message that travels between our processes: one row each. From a row come the id, the
+ * struct, encode, decode, the permission check and docs/ipc.md.
+ *
+ * MSG(name, id, from, to, fds, fields, help)
+ *   from, to  masks of roles (ROLE_x bits) that may send and receive it
+ *   fds       how many descriptors it carries at most (SCM_RIGHTS); 0 for none
+ *   fields    F(type, name) …; types: u8 u16 u32 u64 i64, str (at most 64 KiB, text), bytes
+ */
+#ifndef PMTA_NET_IPC_MESSAGES_H
+#define PMTA_NET_IPC_MESSAGES_H
+
+/* ROLE(NAME, bit, "name as printed") */
+#define IPC_ROLES(ROLE)                                                                            \
+    ROLE(ROOT, 0, "root")                                                                          \
+    ROLE(RECEIVER, 1, "receiver")                                                                  \
+    ROLE(PIPE, 2, "pipe")                                                                          \
+    ROLE(RESOLVER, 3, "resolver")                                                                  \
+    ROLE(WEB, 4, "web")
+
+enum role {
+#define ROLE_ENUM(name, bit, text) ROLE_##name = 1 << (bit),
+    IPC_ROLES(ROLE_ENUM)
+#undef ROLE_ENUM
+        ROLE_CHILD = ROLE_RECEIVER | ROLE_PIPE | ROLE_RESOLVER | ROLE_WEB
+};
+
+/* clang-format off */
+#define IPC_MESSAGES(MSG, F)                                                                       \
+    /* control: root and one child */                                                              \
+    MSG(hello, 1, ROLE_CHILD, ROLE_ROOT, 0,                                                        \
+        F(str, build_id) F(u32, pid),                                                              \
+        "first message of a child; root refuses a child of another build")                         \
+    MSG(config, 2, ROLE_ROOT, ROLE_CHILD, 1,                                                       \
+        F(u64, generation) F(u64, bytes),                                                          \
+        "a configuration snapshot, sealed memfd; to be applied between two events")                \
+    MSG(config_applied, 3, ROLE_CHILD, ROLE_ROOT, 0,                                               \
+        F(u64, generation) F(str, trouble),                                                        \
+        "answer to config; trouble is empty when it was applied")                                  \
+    MSG(edge, 4, ROLE_ROOT, ROLE_CHILD, 1,                                                         \
+        F(u8, peer_role) F(str, peer_name),                                                        \
+        "one end of a SEQPACKET pair to that peer; replaces the edge that was there")              \
+    MSG(listener, 5, ROLE_ROOT, ROLE_RECEIVER, 3,                                                  \
+        F(str, name) F(u8, has_tls),                                                               \
+        "a listening socket, then certificate chain and key when has_tls")                         \
+    MSG(directory, 6, ROLE_ROOT, ROLE_PIPE, 1,                                                     \
+        F(str, purpose),                                                                           \
+        "an open directory: 'spool' or 'accounting'")                                              \
+    MSG(start, 7, ROLE_ROOT, ROLE_CHILD, 0,                                                        \
+        F(u64, generation),                                                                        \
+        "everything has been handed over: begin to work")                                          \
+    MSG(ready, 8, ROLE_CHILD, ROLE_ROOT, 0,                                                        \
+        F(str, note),                                                                              \
+        "answer to start: working (a pipe: spool recovered)")                                      \
+    MSG(fatal, 9, ROLE_CHILD, ROLE_ROOT, 0,                                                        \
+        F(str, text),                                                                              \
+        "why this child cannot start; root logs it and, at first start, gives up")                 \
+    MSG(log_output, 10, ROLE_ROOT, ROLE_CHILD, 1,                                                  \
+        F(u32, debug_mask),                                                                        \
+        "where log lines go from now on, and which subsystems debug")                              \
+    MSG(drain, 11, ROLE_ROOT, ROLE_CHILD, 0,                                                       \
+        F(u64, timeout_ms),                                                                        \
+        "finish what is under way within this time, sync, exit 0")                                 \
+    MSG(admin_request, 12, ROLE_ROOT, ROLE_CHILD, 0,                                               \
+        F(u64, token) F(u8, level) F(u32, uid) F(str, line),                                       \
+        "one admin line as the operator sent it")                                                  \
+    MSG(admin_reply, 13, ROLE_CHILD, ROLE_ROOT, 0,                                                 \
+        F(u64, token) F(u8, last) F(bytes, text),                                                  \
+        "JSON objects, one per line; last ends the answer of this child")                          \
+    /* receiver and pipe */                                                                        \
+    MSG(submit, 20, ROLE_RECEIVER, ROLE_PIPE, 1,                                                   \
+        F(u64, token) F(u64, content_bytes) F(bytes, envelope) F(bytes, content),                  \
+        "a message; content is inline, or in the file that comes with it when that is empty")      \
+    MSG(submit_reply, 21, ROLE_PIPE, ROLE_RECEIVER, 0,                                             \
+        F(u64, token) F(u16, code) F(str, text),                                                   \
+        "SMTP reply code and text (with enhanced code); 250 only after the message is durable")    \
+    MSG(file_request, 22, ROLE_RECEIVER, ROLE_PIPE, 0,                                             \
+        F(u64, token),                                                                             \
+        "asks for an unlinked temporary file in the pipe's spool, for a large body")               \
+    MSG(file_reply, 23, ROLE_PIPE, ROLE_RECEIVER, 1,                                               \
+        F(u64, token) F(u16, code) F(str, text),                                                   \
+        "the file, or an SMTP reply code and text that say why not (code 0: here it is)")          \
+    /* pipe and resolver */                                                                        \
+    MSG(route_request, 30, ROLE_PIPE, ROLE_RESOLVER, 0,                                            \
+        F(u64, token) F(u8, kind) F(str, domain),                                                  \
+        "where mail for a domain goes (kind: enum route_kind)")                                    \
+    MSG(route_reply, 31, ROLE_RESOLVER, ROLE_PIPE, 0,                                              \
+        F(u64, token) F(u8, status) F(u32, ttl_s) F(str, text) F(bytes, hosts),                    \
+        "status: enum route_status; hosts: see common/mail/route.h")
+/* clang-format on */
+
+#endif
