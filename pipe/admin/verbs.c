@@ -1,0 +1,49 @@
+/*
+ * From an admin line to its handler.
+ */
+#include "admin/verbs.h"
+
+static const struct admin_handler handlers[] = {
+    {VERB_STATUS, show_status},          {VERB_SHOW_PIPES, show_pipes},
+    {VERB_SHOW_QUEUES, show_queues},     {VERB_SHOW_CONNECTIONS, show_connections},
+    {VERB_SHOW_MESSAGE, show_message},   {VERB_WHY, why_message},
+    {VERB_LEDGER, show_ledger},          {VERB_CONFIG_EXPLAIN, explain_config},
+    {VERB_PAUSE_PIPE, act_pause_pipe},   {VERB_RESUME_PIPE, act_resume_pipe},
+    {VERB_PAUSE_QUEUE, act_pause_queue}, {VERB_RESUME_QUEUE, act_resume_queue},
+    {VERB_SCHEDULE, act_schedule},       {VERB_DELETE, act_delete},
+};
+
+void pipe_admin(void *owner, const struct child_admin_request *req)
+{
+    struct pipe *p = owner;
+    struct admin a = {p->child, req->token, NULL, p->process};
+
+    if (!p->spool) {
+        admin_error(&a, "the pipe is starting and reads its spool, ask again in a moment");
+        return;
+    }
+    admin_dispatch(p->child, p->process, req, handlers, ARRAY_LEN(handlers), p);
+}
+
+struct message *admin_find_message(struct pipe *p, struct admin *a, int *ret_rcpt)
+{
+    struct strview text = admin_text(a, "id"), id;
+    uint64_t rcpt = 0;
+    message_id number;
+
+    *ret_rcpt = -1;
+    if (!sv_split(&text, '.', &id) || !message_id_parse(id, &number) ||
+        (text.ptr && (!sv_to_u64(text, &rcpt) || rcpt >= ENVELOPE_MAX_RCPTS))) {
+        admin_error(a,
+                    "'id' is not a message id (13 letters and digits, with .N for one recipient)");
+        return NULL;
+    }
+    if (text.ptr)
+        *ret_rcpt = (int)rcpt;
+    struct message *m = index_find(engine_index(p->engine), number);
+    if (!m || !m->live) {
+        admin_end(a);
+        return NULL;
+    }
+    return m;
+}

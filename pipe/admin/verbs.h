@@ -1,0 +1,31 @@
+/*
+ * The admin verbs of a pipe, by file: looking (show.c), why (why.c), what a setting is (explain.c),
+ * acting (act.c).
+ */
+#ifndef PMTA_PIPE_ADMIN_VERBS_H
+#define PMTA_PIPE_ADMIN_VERBS_H
+
+#include "net/admin.h"
+#include "pipe.h"
+
+void show_status(void *owner, struct admin *a);
+void show_pipes(void *owner, struct admin *a);
+void show_queues(void *owner, struct admin *a);
+void show_connections(void *owner, struct admin *a);
+void show_message(void *owner, struct admin *a);
+void show_ledger(void *owner, struct admin *a);
+void why_message(void *owner, struct admin *a);
+void explain_config(void *owner, struct admin *a);
+void act_pause_pipe(void *owner, struct admin *a);
+void act_resume_pipe(void *owner, struct admin *a);
+void act_pause_queue(void *owner, struct admin *a);
+void act_resume_queue(void *owner, struct admin *a);
+void act_schedule(void *owner, struct admin *a);
+void act_delete(void *owner, struct admin *a);
+
+/* The message that "id" or "id.N" in the arguments names, pinned by nobody, with *ret_rcpt = N or
+ * -1. NULL after an empty or error answer was given: an id that another pipe may hold is no error
+ * here. */
+struct message *admin_find_message(struct pipe *p, struct admin *a, int *ret_rcpt);
+
+#endif

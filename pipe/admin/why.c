@@ -1,0 +1,184 @@
+/*
+ * Why a message waits: for each recipient one sentence what it waits for, what put it there (a
+ * directive with file and line, a reply of the peer, an operator), and when it moves next. The
+ * order of the questions is the order in which the engine asks them before it sends.
+ */
+#include "admin/verbs.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+
+struct reason {
+    char waits_for[256];
+    struct buf because;
+    char where[300];
+    int64_t next_ms;
+    char next[160];
+};
+
+static void say_next(struct reason *r, int64_t at_ms, const char *what)
+{
+    int64_t in = MAX_OF(at_ms - clock_wall_ms(), (int64_t)0);
+    char text[UNITS_SIZE];
+
+    units_format_interval((in + 999) / 1000 * 1000, text);
+    r->next_ms = at_ms;
+    snprintf(r->next, sizeof(r->next), "%s in %s", what, text);
+}
+
+static void say_where(struct reason *r, const struct config_value *v)
+{
+    if (v->origin.file)
+        snprintf(r->where, sizeof(r->where), "%s:%u", v->origin.file, v->origin.line);
+    else
+        snprintf(r->where, sizeof(r->where), "default");
+}
+
+static struct config_query query_of(const struct pipe *p, const struct queue *q)
+{
+    return (struct config_query){
+        .domain = q->domain,
+        .vmta = sv_of(q->vmta->name),
+        .pipe = sv_of(p->name),
+    };
+}
+
+static void why_deferred(struct pipe *p, const struct entry *e, struct reason *r)
+{
+    struct config_query q = query_of(p, e->queue);
+    struct arena arena = {0};
+    struct spool_event ev;
+
+    snprintf(r->waits_for, sizeof(r->waits_for), "its next attempt, after %u that did not succeed",
+             e->attempts);
+    if (e->journal && spool_read_event(p->spool, e->journal, &arena, &ev) == 0)
+        buf_printf(&r->because, "%s%.*s", ev.code ? "the peer said: " : "", SV_ARG(ev.text));
+    say_where(r, config_get(p->config, &q, DIR_RETRY_AFTER));
+    say_next(r, e->wake.key, "next attempt (retry-after)");
+    arena_free(&arena);
+}
+
+static void why_backoff(struct pipe *p, const struct queue *q, struct reason *r)
+{
+    struct config_query query = query_of(p, q);
+
+    snprintf(r->waits_for, sizeof(r->waits_for),
+             "its queue, whose hosts could not be reached %u time%s in a row", q->failures,
+             q->failures == 1 ? "" : "s");
+    buf_append_str(&r->because, q->last_text ? q->last_text : "");
+    say_where(r, config_get(p->config, &query, DIR_RETRY_AFTER));
+    say_next(r, q->retry_at_ms, "next attempt of the whole queue (retry-after)");
+}
+
+/* The place that is not free, or NULL. */
+static const char *full_place(const struct pipe *p, const struct queue *q, uint32_t *ret_max,
+                              const struct config_value **ret_value)
+{
+    struct config_query of_queue = query_of(p, q), of_vmta = {.vmta = of_queue.vmta},
+                        of_pipe = {.pipe = of_queue.pipe};
+    const struct {
+        const struct slots *slots;
+        const char *name;
+        const struct config_query *query;
+    } places[] = {
+        {&q->slots, "queue", &of_queue},
+        {&q->vmta->slots, "virtual MTA", &of_vmta},
+        {engine_slots(p->engine), "pipe", &of_pipe},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        if (!places[i].slots->max || places[i].slots->used < places[i].slots->max)
+            continue;
+        *ret_max = places[i].slots->max;
+        *ret_value = config_get(p->config, places[i].query, DIR_MAX_SMTP_OUT);
+        return places[i].name;
+    }
+    return NULL;
+}
+
+static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
+{
+    const struct queue *q = e->queue;
+    const struct config_value *v;
+    uint32_t max;
+    const char *place = full_place(p, q, &max, &v);
+
+    if (q->route.pending) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "the DNS: where mail for '%.*s' goes",
+                 SV_ARG(q->domain));
+        snprintf(r->next, sizeof(r->next), "as soon as the resolver answers");
+    } else if (place) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "a connection: all %u of its %s are in use",
+                 max, place);
+        buf_printf(&r->because, "max-smtp-out = %s", v->text ? v->text : "");
+        say_where(r, v);
+        snprintf(r->next, sizeof(r->next), "when one of them has sent its message");
+    } else {
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "its turn: %u recipients are ready in its queue", q->ready_count);
+        snprintf(r->next, sizeof(r->next), "at once");
+    }
+}
+
+static void explain_entry(struct pipe *p, const struct entry *e, struct reason *r)
+{
+    const struct queue *q = e->queue;
+    const char *pattern = engine_pause_pattern(p->engine, q);
+
+    if (e->state == ENTRY_SENDING || e->state == ENTRY_FINISHING) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "nothing: it is being sent now");
+    } else if (engine_is_paused(p->engine)) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "an operator: pipe '%s' is paused", p->name);
+        snprintf(r->next, sizeof(r->next), "after 'pmtactl resume pipe %s'", p->name);
+    } else if (pattern) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "an operator: queue '%s' is paused", pattern);
+        snprintf(r->next, sizeof(r->next), "after 'pmtactl resume queue %.100s'", pattern);
+    } else if (e->state == ENTRY_DEFERRED) {
+        why_deferred(p, e, r);
+    } else if (q->retry_at_ms) {
+        why_backoff(p, q, r);
+    } else {
+        why_ready(p, e, r);
+    }
+}
+
+static json_t *entry_object(struct pipe *p, const struct entry *e, const struct envelope *env)
+{
+    struct reason r = {0};
+
+    explain_entry(p, e, &r);
+    json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:s}", "rcpt", (json_int_t)e->rcpt, "queue",
+                          e->queue->name, "waits_for", r.waits_for, "where", r.where, "next_ms",
+                          (json_int_t)r.next_ms, "next", r.next);
+    json_object_set_new(o, "address", admin_json_text(env->rcpts[e->rcpt].address));
+    json_object_set_new(o, "because", admin_json_text(buf_view(&r.because)));
+    buf_free(&r.because);
+    return o;
+}
+
+void why_message(void *owner, struct admin *a)
+{
+    struct pipe *p = owner;
+    struct arena arena = {0};
+    struct envelope env;
+    char id[MESSAGE_ID_SIZE];
+    int only;
+    struct message *m = admin_find_message(p, a, &only);
+
+    if (!m)
+        return;
+    if (spool_read_envelope(p->spool, m->id, &m->place, &arena, &env) < 0) {
+        admin_error(a, "the envelope could not be read from the spool");
+        arena_free(&arena);
+        return;
+    }
+    json_t *rcpts = json_array();
+    for (uint16_t i = 0; i < m->entry_count; i++) {
+        const struct entry *e = &m->entries[i];
+        if (e->state != ENTRY_DONE && e->rcpt < env.rcpt_count && (only < 0 || only == e->rcpt))
+            json_array_append_new(rcpts, entry_object(p, e, &env));
+    }
+    admin_send(a, json_pack("{s:s, s:s, s:o}", "pipe", p->name, "id", message_id_format(m->id, id),
+                            "rcpts", rcpts));
+    admin_end(a);
+    arena_free(&arena);
+}

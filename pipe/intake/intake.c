@@ -1,0 +1,292 @@
+/*
+ * Intake; see intake.h. A submission lives from its frame to the spool's answer and holds the
+ * frame, so that envelope and content go from the socket to the disk, and to the first delivery,
+ * without being copied. When its receiver dies meanwhile, the message is kept all the same: it may
+ * have been acknowledged by nobody, but it is ours.
+ */
+#include "intake/intake.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct edge {
+    struct list link; /* intake->edges */
+    struct intake *intake;
+    struct ipc_edge *ipc; /* NULL once it is down */
+    char *name;
+    uint32_t refs; /* the list's and one per submission */
+};
+
+struct submission {
+    struct spool_append append;
+    struct edge *edge;
+    struct ipc_frame *frame;
+    uint64_t token;
+    struct arena arena;
+    struct envelope env;
+};
+
+/* An edge that came before the spool was open. */
+struct early_edge {
+    struct early_edge *next;
+    char *name;
+    int fd;
+};
+
+struct intake {
+    uv_loop_t *loop;
+    struct engine *engine;
+    struct spool *spool;
+    struct list edges;
+    struct early_edge *early;
+    size_t waiting;
+    bool stopped;
+    bool writable;
+};
+
+static void edge_unref(struct edge *d)
+{
+    if (--d->refs)
+        return;
+    free(d->name);
+    free(d);
+}
+
+struct intake *intake_new(uv_loop_t *loop, struct engine *engine)
+{
+    struct intake *k = xcalloc(1, sizeof(*k));
+    k->loop = loop;
+    k->engine = engine;
+    k->writable = true;
+    list_init(&k->edges);
+    return k;
+}
+
+static void drop_edge(struct edge *d)
+{
+    ipc_edge_close(d->ipc);
+    d->ipc = NULL;
+    list_remove(&d->link);
+    edge_unref(d);
+}
+
+void intake_free(struct intake *k)
+{
+    if (!k)
+        return;
+    for (struct list *l; (l = list_first(&k->edges));)
+        drop_edge(list_entry(l, struct edge, link));
+    for (struct early_edge *e; (e = k->early);) {
+        k->early = e->next;
+        close(e->fd);
+        free(e->name);
+        free(e);
+    }
+    free(k);
+}
+
+static void reply(struct edge *d, uint64_t token, unsigned code, const char *text)
+{
+    if (d->ipc)
+        ipc_send(d->ipc, submit_reply,
+                 (&(struct ipc_submit_reply){token, (uint16_t)code, sv_of(text)}));
+}
+
+static void submission_free(struct submission *s)
+{
+    if (s->append.content_fd >= 0)
+        close(s->append.content_fd);
+    ipc_frame_unref(s->frame);
+    edge_unref(s->edge);
+    arena_free(&s->arena);
+    free(s);
+}
+
+static void refuse_disk(struct edge *d, uint64_t token, int status)
+{
+    if (status == -ENOSPC || status == -EDQUOT || status == ERR_LIMIT)
+        reply(d, token, 452, "4.3.1 Not enough disk space, try again later");
+    else
+        reply(d, token, 451, "4.3.0 The message could not be stored, try again later");
+}
+
+static void accepted(struct submission *s)
+{
+    struct intake *k = s->edge->intake;
+    struct body *body = NULL;
+    char id[MESSAGE_ID_SIZE], text[64];
+
+    if (s->append.content_fd < 0)
+        body = body_keep(engine_body_cache(k->engine), s->frame, s->append.envelope,
+                         s->append.content);
+    snprintf(text, sizeof(text), "2.0.0 Queued as %s", message_id_format(s->append.id, id));
+    reply(s->edge, s->token, 250, text);
+    engine_accept(k->engine, s->append.id, &s->append.place, &s->env, body);
+}
+
+static void on_durable(struct spool_append *a, int status)
+{
+    struct submission *s = container_of(a, struct submission, append);
+
+    s->edge->intake->waiting--;
+    if (status == 0)
+        accepted(s);
+    else
+        refuse_disk(s->edge, s->token, status);
+    submission_free(s);
+}
+
+static int check(const struct ipc_submit *m, const struct envelope *env, bool has_file)
+{
+    bool inline_ok = !has_file && m->content.len == m->content_bytes;
+    bool file_ok = has_file && m->content.len == 0 && m->content_bytes > 0;
+
+    if (!inline_ok && !file_ok)
+        return ERR_PROTOCOL;
+    if (!env->rcpt_count || env->content_bytes != m->content_bytes ||
+        env->header_bytes > env->content_bytes || env->stuffed_dots > env->content_bytes)
+        return ERR_PROTOCOL;
+    return 0;
+}
+
+static int take_submit(struct edge *d, struct ipc_frame *frame)
+{
+    struct intake *k = d->intake;
+    struct ipc_submit m;
+    const char *text;
+
+    if (ipc_decode_submit(frame->bytes, &m) < 0)
+        return ERR_PROTOCOL;
+    struct submission *s = xcalloc(1, sizeof(*s));
+    s->edge = d;
+    d->refs++;
+    s->frame = ipc_frame_ref(frame);
+    s->token = m.token;
+    s->append.content_fd = ipc_frame_take_fd(frame, 0);
+    int status = envelope_decode(m.envelope, &s->arena, &s->env, NULL);
+    if (status == 0)
+        status = check(&m, &s->env, s->append.content_fd >= 0);
+    if (status < 0) {
+        submission_free(s);
+        return ERR_PROTOCOL;
+    }
+    unsigned code = k->stopped ? 451 : engine_refuses(k->engine, &s->env, &text);
+    if (code || !k->writable) {
+        if (code)
+            reply(d, m.token, code, k->stopped ? "4.3.2 Service is stopping" : text);
+        else
+            refuse_disk(d, m.token, -ENOSPC);
+        submission_free(s);
+        return 0;
+    }
+    s->append.envelope = m.envelope;
+    s->append.content = m.content;
+    s->append.content_bytes = m.content_bytes;
+    s->append.rcpt_count = s->env.rcpt_count;
+    s->append.done = on_durable;
+    k->waiting++;
+    spool_append(k->spool, &s->append);
+    return 0;
+}
+
+static int take_file_request(struct edge *d, struct ipc_frame *frame)
+{
+    struct ipc_file_request m;
+    struct ipc_file_reply r = {0};
+    struct err e;
+    int fd = -1;
+
+    if (ipc_decode_file_request(frame->bytes, &m) < 0)
+        return ERR_PROTOCOL;
+    r.token = m.token;
+    if (d->intake->stopped || !d->intake->writable ||
+        spool_temporary_file(d->intake->spool, &fd, &e) < 0) {
+        r.code = 452;
+        r.text = SV("4.3.1 Not enough disk space, try again later");
+    }
+    ipc_send_fds(d->ipc, file_reply, &r, &fd, fd >= 0 ? 1 : 0);
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
+static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
+{
+    struct edge *d = owner;
+
+    (void)edge;
+    switch (frame->id) {
+    case IPC_submit:
+        return take_submit(d, frame);
+    case IPC_file_request:
+        return take_file_request(d, frame);
+    }
+    return ERR_PROTOCOL;
+}
+
+static void on_down(void *owner, struct ipc_edge *edge, int code)
+{
+    struct edge *d = owner;
+
+    (void)edge;
+    log_debug(LOG_IPC, "receiver went away name=%s reason='%s'", d->name, err_name(code));
+    d->ipc = NULL;
+    drop_edge(d);
+}
+
+static void open_edge(struct intake *k, const char *name, int fd)
+{
+    static const struct ipc_edge_ops ops = {.frame = on_frame, .down = on_down};
+    struct edge *d = xcalloc(1, sizeof(*d));
+
+    d->intake = k;
+    d->name = xstrdup(name);
+    d->refs = 1;
+    list_push_back(&k->edges, &d->link);
+    d->ipc = ipc_edge_open(k->loop, fd, ROLE_PIPE, ROLE_RECEIVER, &ops, d);
+}
+
+void intake_add_edge(struct intake *k, const char *name, int fd)
+{
+    list_for_each_safe (l, &k->edges) {
+        struct edge *d = list_entry(l, struct edge, link);
+        if (strcmp(d->name, name) == 0)
+            drop_edge(d);
+    }
+    if (k->spool) {
+        open_edge(k, name, fd);
+        return;
+    }
+    struct early_edge *e = xmalloc(sizeof(*e));
+    *e = (struct early_edge){k->early, xstrdup(name), fd};
+    k->early = e;
+}
+
+void intake_start(struct intake *k, struct spool *spool)
+{
+    k->spool = spool;
+    for (struct early_edge *e; (e = k->early);) {
+        k->early = e->next;
+        open_edge(k, e->name, e->fd);
+        free(e->name);
+        free(e);
+    }
+}
+
+void intake_stop(struct intake *k)
+{
+    k->stopped = true;
+}
+
+size_t intake_waiting(const struct intake *k)
+{
+    return k->waiting;
+}
+
+void intake_set_health(struct intake *k, bool writable)
+{
+    k->writable = writable;
+}

@@ -1,0 +1,244 @@
+/*
+ * pmta-pipe: the process of one traffic class. Root starts it, hands over configuration, spool and
+ * accounting directories and the edges to receivers and resolver, and says start: the spool is read
+ * once, then mail is taken in and delivered until root says drain.
+ *
+ * What can go wrong at the start (spool locked, newer format, unwritable) is told to root by
+ * child_fatal with one sentence.
+ */
+#include "pipe.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* --- spool_ops --- */
+
+static void on_recovered(void *owner, message_id id, const struct spool_place *place,
+                         const struct envelope *env, const struct spool_recovered_rcpt *rcpts)
+{
+    struct pipe *p = owner;
+    engine_recovered(p->engine, id, place, env, rcpts);
+}
+
+static bool on_moved(void *owner, message_id id, const struct spool_place *to)
+{
+    struct pipe *p = owner;
+    return engine_moved(p->engine, id, to);
+}
+
+static void on_journalled(void *owner, message_id id, uint16_t rcpt, spool_journal_place at)
+{
+    struct pipe *p = owner;
+    engine_journalled(p->engine, id, rcpt, at);
+}
+
+static void on_health(void *owner, bool writable, const char *text)
+{
+    struct pipe *p = owner;
+
+    p->spool_writable = writable;
+    snprintf(p->spool_trouble, sizeof(p->spool_trouble), "%s", writable || !text ? "" : text);
+    if (p->intake)
+        intake_set_health(p->intake, writable);
+    if (writable)
+        log_info(LOG_SPOOL, "spool can be written again, accepting mail");
+    else
+        log_error(LOG_SPOOL, "spool cannot be written, refusing mail until it can reason='%s'",
+                  text ? text : "");
+}
+
+static const struct spool_ops spool_callbacks = {
+    .recovered = on_recovered,
+    .moved = on_moved,
+    .journalled = on_journalled,
+    .health = on_health,
+};
+
+/* --- child_ops --- */
+
+/* The rooms, made with the first configuration. */
+static int open_rooms(struct pipe *p, struct err *e)
+{
+    uv_loop_t *loop = child_loop(p->child);
+
+    snprintf(p->name, sizeof(p->name), "%s", child_name(p->child));
+    snprintf(p->process, sizeof(p->process), "pipe/%s", p->name);
+    if (delivery_new(&p->delivery, loop, e) < 0)
+        return e->code;
+    p->routes = routes_new(loop);
+    p->engine = engine_new(&(struct engine_parts){
+        .loop = loop,
+        .pipe = p->name,
+        .delivery = p->delivery,
+        .routes = p->routes,
+    });
+    p->intake = intake_new(loop, p->engine);
+    return 0;
+}
+
+static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
+{
+    struct pipe *p = owner;
+    struct config *cfg;
+
+    (void)generation;
+    if (config_snapshot_decode(snapshot, &cfg, e) < 0)
+        return e->code;
+    if (!p->engine && open_rooms(p, e) < 0) {
+        config_unref(cfg);
+        return e->code;
+    }
+    config_unref(p->config);
+    p->config = cfg;
+    engine_configure(p->engine, cfg);
+    return 0;
+}
+
+static void on_directory(void *owner, const char *purpose, int fd)
+{
+    struct pipe *p = owner;
+    int *slot = strcmp(purpose, "spool") == 0        ? &p->spool_dir
+                : strcmp(purpose, "accounting") == 0 ? &p->acct_dir
+                                                     : NULL;
+    if (!slot || *slot >= 0) {
+        close(fd);
+        return;
+    }
+    *slot = fd;
+}
+
+static void on_edge(void *owner, enum role peer, const char *name, int fd)
+{
+    struct pipe *p = owner;
+
+    if (peer == ROLE_RESOLVER)
+        routes_set_edge(p->routes, fd);
+    else if (peer == ROLE_RECEIVER)
+        intake_add_edge(p->intake, name, fd);
+    else
+        close(fd);
+}
+
+static int open_spool(struct pipe *p, struct err *e)
+{
+    struct config_query q = {.pipe = sv_of(p->name)};
+    struct spool_options options = {
+        .pipe = p->name,
+        .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
+    };
+    struct buf paused = {0};
+
+    if (pause_file_open(&p->pauses, child_loop(p->child), p->spool_dir, e) < 0 ||
+        pause_file_read(&p->pauses, &paused, e) < 0)
+        return e->code;
+    int dir = p->spool_dir;
+    p->spool_dir = -1;
+    int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);
+    if (status == 0)
+        engine_pauses_read(p->engine, buf_view(&paused));
+    buf_free(&paused);
+    return status;
+}
+
+static void on_start(void *owner)
+{
+    struct pipe *p = owner;
+    struct err e;
+    char note[160];
+    int64_t began = clock_mono_ms();
+
+    p->state = PIPE_RECOVERING;
+    if (report_new(&p->report, p->name, p->acct_dir, &e) < 0) {
+        child_fatal(p->child, &e);
+        return;
+    }
+    engine_set_report(p->engine, p->report);
+    if (open_spool(p, &e) < 0) {
+        child_fatal(p->child, &e);
+        return;
+    }
+    report_set_spool(p->report, p->spool);
+    engine_set_spool(p->engine, p->spool);
+    engine_start(p->engine);
+    intake_start(p->intake, p->spool);
+    p->state = PIPE_RUNNING;
+    snprintf(note, sizeof(note), "%llu recipients recovered in %lld ms",
+             (unsigned long long)engine_index(p->engine)->live,
+             (long long)(clock_mono_ms() - began));
+    child_ready(p->child, note);
+}
+
+/* --- drain --- */
+
+static void on_spool_closed(void *arg)
+{
+    struct pipe *p = arg;
+    p->spool = NULL;
+    p->drained = true;
+    child_exit(p->child, 0);
+}
+
+static void on_engine_drained(void *arg)
+{
+    struct pipe *p = arg;
+    spool_close(p->spool, on_spool_closed, p);
+}
+
+static void on_drain(void *owner, int64_t timeout_ms)
+{
+    struct pipe *p = owner;
+
+    if (p->state == PIPE_DRAINING)
+        return;
+    if (!p->spool) {
+        child_exit(p->child, 0);
+        return;
+    }
+    p->state = PIPE_DRAINING;
+    intake_stop(p->intake);
+    engine_drain(p->engine, timeout_ms, on_engine_drained, p);
+}
+
+static void pipe_fini(struct pipe *p)
+{
+    intake_free(p->intake);
+    if (p->drained) { /* otherwise connections still refer to them */
+        engine_free(p->engine);
+        delivery_free(p->delivery);
+    }
+    routes_free(p->routes);
+    report_free(p->report);
+    config_unref(p->config);
+    pause_file_close(&p->pauses);
+    if (p->acct_dir >= 0)
+        close(p->acct_dir);
+    if (p->spool_dir >= 0)
+        close(p->spool_dir);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct child_ops ops = {
+        .role = ROLE_PIPE,
+        .program = "pmta-pipe",
+        .config = on_config,
+        .directory = on_directory,
+        .edge = on_edge,
+        .start = on_start,
+        .admin = pipe_admin,
+        .drain = on_drain,
+    };
+    struct pipe p = {
+        .spool_dir = -1,
+        .acct_dir = -1,
+        .spool_writable = true,
+        .started_ms = clock_mono_ms(),
+        .pauses = {.dirfd = -1},
+    };
+    int status = child_main(argc, argv, &ops, &p, &p.child);
+    pipe_fini(&p);
+    return status;
+}

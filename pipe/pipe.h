@@ -1,0 +1,39 @@
+/*
+ * The process: what main.c wires together and the admin verbs look at.
+ */
+#ifndef PMTA_PIPE_PIPE_H
+#define PMTA_PIPE_PIPE_H
+
+#include "admin/pause_file.h"
+#include "intake/intake.h"
+#include "net/child.h"
+#include "queue/engine.h"
+
+enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
+
+struct pipe {
+    struct child *child;
+    char name[80];    /* "bulk" */
+    char process[96]; /* "pipe/bulk" */
+    enum pipe_state state;
+    int64_t started_ms; /* monotonic */
+    bool drained;
+
+    struct config *config;
+    struct delivery *delivery;
+    struct routes *routes;
+    struct report *report;
+    struct engine *engine;
+    struct intake *intake;
+    struct spool *spool;
+    struct pause_file pauses;
+    int spool_dir; /* until the spool takes it */
+    int acct_dir;
+    bool spool_writable;
+    char spool_trouble[256];
+};
+
+/* child_ops.admin; admin/verbs.c */
+void pipe_admin(void *owner, const struct child_admin_request *req);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * The engine of one pipe: takes messages in, keeps the queues, gives them connections when every
+ * limit agrees, and turns outcomes into the next state. All in one loop thread; what it needs from
+ * outside (spool, delivery, routes, report) is handed in at the start.
+ */
+#ifndef PMTA_PIPE_QUEUE_ENGINE_H
+#define PMTA_PIPE_QUEUE_ENGINE_H
+
+#include "delivery/delivery.h"
+#include "mail/config.h"
+#include "net/ipc.h"
+#include "queue/body.h"
+#include "queue/queue.h"
+#include "report/report.h"
+#include "route/routes.h"
+#include "spool/spool.h"
+
+struct engine;
+
+struct engine_parts {
+    uv_loop_t *loop;
+    const char *pipe;
+    struct delivery *delivery;
+    struct routes *routes;
+};
+
+struct engine *engine_new(const struct engine_parts *parts);
+/* After engine_drain told that it is done. */
+void engine_free(struct engine *g);
+
+/* Report and spool, before engine_start; recovery calls engine_recovered before that. */
+void engine_set_report(struct engine *g, struct report *report);
+void engine_set_spool(struct engine *g, struct spool *spool);
+
+/* A new configuration snapshot; queues take it over at once. */
+void engine_configure(struct engine *g, struct config *cfg);
+
+/* spool_ops */
+void engine_recovered(struct engine *g, message_id id, const struct spool_place *place,
+                      const struct envelope *env, const struct spool_recovered_rcpt *rcpts);
+bool engine_moved(struct engine *g, message_id id, const struct spool_place *to);
+void engine_journalled(struct engine *g, message_id id, uint16_t rcpt, spool_journal_place at);
+
+/* Delivery begins (after recovery). */
+void engine_start(struct engine *g);
+
+/* Why a message cannot be taken now or at all: 0, or an SMTP reply code with *ret_text. */
+unsigned engine_refuses(struct engine *g, const struct envelope *env, const char **ret_text);
+
+/* A message that is durable in the spool. body may be NULL; the engine takes the reference. */
+void engine_accept(struct engine *g, message_id id, const struct spool_place *place,
+                   const struct envelope *env, struct body *body);
+struct body_cache *engine_body_cache(struct engine *g);
+
+/* Stops to start anything, lets what is under way finish for at most timeout_ms, then done(arg). */
+void engine_drain(struct engine *g, int64_t timeout_ms, void (*done)(void *arg), void *arg);
+
+/* --- what operators do --- */
+
+void engine_pause(struct engine *g, bool paused);
+bool engine_is_paused(const struct engine *g);
+
+/* Patterns "domain/vmta" with * and ?; no slash means any virtual MTA. Returns how many queues
+ * changed. engine_resume_queues removes the pause patterns that the given one covers; when a queue
+ * that it matches stays paused by a wider one, *ret_wider names that (else NULL). */
+size_t engine_pause_queues(struct engine *g, struct strview pattern);
+size_t engine_resume_queues(struct engine *g, struct strview pattern, const char **ret_wider);
+size_t engine_schedule(struct engine *g, struct strview pattern);
+
+/* What to delete: recipients that match everything given; text patterns with * and ?. */
+struct engine_delete_filter {
+    struct strview job, rcpt, sender; /* empty: any */
+    message_id id;                    /* 0: any */
+    struct strview queue_pattern;     /* empty: any */
+};
+
+/* READY and DEFERRED recipients that match end as deleted, or are only counted; done(arg, matched,
+ * deleted) at the end, from the loop. What is being sent is left alone. */
+void engine_delete(struct engine *g, const struct engine_delete_filter *filter, bool dry_run,
+                   void (*done)(void *arg, uint64_t matched, uint64_t deleted), void *arg);
+
+bool engine_pattern_matches(struct strview pattern, const char *queue_name);
+
+/* The state that survives a restart, as text (one line each: "pipe", "queue PATTERN"). */
+void engine_pauses_write(const struct engine *g, struct buf *out);
+void engine_pauses_read(struct engine *g, struct strview text);
+
+/* --- to look at it --- */
+
+const struct index *engine_index(const struct engine *g);
+const struct hash *engine_queues(const struct engine *g); /* nodes are struct queue.node */
+struct queue *engine_find_queue(const struct engine *g, struct strview name);
+const struct slots *engine_slots(const struct engine *g); /* the pipe's connections */
+struct config *engine_config(const struct engine *g);
+struct spool *engine_spool(const struct engine *g);
+const char *engine_pipe(const struct engine *g);
+/* The pause pattern that stops this queue, or NULL. */
+const char *engine_pause_pattern(const struct engine *g, const struct queue *q);
+/* Calls fn for each open connection. */
+void engine_connections(const struct engine *g,
+                        void (*fn)(void *arg, const struct queue *q, const struct delivery_info *i),
+                        void *arg);
+int64_t engine_oldest_ms(const struct engine *g); /* 0 when nothing is queued */
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * The index of what is queued: one block of memory per message with an entry per unfinished
+ * recipient. Addresses and bodies stay in the spool; a message with one recipient costs about 150
+ * bytes here.
+ */
+#ifndef PMTA_PIPE_QUEUE_INDEX_H
+#define PMTA_PIPE_QUEUE_INDEX_H
+
+#include "base/hash.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "spool/spool.h"
+
+struct queue;
+struct body;
+
+/* What an entry does; each is in exactly the place that its state names. */
+enum entry_state {
+    ENTRY_DETACHED,  /* in no queue yet */
+    ENTRY_READY,     /* in queue->ready */
+    ENTRY_DEFERRED,  /* in queue->deferred until its time */
+    ENTRY_SENDING,   /* with a connection */
+    ENTRY_FINISHING, /* its end is decided, the record is being made */
+    ENTRY_DONE,      /* final; the memory goes with the message */
+};
+
+struct entry {
+    union {
+        struct list link;      /* READY */
+        struct heap_node wake; /* DEFERRED: key is wall ms */
+    };
+    struct queue *queue;
+    struct message *message;
+    spool_journal_place journal; /* newest journal record, 0 when there is none */
+    uint16_t rcpt;               /* index in the envelope */
+    uint16_t attempts;
+    uint8_t state; /* enum entry_state */
+};
+
+struct message {
+    struct hash_node node; /* in index->by_id */
+    message_id id;
+    int64_t received_ms;
+    struct body *body; /* content still in memory from its arrival, or NULL */
+    struct spool_place place;
+    uint32_t pins; /* reads and jobs under way that need the message to stay */
+    uint16_t live; /* entries that are not DONE */
+    uint16_t entry_count;
+    struct entry entries[];
+};
+
+struct index {
+    struct hash by_id;
+    uint64_t live;         /* entries not DONE */
+    uint64_t memory_bytes; /* of messages and entries */
+};
+
+void index_init(struct index *x);
+/* Frees all messages too. */
+void index_fini(struct index *x);
+
+/* A new message, all entries DETACHED with rcpt = 0 … count - 1. */
+struct message *index_add(struct index *x, message_id id, const struct spool_place *place,
+                          int64_t received_ms, uint16_t entry_count);
+struct message *index_find(const struct index *x, message_id id);
+/* The entry for envelope recipient rcpt, or NULL. Entries are in rising order of rcpt. */
+struct entry *message_entry(struct message *m, uint16_t rcpt);
+
+/* The entry is final. */
+void index_entry_done(struct index *x, struct entry *e);
+/* Keeps the message's memory while something refers to it. */
+static inline void message_pin(struct message *m)
+{
+    m->pins++;
+}
+/* Frees the message when nothing refers to it and no entry is live. Call after index_entry_done and
+ * instead of m->pins--. */
+void message_unpin(struct index *x, struct message *m);
+
+#endif

@@ -1,0 +1,214 @@
+/*
+ * Loads; see load.h. Called by sender.c. The message is pinned while a load exists, so that its
+ * entries stay where they are.
+ */
+#include "queue/load.h"
+
+#include "base/log.h"
+
+enum { LOAD_MEMORY_MAX = 1024 * 1024 }; /* larger content is streamed from the spool */
+
+static struct load *load_new(struct engine *g)
+{
+    struct list *first = list_pop_front(&g->loads_free);
+    struct load *l = first ? list_entry(first, struct load, link) : xcalloc(1, sizeof(*l));
+
+    list_init(&l->link);
+    l->engine = g;
+    l->dropped = false;
+    l->status = 0;
+    l->count = l->left = 0;
+    l->read.content.fd = -1;
+    g->loads_out++;
+    return l;
+}
+
+static void add_entry(struct load *l, struct entry *e)
+{
+    if (l->count == l->cap) {
+        l->cap = l->cap ? l->cap * 2 : 1;
+        l->entries = xrealloc(l->entries, l->cap * sizeof(struct entry *));
+        l->rcpts = xrealloc(l->rcpts, l->cap * sizeof(l->rcpts[0]));
+    }
+    l->entries[l->count] = e;
+    l->rcpts[l->count++] = e->rcpt;
+    l->left++;
+}
+
+static int decode(struct load *l, struct strview envelope)
+{
+    struct err e;
+    int status = envelope_decode(envelope, &l->arena, &l->env, &e);
+    for (uint32_t i = 0; status == 0 && i < l->count; i++)
+        if (l->rcpts[i] >= l->env.rcpt_count)
+            status = ERR_CORRUPT;
+    return status;
+}
+
+static void on_read(struct spool_read *r, int status)
+{
+    struct load *l = container_of(r, struct load, read);
+
+    l->status = status == 0 ? decode(l, r->content.envelope) : status;
+    l->state = l->status == 0 ? LOAD_READY : LOAD_FAILED;
+    if (l->dropped) {
+        load_put_back(l);
+        return;
+    }
+    l->arrived(l);
+}
+
+static void fetch(struct load *l)
+{
+    struct message *m = l->message;
+
+    if (m->body) {
+        l->body = body_ref(m->body);
+        l->status = decode(l, l->body->envelope);
+        if (l->status == 0) {
+            l->state = LOAD_READY;
+            return;
+        }
+        body_unref(l->body);
+        l->body = NULL;
+    }
+    l->state = LOAD_READING;
+    l->read.id = m->id;
+    l->read.done = on_read;
+    spool_read(l->engine->spool, m->id, &m->place, LOAD_MEMORY_MAX, &l->read);
+}
+
+struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
+                       void (*arrived)(struct load *l), void *owner)
+{
+    struct list *first = list_first(&q->ready);
+    if (!first)
+        return NULL;
+    struct message *m = list_entry(first, struct entry, link)->message;
+    struct load *l = load_new(g);
+
+    l->queue = q;
+    l->message = m;
+    l->arrived = arrived;
+    l->owner = owner;
+    message_pin(m);
+    while ((first = list_first(&q->ready)) && l->count < max_rcpts) {
+        struct entry *e = list_entry(first, struct entry, link);
+        if (e->message != m)
+            break;
+        queue_take(q, e, ENTRY_SENDING);
+        add_entry(l, e);
+    }
+    message_id_format(m->id, l->id);
+    fetch(l);
+    return l;
+}
+
+void load_hand_over(struct load *l, struct delivery_job *ret)
+{
+    const struct spool_content *c = &l->read.content;
+
+    BUG_ON(l->state != LOAD_READY);
+    l->state = LOAD_HANDED;
+    *ret = (struct delivery_job){
+        .env = &l->env,
+        .rcpts = l->rcpts,
+        .rcpt_count = l->count,
+        .content = l->body ? l->body->content : c->content,
+        .content_fd = l->body ? -1 : c->fd,
+        .content_offset = l->body ? 0 : c->fd_offset,
+        .content_bytes = l->env.content_bytes,
+        .id = l->id,
+        .cookie = l,
+    };
+}
+
+static void drop_message_body(struct message *m)
+{
+    body_unref(m->body);
+    m->body = NULL;
+}
+
+void load_release(struct load *l)
+{
+    struct engine *g = l->engine;
+    struct message *m = l->message;
+
+    BUG_ON(l->left);
+    if (l->body)
+        body_unref(l->body);
+    else if (l->read.content.owner)
+        spool_content_release(g->spool, &l->read.content);
+    l->body = NULL;
+    l->read.content = (struct spool_content){.fd = -1};
+    arena_reset(&l->arena);
+    l->state = LOAD_FREE;
+    list_remove(&l->link);
+    list_push_back(&g->loads_free, &l->link);
+    g->loads_out--;
+    if (!m->live)
+        drop_message_body(m);
+    message_unpin(&g->index, m);
+    if (g->draining)
+        scheduler_want_turn(g);
+}
+
+void load_put_back(struct load *l)
+{
+    struct queue *q = l->queue;
+
+    if (l->state == LOAD_READING) {
+        l->dropped = true;
+        list_remove(&l->link);
+        return;
+    }
+    for (uint32_t i = l->count; i > 0; i--)
+        if (l->entries[i - 1] && l->entries[i - 1]->state == ENTRY_SENDING)
+            queue_ready_front(q, l->entries[i - 1]);
+    l->left = 0;
+    load_release(l);
+    scheduler_kick(q->engine, q);
+}
+
+/* The record is damaged: spool_read set it aside and counted it; here the recipients leave the
+ * index. Otherwise the disk could not be read now: they wait. */
+void load_fail(struct load *l)
+{
+    struct engine *g = l->engine;
+    struct queue *q = l->queue;
+
+    log_error(LOG_QUEUE, "message could not be read back, %s id=%s queue=%s reason='%s'",
+              l->status == ERR_CORRUPT ? "set aside in quarantine" : "trying again later", l->id,
+              q->name, err_name(l->status));
+    if (l->status != ERR_CORRUPT) {
+        struct outcome o = {
+            .class_ = OUTCOME_DEFERRED,
+            .phase = PHASE_QUEUE,
+            .enhanced = {4, 3, 0},
+            .text = SV("the spool could not be read"),
+            .connect_ms = -1,
+            .transmit_ms = -1,
+        };
+        l->state = LOAD_READY;
+        load_put_back(l);
+        settle_queue_failure(g, q, &o);
+        return;
+    }
+    for (uint32_t i = 0; i < l->count; i++) {
+        q->live--;
+        index_entry_done(&g->index, l->entries[i]);
+    }
+    l->left = 0;
+    load_release(l);
+}
+
+void sender_free_loads(struct engine *g)
+{
+    for (struct list *n; (n = list_pop_front(&g->loads_free));) {
+        struct load *l = list_entry(n, struct load, link);
+        free(l->entries);
+        free(l->rcpts);
+        arena_free(&l->arena);
+        free(l);
+    }
+}

@@ -1,0 +1,60 @@
+/*
+ * A load: one message on its way to one connection, from the queue's ready list to the last
+ * outcome. It brings envelope and content together (from memory when the message has just arrived,
+ * else from the spool) and is reused, because there is one per message sent.
+ */
+#ifndef PMTA_PIPE_QUEUE_LOAD_H
+#define PMTA_PIPE_QUEUE_LOAD_H
+
+#include "queue/engine_int.h"
+
+enum load_state {
+    LOAD_FREE,
+    LOAD_READING, /* the spool reads it */
+    LOAD_READY,
+    LOAD_FAILED, /* could not be read; status says why */
+    LOAD_HANDED, /* a connection has it */
+};
+
+struct load {
+    struct list link; /* sender->loads, or engine->loads_free */
+    struct engine *engine;
+    struct queue *queue;
+    struct message *message;
+    enum load_state state;
+    int status;
+    bool dropped;                    /* its connection went away while it was read */
+    void (*arrived)(struct load *l); /* a read has ended; not inside load_take */
+    void *owner;
+
+    struct entry **entries; /* those of the message that go in this transaction */
+    uint32_t *rcpts;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t left; /* without outcome yet */
+
+    struct body *body;
+    struct spool_read read;
+    struct arena arena;
+    struct envelope env;
+    char id[MESSAGE_ID_SIZE];
+};
+
+/* Takes the message at the head of q's ready list, with at most max_rcpts recipients that follow
+ * each other there. NULL when the list is empty. READY or READING. */
+struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
+                       void (*arrived)(struct load *l), void *owner);
+
+/* What delivery needs; the load is READY and becomes HANDED. */
+void load_hand_over(struct load *l, struct delivery_job *ret);
+
+/* Puts entries without outcome back at the head of the ready list and releases the load; when it is
+ * being read, once that has ended. */
+void load_put_back(struct load *l);
+/* All entries have their outcome. */
+void load_release(struct load *l);
+/* A load that FAILED: a corrupt message is closed in the books, one that cannot be read now is
+ * retried later. Releases it. */
+void load_fail(struct load *l);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * Queues and the moves of their entries; see queue.h. Invariant: every entry with state READY is in
+ * ready, every one with DEFERRED in deferred, and live counts those and the ones that are out with
+ * connections.
+ */
+#include "queue/queue.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+
+struct queue *queue_new(struct engine *engine, struct strview domain, struct vmta *vmta)
+{
+    struct queue *q = xcalloc(1, sizeof(*q));
+    struct buf name = {0};
+
+    buf_printf(&name, "%.*s/%s", SV_ARG(domain), vmta->name);
+    q->name = buf_take(&name);
+    q->domain = sv(q->name, domain.len);
+    q->engine = engine;
+    q->vmta = vmta;
+    q->route.queue = q;
+    q->idle_since_ms = clock_mono_ms();
+    list_init(&q->ready);
+    list_init(&q->senders);
+    list_init(&q->idle);
+    list_init(&q->runnable);
+    heap_node_init(&q->wake);
+    return q;
+}
+
+void queue_free(struct queue *q)
+{
+    BUG_ON(q->live || q->sender_count);
+    list_remove(&q->runnable);
+    queue_settings_fini(&q->settings);
+    heap_fini(&q->deferred);
+    free(q->last_text);
+    free(q->name);
+    free(q);
+}
+
+static void enter_ready(struct queue *q, struct entry *e)
+{
+    BUG_ON(e->state == ENTRY_READY || e->state == ENTRY_DEFERRED);
+    e->state = ENTRY_READY;
+    e->queue = q;
+    q->ready_count++;
+}
+
+void queue_ready(struct queue *q, struct entry *e)
+{
+    enter_ready(q, e);
+    list_push_back(&q->ready, &e->link);
+}
+
+void queue_ready_front(struct queue *q, struct entry *e)
+{
+    enter_ready(q, e);
+    list_push_front(&q->ready, &e->link);
+}
+
+void queue_defer(struct queue *q, struct entry *e, int64_t until_wall_ms)
+{
+    BUG_ON(e->state == ENTRY_READY || e->state == ENTRY_DEFERRED);
+    e->state = ENTRY_DEFERRED;
+    e->queue = q;
+    heap_node_init(&e->wake);
+    heap_set(&q->deferred, &e->wake, until_wall_ms);
+}
+
+void queue_take(struct queue *q, struct entry *e, enum entry_state to)
+{
+    if (e->state == ENTRY_READY) {
+        list_remove(&e->link);
+        q->ready_count--;
+    } else {
+        BUG_ON(e->state != ENTRY_DEFERRED);
+        heap_remove(&q->deferred, &e->wake);
+    }
+    e->state = (uint8_t)to;
+}
+
+bool queue_collect_due(struct queue *q, int64_t now_wall_ms)
+{
+    bool moved = false;
+
+    for (struct heap_node *n; (n = heap_min(&q->deferred)) && n->key <= now_wall_ms;) {
+        struct entry *e = container_of(n, struct entry, wake);
+        queue_take(q, e, ENTRY_DETACHED);
+        queue_ready(q, e);
+        moved = true;
+    }
+    return moved;
+}
+
+const char *queue_state_name(const struct queue *q, bool pipe_paused)
+{
+    if (q->paused || pipe_paused)
+        return "paused";
+    if (q->sender_count > q->opening)
+        return "active";
+    if (q->retry_at_ms)
+        return "backoff";
+    if (q->ready_count)
+        return q->sender_count || q->route.pending ? "connecting" : "active";
+    return q->live ? "waiting" : "idle";
+}
+
+void queue_set_text(struct queue *q, struct strview text)
+{
+    free(q->last_text);
+    q->last_text = xstrndup(text.ptr, MIN_OF(text.len, (size_t)400));
+}

@@ -1,0 +1,82 @@
+/*
+ * One outgoing queue: the mail for one recipient domain through one virtual MTA, named
+ * "domain/vmta". It holds entries that may go now (ready, in order of arrival) and those that wait
+ * for their time (deferred), has a clock of its own for when its hosts cannot be reached, and knows
+ * its connections. It decides nothing: that is the engine's.
+ */
+#ifndef PMTA_PIPE_QUEUE_QUEUE_H
+#define PMTA_PIPE_QUEUE_QUEUE_H
+
+#include "mail/outcome.h"
+#include "queue/index.h"
+#include "queue/settings.h"
+#include "route/routes.h"
+
+struct engine;
+
+/* The answers that a queue needs before it can connect, one per name in smtp-hosts, or the one for
+ * its domain. */
+struct queue_route {
+    struct route **routes; /* NULL for an entry that is an address already */
+    struct route_waiter *waiters;
+    size_t count;
+    size_t pending;
+    struct queue *queue;
+};
+
+struct queue {
+    struct hash_node node; /* in engine->queues, by name */
+    struct engine *engine;
+    char *name;
+    struct strview domain; /* part of name */
+    struct vmta *vmta;
+    struct queue_settings settings;
+
+    struct list ready;
+    struct heap deferred;
+    uint32_t ready_count;
+    uint32_t live; /* entries in any state but DONE */
+
+    struct list senders; /* connections, all of them */
+    struct list idle;    /* of these, the ones without work */
+    uint32_t sender_count;
+    uint32_t opening; /* not yet established */
+    struct slots slots;
+    uint32_t turn; /* rotates hosts of equal preference */
+
+    struct queue_route route;
+    struct list runnable;  /* in engine->runnable or engine->blocked, or alone */
+    struct heap_node wake; /* in engine->wake: the next time that something becomes due */
+
+    bool paused;         /* a pause pattern matches */
+    int64_t retry_at_ms; /* wall; 0: not in back-off */
+    int64_t
+        hold_until_ms; /* wall; no further connection while some are open: the peer refused one */
+    uint32_t failures; /* in a row, of the whole queue */
+    char *last_text;   /* why the queue is in back-off, or the last temporary reply */
+    int64_t idle_since_ms; /* monotonic; when the last entry left */
+    uint64_t config_generation;
+};
+
+/* Domain is lower case. Never NULL. */
+struct queue *queue_new(struct engine *engine, struct strview domain, struct vmta *vmta);
+/* No entries and no connections are left. */
+void queue_free(struct queue *q);
+
+/* State moves of an entry that belongs to q. queue_ready_front puts back what a connection could
+ * not send. */
+void queue_ready(struct queue *q, struct entry *e);
+void queue_ready_front(struct queue *q, struct entry *e);
+void queue_defer(struct queue *q, struct entry *e, int64_t until_wall_ms);
+/* Takes the entry out of ready or deferred; its state becomes `to` (SENDING, FINISHING). */
+void queue_take(struct queue *q, struct entry *e, enum entry_state to);
+
+/* Moves what is due at `now` from deferred to ready. True when something moved. */
+bool queue_collect_due(struct queue *q, int64_t now_wall_ms);
+
+/* "active", "paused", "backoff", "waiting" (all deferred), "idle". */
+const char *queue_state_name(const struct queue *q, bool pipe_paused);
+
+void queue_set_text(struct queue *q, struct strview text);
+
+#endif

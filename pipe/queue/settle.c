@@ -1,0 +1,145 @@
+/*
+ * Outcomes become states: a final one leaves the index, a temporary one gets its next time, a queue
+ * whose hosts cannot be reached gets a back-off of its own. Every change is journalled and reported
+ * here and nowhere else.
+ */
+#include "queue/engine_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+
+int64_t settle_retry_delay_ms(const struct queue_settings *s, unsigned n, uint64_t seed)
+{
+    size_t i = MIN_OF((size_t)(n ? n - 1 : 0), s->retry_count - 1);
+    int64_t base = s->retry_count ? s->retry_after_ms[i] : 600000;
+    int64_t jitter = base / 10;
+
+    if (!jitter)
+        return base;
+    return base - jitter + (int64_t)(hash_u64(seed + n) % (uint64_t)(2 * jitter + 1));
+}
+
+static enum spool_state state_of(enum outcome_class c)
+{
+    static const enum spool_state states[OUTCOME_CLASS_COUNT] = {
+        [OUTCOME_DELIVERED] = SPOOL_DELIVERED, [OUTCOME_DEFERRED] = SPOOL_DEFERRED,
+        [OUTCOME_BOUNCED] = SPOOL_BOUNCED,     [OUTCOME_EXPIRED] = SPOOL_EXPIRED,
+        [OUTCOME_DELETED] = SPOOL_DELETED,
+    };
+    return states[c];
+}
+
+static void journal(struct engine *g, const struct entry *e, const struct outcome *o,
+                    int64_t next_ms)
+{
+    spool_journal(g->spool, &(struct spool_event){
+                                .id = e->message->id,
+                                .place = e->message->place,
+                                .rcpt = e->rcpt,
+                                .state = state_of(o->class_),
+                                .attempts = e->attempts,
+                                .next_attempt_ms = next_ms,
+                                .phase = (uint8_t)o->phase,
+                                .code = o->code,
+                                .text = o->text,
+                            });
+}
+
+static void report(struct engine *g, const struct entry *e, const struct envelope *env,
+                   const struct outcome *o, int64_t next_ms)
+{
+    report_rcpt(g->report, &(struct report_rcpt){
+                               .id = e->message->id,
+                               .env = env,
+                               .rcpt = e->rcpt,
+                               .queue = e->queue->name,
+                               .vmta = e->queue->vmta->name,
+                               .attempts = e->attempts,
+                               .next_ms = next_ms,
+                               .outcome = o,
+                           });
+}
+
+static void forget_body(struct message *m)
+{
+    body_unref(m->body);
+    m->body = NULL;
+}
+
+/* The recipient's time is over with this failure: its text says so and keeps the last reply. */
+static void expire(const struct outcome *o, const struct queue *q, struct outcome *ret, char *text,
+                   size_t size)
+{
+    char age[UNITS_SIZE];
+    units_format_interval(q->settings.bounce_after_ms, age);
+    snprintf(text, size, "not delivered within %s (bounce-after); last: %.*s", age,
+             SV_ARG(o->text));
+    *ret = *o;
+    ret->class_ = OUTCOME_EXPIRED;
+    ret->enhanced = (struct enhanced_code){5, 4, 7};
+    ret->code = 0;
+    ret->text = sv_of(text);
+}
+
+static void end_entry(struct engine *g, struct entry *e)
+{
+    struct queue *q = e->queue;
+    struct message *m = e->message;
+
+    q->live--;
+    if (!q->live)
+        q->idle_since_ms = clock_mono_ms();
+    index_entry_done(&g->index, e);
+    if (!m->live)
+        forget_body(m);
+}
+
+void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
+                  const struct outcome *o)
+{
+    struct queue *q = e->queue;
+    struct outcome expired;
+    char text[512];
+    int64_t now = clock_wall_ms(), next = 0;
+
+    if (o->phase >= PHASE_CONNECT && e->attempts < UINT16_MAX)
+        e->attempts++;
+    if (o->class_ == OUTCOME_DEFERRED) {
+        int64_t end = e->message->received_ms + q->settings.bounce_after_ms;
+        next = now + (o->retry_hint_ms > 0
+                          ? o->retry_hint_ms
+                          : settle_retry_delay_ms(&q->settings, e->attempts, e->message->id));
+        if (now >= end) {
+            expire(o, q, &expired, text, sizeof(text));
+            o = &expired;
+        } else {
+            next = MIN_OF(next, end); /* one last attempt when its time is over */
+        }
+    }
+    journal(g, e, o, next);
+    report(g, e, env, o, next);
+    if (o->class_ != OUTCOME_DEFERRED) {
+        end_entry(g, e);
+        return;
+    }
+    forget_body(e->message);
+    queue_defer(q, e, next);
+    scheduler_rewake(g, q);
+}
+
+void settle_queue_failure(struct engine *g, struct queue *q, const struct outcome *o)
+{
+    int64_t wait;
+
+    if (q->retry_at_ms)
+        return;
+    q->failures++;
+    wait = settle_retry_delay_ms(&q->settings, q->failures, hash_bytes(q->name, strlen(q->name)));
+    q->retry_at_ms = clock_wall_ms() + wait;
+    queue_set_text(q, o->text);
+    report_queue(g->report, q->name, q->vmta->name, q->retry_at_ms, o);
+    finisher_expired(g, q, o->text);
+    scheduler_rewake(g, q);
+}

@@ -1,0 +1,36 @@
+/*
+ * CSV rows; see csv.h.
+ */
+#include "report/csv.h"
+
+static bool needs_quotes(struct strview v)
+{
+    for (size_t i = 0; i < v.len; i++)
+        if (v.ptr[i] == ',' || v.ptr[i] == '"' || (unsigned char)v.ptr[i] < 0x20)
+            return true;
+    return v.len && (v.ptr[0] == ' ' || v.ptr[v.len - 1] == ' ');
+}
+
+void csv_field(struct csv *row, struct strview value)
+{
+    if (row->begun)
+        buf_append_char(row->out, ',');
+    row->begun = true;
+    if (!needs_quotes(value)) {
+        buf_append_sv(row->out, value);
+        return;
+    }
+    buf_append_char(row->out, '"');
+    for (size_t i = 0; i < value.len; i++) {
+        char c = value.ptr[i];
+        if (c == '"')
+            buf_append_char(row->out, '"');
+        buf_append_char(row->out, (unsigned char)c < 0x20 ? ' ' : c);
+    }
+    buf_append_char(row->out, '"');
+}
+
+void csv_end(struct csv *row)
+{
+    buf_append(row->out, "\r\n", 2);
+}

@@ -1,0 +1,291 @@
+/*
+ * Accounting records, log lines and counts; see report.h. Called by the engine, once per recipient
+ * and attempt. The accounting file is opened once and appended to through the spool's commits; the
+ * log line is gathered and written at the end of the loop's turn.
+ */
+#include "report/report.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "report/csv.h"
+#include "report/rates.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct report {
+    char *pipe;
+    struct spool *spool;
+    int fd; /* accounting file, or -1 */
+    struct buf row;
+    struct report_counts counts;
+    struct rate_ring in;
+    struct rate_ring out;
+};
+
+static const char header_line[] =
+#define COLUMN_NAME(id, name, help) name ","
+    REPORT_COLUMNS(COLUMN_NAME)
+#undef COLUMN_NAME
+    ;
+
+static int open_accounting(struct report *r, int dirfd, struct err *e)
+{
+    char name[300];
+    struct stat st;
+
+    snprintf(name, sizeof(name), "acct-%s.csv", r->pipe);
+    r->fd = openat(dirfd, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (r->fd < 0)
+        return err_set(e, -errno, "cannot open accounting file '%s'", name);
+    if (fstat(r->fd, &st) == 0 && st.st_size == 0) {
+        struct buf line = {0};
+        buf_append(&line, header_line, sizeof(header_line) - 2); /* without the last comma */
+        buf_append_str(&line, "\r\n");
+        ssize_t n = write(r->fd, buf_data(&line), buf_len(&line));
+        buf_free(&line);
+        if (n < 0)
+            return err_set(e, -errno, "cannot write accounting file '%s'", name);
+    }
+    return 0;
+}
+
+int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err *e)
+{
+    struct report *r = xcalloc(1, sizeof(*r));
+
+    r->pipe = xstrdup(pipe);
+    r->fd = -1;
+    if (acct_dirfd >= 0 && open_accounting(r, acct_dirfd, e) < 0) {
+        int code = e->code;
+        report_free(r);
+        return code;
+    }
+    *ret = r;
+    return 0;
+}
+
+void report_free(struct report *r)
+{
+    if (!r)
+        return;
+    if (r->fd >= 0)
+        close(r->fd);
+    buf_free(&r->row);
+    free(r->pipe);
+    free(r);
+}
+
+void report_set_spool(struct report *r, struct spool *spool)
+{
+    r->spool = spool;
+}
+
+/* "2026-11-21 04:05:06+0000". The last two seconds asked for are remembered: most records of a busy
+ * moment carry the same ones. */
+static struct strview acct_time(int64_t wall_ms)
+{
+    static struct {
+        int64_t second;
+        char text[32];
+    } memo[4];
+    static unsigned turn;
+    int64_t second = wall_ms / 1000;
+
+    for (size_t i = 0; i < ARRAY_LEN(memo); i++)
+        if (memo[i].second == second && memo[i].text[0])
+            return sv_of(memo[i].text);
+    size_t i = turn++ % ARRAY_LEN(memo);
+    time_t t = (time_t)second;
+    struct tm tm;
+    gmtime_r(&t, &tm);
+    strftime(memo[i].text, sizeof(memo[i].text), "%Y-%m-%d %H:%M:%S+0000", &tm);
+    memo[i].second = second;
+    return sv_of(memo[i].text);
+}
+
+static const char *dsn_action(enum outcome_class c)
+{
+    static const char *const actions[OUTCOME_CLASS_COUNT] = {
+        [OUTCOME_DELIVERED] = "relayed", [OUTCOME_DEFERRED] = "delayed",
+        [OUTCOME_BOUNCED] = "failed",    [OUTCOME_EXPIRED] = "expired",
+        [OUTCOME_DELETED] = "deleted",
+    };
+    return actions[c];
+}
+
+/* What one row says; views may be empty. */
+struct row {
+    const char *type;
+    int64_t queued_ms;
+    struct strview orig, rcpt, job, envid;
+    const struct outcome *outcome; /* may be NULL */
+    const char *queue, *vmta;
+    uint64_t size;
+    const char *id;
+};
+
+static void write_row(struct report *r, const struct row *row)
+{
+    const struct outcome *o = row->outcome;
+    char status[16] = "", number[24] = "", text[600] = "", mta[320] = "";
+    struct csv csv = csv_row(&r->row);
+
+    if (r->fd < 0)
+        return;
+    buf_reset(&r->row);
+    if (o) {
+        outcome_status(o, status);
+        snprintf(text, sizeof(text), "%s%.*s", o->code ? "smtp;" : "x-pmta;", SV_ARG(o->text));
+        if (o->peer_ip.len)
+            snprintf(mta, sizeof(mta), "%.*s (%.*s)", SV_ARG(o->peer_host), SV_ARG(o->peer_ip));
+    }
+    if (row->size)
+        snprintf(number, sizeof(number), "%llu", (unsigned long long)row->size);
+    csv_field(&csv, sv_of(row->type));
+    csv_field(&csv, acct_time(clock_wall_ms()));
+    csv_field(&csv, row->queued_ms ? acct_time(row->queued_ms) : sv(NULL, 0));
+    csv_field(&csv, row->orig);
+    csv_field(&csv, row->rcpt);
+    csv_field(&csv, o ? sv_of(dsn_action(o->class_)) : sv(NULL, 0));
+    csv_field(&csv, sv_of(status));
+    csv_field(&csv, sv_of(text));
+    csv_field(&csv, sv_of(mta));
+    csv_field(&csv, sv_of(row->vmta));
+    csv_field(&csv, sv_of(r->pipe));
+    csv_field(&csv, sv_of(row->queue));
+    csv_field(&csv, row->job);
+    csv_field(&csv, row->envid);
+    csv_field(&csv, sv_of(number));
+    csv_field(&csv, sv_of(row->id));
+    csv_end(&csv);
+    spool_accounting(r->spool, r->fd, buf_view(&r->row));
+}
+
+static void count(struct report *r, const struct outcome *o)
+{
+    switch (o->class_) {
+    case OUTCOME_DELIVERED:
+        r->counts.delivered++;
+        rate_ring_add(&r->out, clock_mono_ms(), 1);
+        break;
+    case OUTCOME_DEFERRED:
+        r->counts.deferred++;
+        break;
+    default:
+        r->counts.bounced++;
+    }
+}
+
+static void log_rcpt(const struct report_rcpt *w, const char *id)
+{
+    const struct outcome *o = w->outcome;
+    const struct envelope_rcpt *rcpt = &w->env->rcpts[w->rcpt];
+    int64_t now = clock_wall_ms();
+    int64_t total = now - w->env->received_ms;
+    int64_t connect = MAX_OF(o->connect_ms, (int64_t)0);
+    int64_t transmit = MAX_OF(o->transmit_ms, (int64_t)0);
+    int64_t waited = MAX_OF(total - connect - transmit, (int64_t)0);
+    char status[16], next[48] = "";
+
+    if (o->class_ == OUTCOME_DEFERRED)
+        snprintf(next, sizeof(next), " next_in=%llds", (long long)(w->next_ms - now + 500) / 1000);
+    log_info(LOG_DELIVERY,
+             "%s id=%s rcpt=%s from=%s queue=%s attempt=%u host=%.*s ip=%.*s%s%s "
+             "delay=%lld.%03lld delays=queue:%lld,connect:%lld,transmit:%lld status=%s phase=%s%s "
+             "reply='%s'",
+             outcome_class_name(o->class_), id, log_safe(rcpt->address.ptr, rcpt->address.len, 320),
+             log_safe(w->env->sender.ptr, w->env->sender.len, 320), w->queue, w->attempts,
+             SV_ARG(o->peer_host), SV_ARG(o->peer_ip), o->tls && *o->tls ? " tls=" : "",
+             o->tls ? o->tls : "", (long long)total / 1000, (long long)total % 1000,
+             (long long)waited, (long long)connect, (long long)transmit, outcome_status(o, status),
+             outcome_phase_name(o->phase), next, log_safe(o->text.ptr, o->text.len, 400));
+}
+
+void report_rcpt(struct report *r, const struct report_rcpt *w)
+{
+    char id[MESSAGE_ID_SIZE + 8];
+    const char record_type[2] = {outcome_record_type(w->outcome->class_), '\0'};
+
+    message_id_format(w->id, id);
+    snprintf(id + strlen(id), 8, ".%u", w->rcpt);
+    count(r, w->outcome);
+    log_rcpt(w, id);
+    write_row(r, &(struct row){
+                     .type = record_type,
+                     .queued_ms = w->env->received_ms,
+                     .orig = w->env->sender,
+                     .rcpt = w->env->rcpts[w->rcpt].address,
+                     .job = w->env->job,
+                     .envid = w->env->envid,
+                     .outcome = w->outcome,
+                     .queue = w->queue,
+                     .vmta = w->vmta,
+                     .size = w->env->content_bytes - w->env->stuffed_dots,
+                     .id = id,
+                 });
+}
+
+void report_queue(struct report *r, const char *queue, const char *vmta, int64_t next_ms,
+                  const struct outcome *o)
+{
+    char status[16];
+    log_info(
+        LOG_DELIVERY,
+        "queue deferred queue=%s host=%.*s ip=%.*s status=%s phase=%s next_in=%llds reply='%s'",
+        queue, SV_ARG(o->peer_host), SV_ARG(o->peer_ip), outcome_status(o, status),
+        outcome_phase_name(o->phase), (long long)(next_ms - clock_wall_ms() + 500) / 1000,
+        log_safe(o->text.ptr, o->text.len, 400));
+    write_row(r, &(struct row){
+                     .type = "tq",
+                     .outcome = o,
+                     .queue = queue,
+                     .vmta = vmta,
+                     .id = "",
+                 });
+}
+
+void report_received(struct report *r, message_id id, const struct envelope *env,
+                     const char *(*queue_of)(void *arg, uint32_t i), void *arg)
+{
+    char name[MESSAGE_ID_SIZE + 8];
+    size_t at;
+
+    r->counts.received += env->rcpt_count;
+    rate_ring_add(&r->in, clock_mono_ms(), env->rcpt_count);
+    message_id_format(id, name);
+    at = strlen(name);
+    for (uint32_t i = 0; i < env->rcpt_count; i++) {
+        const char *queue = queue_of(arg, i);
+        const char *slash = strrchr(queue, '/');
+        snprintf(name + at, sizeof(name) - at, ".%u", i);
+        write_row(r, &(struct row){
+                         .type = "r",
+                         .queued_ms = env->received_ms,
+                         .orig = env->sender,
+                         .rcpt = env->rcpts[i].address,
+                         .job = env->job,
+                         .envid = env->envid,
+                         .queue = queue,
+                         .vmta = slash ? slash + 1 : "",
+                         .size = env->content_bytes - env->stuffed_dots,
+                         .id = name,
+                     });
+    }
+}
+
+void report_counts(const struct report *r, struct report_counts *ret)
+{
+    *ret = r->counts;
+}
+
+void report_rates(const struct report *r, uint64_t *ret_in, uint64_t *ret_out)
+{
+    int64_t now = clock_mono_ms();
+    *ret_in = rate_ring_per_minute(&r->in, now);
+    *ret_out = rate_ring_per_minute(&r->out, now);
+}
