@@ -1,8 +1,9 @@
 /*
- * Packets to answers. lookup.c calls answer_parse for each packet that matches its question; libldns
- * takes the packet apart after the counts in its header were bounded, and what is kept is copied into
- * one piece of memory. CNAMEs are followed inside the packet; where the packet ends before the chain
- * does, the answer names the next question. A broken packet gives NULL and nothing else.
+ * Packets to answers. lookup.c calls answer_parse for each packet that matches its question;
+ * libldns takes the packet apart after the counts in its header were bounded, and what is kept is
+ * copied into one piece of memory. CNAMEs are followed inside the packet; where the packet ends
+ * before the chain does, the answer names the next question. A broken packet gives NULL and nothing
+ * else.
  */
 #include "answer.h"
 
@@ -132,7 +133,8 @@ static bool take_address(struct gather *g, const ldns_rr *rr)
     return true;
 }
 
-/* Collects the records asked for at the present name. Returns whether there were any, usable or not. */
+/* Collects the records asked for at the present name. Returns whether there were any, usable or
+ * not. */
 static bool take_records(struct gather *g)
 {
     const ldns_rr_list *list = ldns_pkt_answer(g->pkt);
@@ -170,8 +172,8 @@ static int follow_alias(struct gather *g)
     return 0;
 }
 
-/* RFC 2308 section 5: a negative answer lives as long as the smaller of the SOA record's own TTL and
- * its minimum field. Returns false when there is no SOA. */
+/* RFC 2308 section 5: a negative answer lives as long as the smaller of the SOA record's own TTL
+ * and its minimum field. Returns false when there is no SOA. */
 static bool negative_ttl(const struct gather *g, uint32_t *ret)
 {
     const ldns_rr_list *list = ldns_pkt_authority(g->pkt);
@@ -276,7 +278,8 @@ static struct answer *answer_to(const struct query *q, const ldns_pkt *pkt)
     return a;
 }
 
-/* libldns allocates per record and may follow long chains of pointers for each: bound them first. */
+/* libldns allocates per record and may follow long chains of pointers for each: bound them first.
+ */
 static bool has_sane_counts(const uint8_t *data, size_t len)
 {
     return len >= LDNS_HEADER_SIZE && len <= UINT16_MAX && LDNS_QDCOUNT(data) <= 1 &&

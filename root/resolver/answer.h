@@ -33,7 +33,7 @@ struct answer_record {
 struct answer {
     uint32_t refs;
     enum answer_status status;
-    uint32_t ttl_s; /* smallest of the records used, bounded; 0: not to be cached */
+    uint32_t ttl_s;     /* smallest of the records used, bounded; 0: not to be cached */
     bool authenticated; /* AD bit; means something when the path to the server is trusted */
     bool unusable_host; /* some MX record had a target that is no host name */
     uint8_t aliases;    /* CNAMEs that were followed in this packet */

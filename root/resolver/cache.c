@@ -1,6 +1,7 @@
 /*
- * The cache of answers; see cache.h. lookup.c asks before it sends anything and puts in what came. An
- * entry that has ended goes when somebody meets it or when it has become the least recently used.
+ * The cache of answers; see cache.h. lookup.c asks before it sends anything and puts in what came.
+ * An entry that has ended goes when somebody meets it or when it has become the least recently
+ * used.
  */
 #include "cache.h"
 
@@ -55,7 +56,7 @@ static void drop(struct cache *c, struct cache_entry *e)
 
 void cache_clear(struct cache *c)
 {
-    list_for_each_safe(pos, &c->lru)
+    list_for_each_safe (pos, &c->lru)
         drop(c, list_entry(pos, struct cache_entry, lru));
     BUG_ON(c->bytes || c->entries.count);
 }

@@ -22,15 +22,16 @@ struct domain_address {
 int domain_normalise(struct strview in, char *out, struct err *e);
 
 /* An address literal of RFC 5321 section 4.1.3, [192.0.2.1] or [IPv6:2001:db8::1]; with bare_ok the
- * address alone as well. Returns 1 and fills *ret, 0 when it is no literal, ERR_SYNTAX when it begins
- * like one and is none. */
+ * address alone as well. Returns 1 and fills *ret, 0 when it is no literal, ERR_SYNTAX when it
+ * begins like one and is none. */
 int domain_parse_literal(struct strview in, bool bare_ok, struct domain_address *ret);
 
 /* Uncompressed wire form (RFC 1035 section 3.1) to text; the root is "". Returns 0, or ERR_SYNTAX
  * when the bytes are no name or one that no host can have. */
 int domain_from_wire(const uint8_t *wire, size_t len, char *out);
 
-/* Text to wire form; out holds DOMAIN_SIZE bytes. name is a normalised domain. Returns the length. */
+/* Text to wire form; out holds DOMAIN_SIZE bytes. name is a normalised domain. Returns the length.
+ */
 size_t domain_to_wire(const char *name, uint8_t *out);
 
 #endif

@@ -1,14 +1,14 @@
 /*
- * Questions on sockets. lookup.c starts an exchange through exchange_pool_ops; it ends with one callback
- * (answer, time-out, error) or is cancelled.
+ * Questions on sockets. lookup.c starts an exchange through exchange_pool_ops; it ends with one
+ * callback (answer, time-out, error) or is cancelled.
  *
  * UDP: socket, connect, send, wait; a packet that is no answer to the question is passed over, and
- * after EXCHANGE_MAX_FOREIGN of them the exchange ends as ERR_PROTOCOL, because somebody is guessing
- * ids. TCP: the same with two bytes of length in front (RFC 1035 section 4.2.2), at most
+ * after EXCHANGE_MAX_FOREIGN of them the exchange ends as ERR_PROTOCOL, because somebody is
+ * guessing ids. TCP: the same with two bytes of length in front (RFC 1035 section 4.2.2), at most
  * EXCHANGE_MAX_TCP at a time, the rest in a queue that uses up their own time-out.
  *
- * An exchange is freed when libuv has closed its handles (pending counts them), the pool when its last
- * exchange is gone. What fails inside send() is told by the timer.
+ * An exchange is freed when libuv has closed its handles (pending counts them), the pool when its
+ * last exchange is gone. What fails inside send() is told by the timer.
  */
 #include "exchange.h"
 
@@ -351,7 +351,7 @@ void exchange_pool_close(struct exchange_pool *p)
     if (!p || p->closing)
         return;
     p->closing = true;
-    list_for_each_safe(pos, &p->all)
+    list_for_each_safe (pos, &p->all)
         close_exchange(list_entry(pos, struct exchange, link));
     uv_close((uv_handle_t *)&p->wake_timer, on_wake_closed);
 }

@@ -1,6 +1,6 @@
 /*
- * Fair queueing; see fair.h. Used twice: for routes (per pipe) in resolve.c and for the questions that
- * routes are made of in lookup.c. No I/O, no memory of its own.
+ * Fair queueing; see fair.h. Used twice: for routes (per pipe) in resolve.c and for the questions
+ * that routes are made of in lookup.c. No I/O, no memory of its own.
  */
 #include "fair.h"
 
@@ -45,8 +45,7 @@ struct fair_item *fair_next(struct fair *f)
 
     if (f->active >= f->max_active)
         return NULL;
-    list_for_each(pos, &f->ring)
-    {
+    list_for_each (pos, &f->ring) {
         struct fair_client *c = list_entry(pos, struct fair_client, link);
         if (c->active >= share)
             continue;

@@ -1,7 +1,7 @@
 /*
- * fair: work of several clients started round robin, with a bounded number under way. One client alone
- * gets at most half of the places, two a third each, and so on: there is always room for one who comes
- * next, however long the others' work takes.
+ * fair: work of several clients started round robin, with a bounded number under way. One client
+ * alone gets at most half of the places, two a third each, and so on: there is always room for one
+ * who comes next, however long the others' work takes.
  */
 #ifndef PMTA_RESOLVER_FAIR_H
 #define PMTA_RESOLVER_FAIR_H

@@ -3,9 +3,9 @@
  *
  * Happy path: lookup_start queues the question fairly, lookups_run sends it to the quickest name
  * server, the answer goes into the cache and to everyone who waits. A time-out, a refused port or
- * SERVFAIL leads to the next server; TC or somebody who guesses ids leads to TCP; a server that knows
- * no EDNS0 is asked without. After LOOKUP_MAX_ATTEMPTS (two per server, at least three) the answer is
- * ANSWER_FAILED with what happened last, and is believed for LOOKUP_FAILED_TTL_S.
+ * SERVFAIL leads to the next server; TC or somebody who guesses ids leads to TCP; a server that
+ * knows no EDNS0 is asked without. After LOOKUP_MAX_ATTEMPTS (two per server, at least three) the
+ * answer is ANSWER_FAILED with what happened last, and is believed for LOOKUP_FAILED_TTL_S.
  *
  * A lookup is freed in one place, finish(), before which it has left the table.
  */
@@ -154,8 +154,9 @@ static void follow(struct lookup *x, const struct answer *a)
     x->aliases += a->aliases;
     x->ttl_s = MIN_OF(x->ttl_s, a->ttl_s);
     if (x->aliases > ANSWER_MAX_ALIASES) {
-        finish(x, answer_failed(ANSWER_MAX_NEGATIVE_TTL_S, "more than %d CNAME records for %s of '%s'",
-                                ANSWER_MAX_ALIASES, query_type_name(x->type), x->name));
+        finish(x,
+               answer_failed(ANSWER_MAX_NEGATIVE_TTL_S, "more than %d CNAME records for %s of '%s'",
+                             ANSWER_MAX_ALIASES, query_type_name(x->type), x->name));
         return;
     }
     memcpy(x->target, a->text, strlen(a->text) + 1);

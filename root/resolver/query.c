@@ -10,8 +10,8 @@
 const char *query_type_name(enum query_type t)
 {
     switch (t) {
-#define QUERY_CASE(name, number)                                                                   \
-    case QUERY_##name:                                                                             \
+#define QUERY_CASE(name, number) \
+    case QUERY_##name:           \
         return #name;
         QUERY_TYPES(QUERY_CASE)
 #undef QUERY_CASE

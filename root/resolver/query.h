@@ -8,9 +8,9 @@
 #include "domain.h"
 
 /* TYPE(NAME, number) of RFC 1035 section 3.2.2 and RFC 3596 */
-#define QUERY_TYPES(TYPE)                                                                          \
-    TYPE(A, 1)                                                                                     \
-    TYPE(MX, 15)                                                                                   \
+#define QUERY_TYPES(TYPE) \
+    TYPE(A, 1)            \
+    TYPE(MX, 15)          \
     TYPE(AAAA, 28)
 
 enum query_type {
@@ -36,8 +36,9 @@ struct query {
 
 const char *query_type_name(enum query_type t);
 
-/* Builds the wire form with a random id, RD and AD set (RFC 6840 section 5.7), and EDNS0 when asked.
- * name is a normalised domain. Returns 0, or ERR_SYNTAX when libldns does not take the name. */
+/* Builds the wire form with a random id, RD and AD set (RFC 6840 section 5.7), and EDNS0 when
+ * asked. name is a normalised domain. Returns 0, or ERR_SYNTAX when libldns does not take the name.
+ */
 int query_build(struct query *q, const char *name, enum query_type type, bool edns);
 
 enum query_match {

@@ -1,8 +1,8 @@
 /*
- * Requests and clients; see resolve.h. main.c has one client per pipe, the probe in the tests has one.
- * A request waits in its client's queue (small), becomes a job when fair.c lets it begin, and ends with
- * one reply. A client is freed when it was closed and nothing of it is under way: its lookups are
- * counted on it, so its memory has to stay until they are done.
+ * Requests and clients; see resolve.h. main.c has one client per pipe, the probe in the tests has
+ * one. A request waits in its client's queue (small), becomes a job when fair.c lets it begin, and
+ * ends with one reply. A client is freed when it was closed and nothing of it is under way: its
+ * lookups are counted on it, so its memory has to stay until they are done.
  */
 #include "resolve.h"
 
@@ -89,7 +89,7 @@ static void client_free_when_done(struct resolve_client *c)
 
 static void sweep_clients(struct resolve *r)
 {
-    list_for_each_safe(pos, &r->clients)
+    list_for_each_safe (pos, &r->clients)
         client_free_when_done(list_entry(pos, struct resolve_client, link));
 }
 
@@ -212,7 +212,8 @@ void resolve_abort(struct resolve *r, const char *text)
     struct route_result result = {.status = ROUTE_TEMPORARY};
 
     snprintf(result.text, sizeof(result.text), "%s", text);
-    list_for_each(pos, &r->active) answer(list_entry(pos, struct request, link), &result);
-    list_for_each_safe(pos, &r->clients)
+    list_for_each (pos, &r->active)
+        answer(list_entry(pos, struct request, link), &result);
+    list_for_each_safe (pos, &r->clients)
         abort_waiting(r, list_entry(pos, struct resolve_client, link), &result);
 }

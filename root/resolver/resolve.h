@@ -15,11 +15,11 @@ struct resolve_limits {
     size_t cache_bytes;
 };
 
-#define RESOLVE_LIMITS_DEFAULT                                                                     \
-    ((struct resolve_limits){.routes = 1000,                                                       \
-                             .questions = 2000,                                                    \
-                             .queued = 200000,                                                     \
-                             .cache_entries = 500000,                                              \
+#define RESOLVE_LIMITS_DEFAULT                        \
+    ((struct resolve_limits){.routes = 1000,          \
+                             .questions = 2000,       \
+                             .queued = 200000,        \
+                             .cache_entries = 500000, \
                              .cache_bytes = 128u << 20})
 
 struct resolve;
@@ -39,7 +39,8 @@ void resolve_set_servers(struct resolve *r, const struct servers *s, int64_t tim
 const struct lookups *resolve_lookups(const struct resolve *r);
 
 struct resolve_client *resolve_client_open(struct resolve *r, resolve_reply reply, void *owner);
-/* Drops what waits; what is under way is finished for the cache. No callback fires. NULL is fine. */
+/* Drops what waits; what is under way is finished for the cache. No callback fires. NULL is fine.
+ */
 void resolve_client_close(struct resolve_client *c);
 
 /* Whether the answer is known without a query (cache, address literal, no domain name); then fills

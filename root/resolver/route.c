@@ -1,10 +1,10 @@
 /*
  * Routes from answers; see route.h. resolve.c runs one job per request.
  *
- * MX first, then the addresses of all hosts at once; without MX records the domain itself is the host
- * (implicit MX). What decides between temporary and final: a route that could have existed but for a
- * question that failed is temporary, everything else is what DNS says. The job holds references to the
- * answers, host names point into them.
+ * MX first, then the addresses of all hosts at once; without MX records the domain itself is the
+ * host (implicit MX). What decides between temporary and final: a route that could have existed but
+ * for a question that failed is temporary, everything else is what DNS says. The job holds
+ * references to the answers, host names point into them.
  */
 #include "route.h"
 
@@ -73,8 +73,8 @@ static void add_host(struct route_job *job, uint16_t preference, const char *nam
     job->hosts[job->host_count++] = (struct route_host){.preference = preference, .name = name};
 }
 
-/* The best MX hosts by rising preference, equal ones in the order of the packet. "." among others is
- * nobody (RFC 7505 section 3 wants it alone). */
+/* The best MX hosts by rising preference, equal ones in the order of the packet. "." among others
+ * is nobody (RFC 7505 section 3 wants it alone). */
 static void choose_hosts(struct route_job *job)
 {
     const struct answer *a = job->mx.answer;
@@ -121,8 +121,7 @@ static void append_addresses(struct route_result *r, const struct route_host *h,
     for (size_t i = 0; i < MIN_OF(a->count, ROUTE_JOB_MAX_PER_HOST); i++) {
         if (*count == ROUTE_MAX_ADDRESSES)
             return;
-        route_hosts_append(&r->hosts, h->preference, family, a->records[i].address,
-                           sv_of(h->name));
+        route_hosts_append(&r->hosts, h->preference, family, a->records[i].address, sv_of(h->name));
         ++*count;
     }
 }
@@ -170,8 +169,9 @@ static void result_of_hosts(const struct route_job *job, struct route_result *r)
     } else if (job->hosts[0].v4.answer->status == ANSWER_NO_DOMAIN) {
         set(r, ROUTE_NO_DOMAIN, "domain '%s' does not exist", job->domain);
     } else {
-        set(r, ROUTE_NO_HOST, job->kind == ROUTE_MX ? "'%s' has neither MX nor address"
-                                                    : "host '%s' has no address", job->domain);
+        set(r, ROUTE_NO_HOST,
+            job->kind == ROUTE_MX ? "'%s' has neither MX nor address" : "host '%s' has no address",
+            job->domain);
     }
 }
 

@@ -1,5 +1,6 @@
 /*
- * route: where mail for one domain goes (RFC 5321 section 5.1, RFC 7505), put together from answers.
+ * route: where mail for one domain goes (RFC 5321 section 5.1, RFC 7505), put together from
+ * answers.
  */
 #ifndef PMTA_RESOLVER_ROUTE_H
 #define PMTA_RESOLVER_ROUTE_H
@@ -8,8 +9,8 @@
 #include "mail/route.h"
 
 enum {
-    ROUTE_JOB_MAX_HOSTS = 20,    /* MX hosts looked at, best preference first */
-    ROUTE_JOB_MAX_PER_HOST = 32, /* addresses of one family taken of one host */
+    ROUTE_JOB_MAX_HOSTS = 20,     /* MX hosts looked at, best preference first */
+    ROUTE_JOB_MAX_PER_HOST = 32,  /* addresses of one family taken of one host */
     ROUTE_JOB_PARTIAL_TTL_S = 60, /* when some host's addresses could not be had */
 };
 
@@ -59,12 +60,12 @@ void route_job_init(struct route_job *job, struct lookups *l, enum route_kind ki
 /* Not while questions are under way, but for the end of everything. */
 void route_job_fini(struct route_job *job);
 
-/* Whether the cache knows the whole route; then fills *ret, which the caller frees. Afterwards the job
- * can only be ended. */
+/* Whether the cache knows the whole route; then fills *ret, which the caller frees. Afterwards the
+ * job can only be ended. */
 bool route_job_try_cache(struct route_job *job, struct route_result *ret);
 
-/* Asks what the cache does not know. done fires once, maybe inside this call; it may end and free the
- * job; the result is freed after it. */
+/* Asks what the cache does not know. done fires once, maybe inside this call; it may end and free
+ * the job; the result is freed after it. */
 void route_job_start(struct route_job *job, struct fair_client *client,
                      void (*done)(struct route_job *job, struct route_result *result));
 

@@ -215,8 +215,8 @@ bool server_failed(struct server *s, int64_t waited_ms)
     s->rtt_ms = MIN_OF(s->rtt_ms, 60000.0);
     if (!is_dead(s) || (was_dead && s->dead_until_ms > now + s->back_off_ms / 2))
         return false; /* queries that were under way when it died do not count again */
-    s->back_off_ms = s->back_off_ms ? MIN_OF(s->back_off_ms * 2, SERVER_MAX_BACK_OFF_MS)
-                                    : SERVER_BACK_OFF_MS;
+    s->back_off_ms =
+        s->back_off_ms ? MIN_OF(s->back_off_ms * 2, SERVER_MAX_BACK_OFF_MS) : SERVER_BACK_OFF_MS;
     s->dead_until_ms = now + s->back_off_ms;
     return !was_dead;
 }

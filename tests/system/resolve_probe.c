@@ -1,6 +1,7 @@
 /*
  * resolve_probe: asks name servers for routes with the resolver's own engine and sockets and prints
- * one JSON object per name. For tests and for people who wonder what the resolver makes of a domain.
+ * one JSON object per name. For tests and for people who wonder what the resolver makes of a
+ * domain.
  *
  *   resolve_probe --server ADDR:PORT [--server …] [--timeout MS] [--repeat N] [--host] NAME…
  *
