@@ -312,7 +312,7 @@ static char *status_text(const struct process *p)
         (json_int_t)c->entries.count, "cache_bytes", (json_int_t)c->bytes, "cache_hits",
         (json_int_t)c->hits, "cache_misses", (json_int_t)c->misses, "cache_evictions",
         (json_int_t)c->evictions, "servers", servers_status(&l->servers));
-    char *text = json_dumps(o, JSON_COMPACT);
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(4));
 
     BUG_ON(!text);
     json_decref(o);
