@@ -1,0 +1,358 @@
+/*
+ * pmta-resolver: the only process that speaks DNS. It reads route_request from the pipes' edges and
+ * answers route_reply, from the cache at once, else when the engine (resolve.c) has an answer.
+ *
+ * Name servers come from the configuration (name-server), else from /etc/resolv.conf, else
+ * 127.0.0.1. A pipe that goes away loses what waits for it; a pipe that breaks the protocol loses
+ * its edge. A drain answers what is under way, and what is not answered in time as a temporary
+ * failure.
+ */
+#include "exchange.h"
+#include "resolve.h"
+
+#include "base/log.h"
+#include "mail/config.h"
+#include "net/admin_verbs.h"
+#include "net/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const char resolv_conf[] = "/etc/resolv.conf";
+
+struct process {
+    struct child *child;
+    struct exchange_pool *pool;
+    struct resolve *resolve;
+    struct list peers;
+    struct config *config;
+    uv_timer_t drain_timer;
+    bool draining, exiting;
+    uint64_t requests, from_cache, refused;
+};
+
+/* One pipe. Freed when its edge is gone. */
+struct peer {
+    struct process *process;
+    struct list link;
+    struct ipc_edge *edge;
+    struct resolve_client *client;
+    char *name;
+};
+
+/* --- name servers --- */
+
+static void add_configured(struct servers *s, const struct config *cfg, const struct servers *old)
+{
+    const struct config_value *v = config_get(cfg, NULL, DIR_NAME_SERVER);
+
+    for (; v && v->text; v = v->next) {
+        struct sockaddr_storage addr;
+        struct err e = {0};
+        if (server_parse(sv_of(v->text), &addr, &e) < 0)
+            log_warn(LOG_DNS, "%s, passing it over", e.text);
+        else if (servers_add(s, &addr, old) == ERR_LIMIT)
+            log_warn(LOG_DNS, "more than %d name servers, passing over '%s'", SERVER_MAX, v->text);
+    }
+}
+
+static void add_of_system(struct servers *s, const struct servers *old)
+{
+    char text[8192];
+    int fd = open(resolv_conf, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+    if (n < 0)
+        log_warn(LOG_DNS, "cannot read '%s' (%s), asking 127.0.0.1", resolv_conf, strerror(errno));
+    else
+        servers_add_resolv_conf(s, sv(text, (size_t)n), old);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void choose_servers(struct process *p)
+{
+    const struct servers *old = &resolve_lookups(p->resolve)->servers;
+    struct servers s = {0};
+    struct sockaddr_storage local;
+
+    add_configured(&s, p->config, old);
+    if (!s.count)
+        add_of_system(&s, old);
+    if (!s.count && server_parse(SV("127.0.0.1"), &local, NULL) == 0)
+        servers_add(&s, &local, old);
+    resolve_set_servers(p->resolve, &s, config_number(p->config, NULL, DIR_DNS_TIMEOUT));
+    for (size_t i = 0; i < s.count; i++)
+        log_info(LOG_DNS, "name server '%s'", s.items[i].text);
+}
+
+static void on_wake(void *arg);
+
+/* Before the first word of root there is a loop and nothing else. */
+static void set_up(struct process *p)
+{
+    struct resolve_limits limits = RESOLVE_LIMITS_DEFAULT;
+
+    if (p->resolve)
+        return;
+    limits.questions = exchange_socket_limit(limits.questions);
+    p->pool = exchange_pool_new(child_loop(p->child), on_wake, p);
+    p->resolve = resolve_new(&exchange_pool_ops, p->pool, &limits);
+    uv_timer_init(child_loop(p->child), &p->drain_timer);
+    p->drain_timer.data = p;
+}
+
+/* --- drain --- */
+
+static void exit_now(struct process *p)
+{
+    if (p->exiting)
+        return;
+    p->exiting = true;
+    exchange_pool_close(p->pool);
+    p->pool = NULL;
+    uv_timer_stop(&p->drain_timer);
+    child_exit(p->child, 0);
+}
+
+static void exit_when_drained(struct process *p)
+{
+    if (p->draining && !resolve_pending(p->resolve))
+        exit_now(p);
+}
+
+static void on_drain_timeout(uv_timer_t *t)
+{
+    struct process *p = t->data;
+    resolve_abort(p->resolve, "the resolver is stopping");
+    exit_now(p);
+}
+
+static void on_drain(void *owner, int64_t timeout_ms)
+{
+    struct process *p = owner;
+
+    if (p->draining)
+        return;
+    set_up(p);
+    p->draining = true;
+    uv_timer_start(&p->drain_timer, on_drain_timeout, (uint64_t)MAX_OF(timeout_ms, (int64_t)0), 0);
+    exchange_pool_ops.wake(p->pool);
+}
+
+static void on_wake(void *arg)
+{
+    struct process *p = arg;
+    resolve_run(p->resolve);
+    exit_when_drained(p);
+}
+
+/* --- requests --- */
+
+static void send_reply(struct peer *peer, uint64_t token, const struct route_result *r)
+{
+    struct ipc_route_reply m = {
+        .token = token,
+        .status = (uint8_t)r->status,
+        .ttl_s = r->ttl_s,
+        .text = sv_of(r->text),
+        .hosts = buf_view(&r->hosts),
+    };
+    ipc_send(peer->edge, route_reply, &m);
+}
+
+static void on_route(void *owner, uint64_t token, const struct route_result *r)
+{
+    send_reply(owner, token, r);
+}
+
+static void send_refusal(struct peer *peer, uint64_t token, const char *text)
+{
+    struct route_result r = {.status = ROUTE_TEMPORARY};
+
+    peer->process->refused++;
+    snprintf(r.text, sizeof(r.text), "%s", text);
+    send_reply(peer, token, &r);
+}
+
+static void take_request(struct peer *peer, const struct ipc_route_request *m)
+{
+    struct process *p = peer->process;
+    struct route_result r;
+
+    p->requests++;
+    if (resolve_cached(p->resolve, m->kind, m->domain, &r)) {
+        p->from_cache++;
+        send_reply(peer, m->token, &r);
+        route_result_free(&r);
+    } else if (p->draining) {
+        send_refusal(peer, m->token, "the resolver is stopping");
+    } else if (resolve_request(peer->client, m->token, m->kind, m->domain) < 0) {
+        send_refusal(peer, m->token, "too many lookups wait");
+    }
+}
+
+static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
+{
+    struct ipc_route_request m;
+    int rc = ipc_decode_route_request(frame->bytes, &m);
+
+    (void)edge;
+    if (rc < 0)
+        return rc;
+    if (m.kind != ROUTE_MX && m.kind != ROUTE_HOST)
+        return ERR_PROTOCOL;
+    take_request(owner, &m);
+    return 0;
+}
+
+/* --- edges --- */
+
+static void peer_free(struct peer *peer)
+{
+    list_remove(&peer->link);
+    resolve_client_close(peer->client);
+    free(peer->name);
+    free(peer);
+}
+
+static void on_down(void *owner, struct ipc_edge *edge, int code)
+{
+    struct peer *peer = owner;
+    (void)edge;
+    log_debug(LOG_IPC, "pipe '%s' is gone: %s", peer->name, err_name(code));
+    peer_free(peer);
+}
+
+static const struct ipc_edge_ops edge_ops = {.frame = on_frame, .down = on_down};
+
+static void drop_peer_named(struct process *p, const char *name)
+{
+    list_for_each_safe (pos, &p->peers) {
+        struct peer *peer = list_entry(pos, struct peer, link);
+        if (strcmp(peer->name, name) != 0)
+            continue;
+        ipc_edge_close(peer->edge);
+        peer_free(peer);
+    }
+}
+
+static void on_edge(void *owner, enum role role, const char *name, int fd)
+{
+    struct process *p = owner;
+
+    if (role != ROLE_PIPE) {
+        log_warn(LOG_IPC, "no use for an edge to %s '%s', closing it", ipc_role_name(role), name);
+        close(fd);
+        return;
+    }
+    set_up(p);
+    drop_peer_named(p, name);
+    struct peer *peer = xcalloc(1, sizeof(*peer));
+    peer->process = p;
+    peer->name = xstrdup(name);
+    list_push_back(&p->peers, &peer->link);
+    peer->client = resolve_client_open(p->resolve, on_route, peer);
+    peer->edge = ipc_edge_open(child_loop(p->child), fd, ROLE_RESOLVER, ROLE_PIPE, &edge_ops, peer);
+}
+
+/* --- control --- */
+
+static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
+{
+    struct process *p = owner;
+    struct config *cfg = NULL;
+    int rc = config_snapshot_decode(snapshot, &cfg, e);
+
+    (void)generation;
+    if (rc < 0)
+        return rc;
+    config_unref(p->config);
+    p->config = cfg;
+    set_up(p);
+    choose_servers(p);
+    return 0;
+}
+
+static void on_start(void *owner)
+{
+    struct process *p = owner;
+    child_ready(p->child, "");
+}
+
+static json_t *servers_status(const struct servers *s)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < s->count; i++) {
+        const struct server *one = &s->items[i];
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:f, s:i, s:I, s:I, s:I}", "address", one->text, "rtt_ms", one->rtt_ms,
+                      "failures", (int)one->failures, "queries", (json_int_t)one->queries,
+                      "answers", (json_int_t)one->answers, "timeouts", (json_int_t)one->timeouts));
+    }
+    return list;
+}
+
+static char *status_text(const struct process *p)
+{
+    const struct lookups *l = resolve_lookups(p->resolve);
+    const struct cache *c = &l->cache;
+    json_t *o = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+        "process", "resolver", "requests", (json_int_t)p->requests, "from_cache",
+        (json_int_t)p->from_cache, "refused", (json_int_t)p->refused, "pending",
+        (json_int_t)resolve_pending(p->resolve), "queries", (json_int_t)l->queries, "tcp_queries",
+        (json_int_t)l->by_tcp, "timeouts", (json_int_t)l->timeouts, "coalesced",
+        (json_int_t)l->coalesced, "in_flight", (json_int_t)l->fair.active, "cache_entries",
+        (json_int_t)c->entries.count, "cache_bytes", (json_int_t)c->bytes, "cache_hits",
+        (json_int_t)c->hits, "cache_misses", (json_int_t)c->misses, "cache_evictions",
+        (json_int_t)c->evictions, "servers", servers_status(&l->servers));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(4));
+
+    BUG_ON(!text);
+    json_decref(o);
+    return text;
+}
+
+static void on_admin(void *owner, const struct child_admin_request *req)
+{
+    struct process *p = owner;
+    struct strview rest = req->line, verb = {0};
+
+    sv_split(&rest, ' ', &verb);
+    verb = sv_trim(verb);
+    if (admin_verb_find(verb.ptr, verb.len) != VERB_STATUS || !p->resolve) {
+        child_admin_reply(p->child, req->token,
+                          SV("{\"error\":\"the resolver does not know this verb\"}\n"), true);
+        return;
+    }
+    char *text = status_text(p);
+    struct buf line = {0};
+    buf_printf(&line, "%s\n", text);
+    child_admin_reply(p->child, req->token, buf_view(&line), true);
+    buf_free(&line);
+    free(text);
+}
+
+static const struct child_ops child_operations = {
+    .role = ROLE_RESOLVER,
+    .program = "pmta-resolver",
+    .config = on_config,
+    .edge = on_edge,
+    .start = on_start,
+    .admin = on_admin,
+    .drain = on_drain,
+};
+
+int main(int argc, char **argv)
+{
+    static struct process p;
+
+    list_init(&p.peers);
+    return child_main(argc, argv, &child_operations, &p, &p.child);
+}
