@@ -78,6 +78,11 @@ int ipc_frame_take_fd(struct ipc_frame *f, unsigned i);
 const char *ipc_name(unsigned id);
 const char *ipc_role_name(enum role role);
 
+/* What a receiver checks before a frame is handed out: header, known id, and that the row lets
+ * `sender` send it to `receiver` with that many descriptors. 0 or ERR_PROTOCOL; *ret_id is the id. */
+int ipc_frame_check(struct strview frame, enum role sender, enum role receiver, unsigned fd_count,
+                    uint16_t *ret_id) MUST_CHECK;
+
 struct ipc_edge;
 
 struct ipc_edge_ops {
@@ -105,17 +110,20 @@ void ipc_edge_close(struct ipc_edge *e);
 int ipc_edge_send(struct ipc_edge *e, const struct buf *frame, const int *fds, unsigned fd_count);
 
 /* Encodes and sends a struct ipc_<name>: ipc_send(edge, ready, &(struct ipc_ready){…}). */
-#define ipc_send(edge, name, msg) ipc_send_fds(edge, name, msg, NULL, 0)
+#define ipc_send(edge, name, ...) ipc_send_fds(edge, name, (__VA_ARGS__), NULL, 0)
 #define ipc_send_fds(edge, name, msg, fds, fd_count)                                               \
     do {                                                                                           \
         struct buf ipc_frame_ = {0};                                                               \
-        ipc_encode_##name(&ipc_frame_, msg);                                                       \
+        ipc_encode_##name(&ipc_frame_, (msg));                                                     \
         ipc_edge_send(edge, &ipc_frame_, fds, fd_count);                                           \
         buf_free(&ipc_frame_);                                                                     \
     } while (0)
 
 /* More than the high-water mark (1 MiB) waits in memory: stop producing until drained(). */
 bool ipc_edge_congested(const struct ipc_edge *e);
+
+/* Bytes that wait in memory for the socket; 0: the kernel has everything. */
+size_t ipc_edge_pending(const struct ipc_edge *e);
 
 /* A connected SEQPACKET pair, both ends close-on-exec and non-blocking. 0 or -errno. */
 int ipc_pair(int ret_fds[2]);

@@ -37,7 +37,7 @@ enum role {
     MSG(config_applied, 3, ROLE_CHILD, ROLE_ROOT, 0,                                               \
         F(u64, generation) F(str, trouble),                                                        \
         "answer to config; trouble is empty when it was applied")                                  \
-    MSG(edge, 4, ROLE_ROOT, ROLE_CHILD, 1,                                                         \
+    MSG(new_edge, 4, ROLE_ROOT, ROLE_CHILD, 1,                                                     \
         F(u8, peer_role) F(str, peer_name),                                                        \
         "one end of a SEQPACKET pair to that peer; replaces the edge that was there")              \
     MSG(listener, 5, ROLE_ROOT, ROLE_RECEIVER, 3,                                                  \
