@@ -9,8 +9,8 @@
 #include "base/err.h"
 #include "mail/outcome.h"
 
-/* What one reply may cost. A longer line is cut; more lines, or more bytes of whatever kind, end the
- * conversation with ERR_LIMIT. */
+/* What one reply may cost. A longer line is cut; more lines, or more bytes of whatever kind, end
+ * the conversation with ERR_LIMIT. */
 struct reply_limits {
     size_t line_bytes; /* kept of the text of one line */
     size_t total_bytes;

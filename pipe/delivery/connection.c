@@ -3,9 +3,9 @@
  * from the engine, keeps one timer. Driven by the queue through delivery.h.
  *
  * START -> CONNECTING -> TALKING -> CLOSING -> START (next host) or the end. Everything that the
- * owner asks for is a flag, looked at in delivery_conn_run. A host ends with `next_step` saying what
- * follows when its stream is closed: the same host without TLS, the next one, or nothing. The memory
- * goes in on_timer_closed, after stream and file reads are gone.
+ * owner asks for is a flag, looked at in delivery_conn_run. A host ends with `next_step` saying
+ * what follows when its stream is closed: the same host without TLS, the next one, or nothing. The
+ * memory goes in on_timer_closed, after stream and file reads are gone.
  */
 #include "pipe/delivery/delivery_impl.h"
 
@@ -36,12 +36,12 @@ struct delivery_conn {
     struct content_reader *content;
     size_t readers; /* content readers not released */
     uv_timer_t timer;
-    int64_t armed_ms; /* when the timer fires, monotonic; INT64_MAX: not armed */
+    int64_t armed_ms;      /* when the timer fires, monotonic; INT64_MAX: not armed */
     int64_t wait_until_ms; /* of CONNECTING and CLOSING */
     int64_t connect_start_ms;
     int64_t opened_ms;
-    uint64_t queued_bytes;  /* handed to the stream */
-    uint64_t taken_bytes;   /* by the kernel, when last looked at */
+    uint64_t queued_bytes; /* handed to the stream */
+    uint64_t taken_bytes;  /* by the kernel, when last looked at */
     uint64_t messages;
     bool client_open; /* client is initialised */
     bool established;

@@ -1,7 +1,7 @@
 /*
- * Content that lies in a file, read in the thread pool in chunks. The reader and each chunk that the
- * stream still holds count as one user of the job. A short file is an error: half a message is never
- * ended with a dot.
+ * Content that lies in a file, read in the thread pool in chunks. The reader and each chunk that
+ * the stream still holds count as one user of the job. A short file is an error: half a message is
+ * never ended with a dot.
  */
 #include "pipe/delivery/delivery_impl.h"
 
@@ -102,10 +102,10 @@ void content_read(struct content_reader *r)
     if (!r->chunk)
         r->chunk = xmalloc(sizeof(*r->chunk));
     r->chunk->job = r->job;
-    uv_buf_t b = uv_buf_init(r->chunk->data,
-                             (unsigned)MIN_OF(r->left, (uint64_t)CONTENT_CHUNK_BYTES));
+    uv_buf_t b =
+        uv_buf_init(r->chunk->data, (unsigned)MIN_OF(r->left, (uint64_t)CONTENT_CHUNK_BYTES));
     r->busy = true;
-    int status = uv_fs_read(r->loop, &r->req, r->job->job.content_fd, &b, 1, (int64_t)r->offset,
-                            on_read);
+    int status =
+        uv_fs_read(r->loop, &r->req, r->job->job.content_fd, &b, 1, (int64_t)r->offset, on_read);
     BUG_ON(status < 0); /* only for bad arguments */
 }

@@ -3,9 +3,9 @@
  * themselves are in smtp_client_hello.c and smtp_client_mail.c. Called by connection.c and tests.
  *
  * Happy path: input gives one reply after the other to the function of the state that `answered` is
- * at; then, once per portion of input, `sent` goes on as far as it may, and everything that it wrote
- * leaves in one piece. What can go wrong ends in smtp_end: every recipient under way is told, and the
- * owner closes the connection. The engine owns its slots and buffers; jobs are the queue's.
+ * at; then, once per portion of input, `sent` goes on as far as it may, and everything that it
+ * wrote leaves in one piece. What can go wrong ends in smtp_end: every recipient under way is told,
+ * and the owner closes the connection. The engine owns its slots and buffers; jobs are the queue's.
  *
  * A reply is due when unanswered > 0. As sending happens only after all input was looked at, bytes
  * that remain when nothing is due came before they were asked for, and are refused: two ends that
@@ -27,7 +27,7 @@ static const struct {
     bool (*send)(struct smtp_client *c);
     void (*recv)(struct smtp_client *c, const struct reply *r);
 } rows[] = {
-#define SMTP_ROW(fn, id, log_name, cmd, phase_id, wait, alone)                                     \
+#define SMTP_ROW(fn, id, log_name, cmd, phase_id, wait, alone) \
     {log_name, cmd, PHASE_##phase_id, SMTP_WAIT_##wait, alone, smtp_send_##fn, smtp_recv_##fn},
     SMTP_STATES(SMTP_ROW)
 #undef SMTP_ROW
@@ -92,7 +92,7 @@ void smtp_flush_out(struct smtp_client *c)
 
 static enum smtp_state current_state(const struct smtp_client *c)
 {
-    return c->unanswered ? c->answered.state : c->sent.state;
+    return c->unanswered || c->replying ? c->answered.state : c->sent.state;
 }
 
 enum outcome_phase smtp_client_phase_now(const struct smtp_client *c)
@@ -183,10 +183,12 @@ static void take_reply(struct smtp_client *c, const struct reply *r)
         return;
     }
     c->unanswered--;
+    c->replying = true;
     if (r->code == 421 && c->answered.state != SMTP_QUIT)
         smtp_end_reply(c, r, false);
     else
         rows[c->answered.state].recv(c, r);
+    c->replying = false;
 }
 
 /* RFC 3207 section 6: what came in clear behind the 220 may be anybody's. */
@@ -290,7 +292,8 @@ void smtp_client_timeout(struct smtp_client *c)
     else if (current_state(c) == SMTP_GREETING)
         smtp_client_fail(c, "timed out waiting for the greeting");
     else
-        smtp_client_fail(c, "timed out waiting for the reply to %s", rows[current_state(c)].command);
+        smtp_client_fail(c, "timed out waiting for the reply to %s",
+                         rows[current_state(c)].command);
 }
 
 void smtp_client_eof(struct smtp_client *c, int status)

@@ -5,8 +5,8 @@
  *
  * Two cursors walk one state table: `sent`, what goes out next, and `answered`, whose reply comes
  * next. Pipelining is nothing but the distance between them. The transaction that follows is begun
- * as soon as a body is queued, so that its MAIL, RCPT and DATA travel in the same write as that body
- * and their replies in the same packet as the final one.
+ * as soon as a body is queued, so that its MAIL, RCPT and DATA travel in the same write as that
+ * body and their replies in the same packet as the final one.
  *
  * Functions of this interface call the ops; ops must not call back into it.
  */
@@ -19,19 +19,19 @@
 #include "pipe/delivery/delivery.h"
 
 /* STATE(NAME, log name, command, outcome phase, timeout, lock-step) */
-#define SMTP_STATES(STATE)                                                                         \
-    STATE(greeting, GREETING, "greeting", "", GREETING, GREETING, true)                            \
-    STATE(ehlo, EHLO, "ehlo", "EHLO", HELO, COMMAND, true)                                         \
-    STATE(helo, HELO, "helo", "HELO", HELO, COMMAND, true)                                         \
-    STATE(starttls, STARTTLS, "starttls", "STARTTLS", STARTTLS, COMMAND, true)                     \
-    STATE(tls, TLS, "tls-handshake", "", STARTTLS, COMMAND, true)                                  \
-    STATE(ready, READY, "ready", "", MAIL, COMMAND, false)                                         \
-    STATE(rset, RSET, "rset", "RSET", MAIL, COMMAND, false)                                        \
-    STATE(mail, MAIL, "mail", "MAIL", MAIL, COMMAND, false)                                        \
-    STATE(rcpt, RCPT, "rcpt", "RCPT", RCPT, COMMAND, false)                                        \
-    STATE(data, DATA, "data", "DATA", DATA, COMMAND, false)                                        \
-    STATE(body, BODY, "end-of-data", ".", END_OF_DATA, DATA, false)                                \
-    STATE(quit, QUIT, "quit", "QUIT", QUIT, COMMAND, false)                                        \
+#define SMTP_STATES(STATE)                                                     \
+    STATE(greeting, GREETING, "greeting", "", GREETING, GREETING, true)        \
+    STATE(ehlo, EHLO, "ehlo", "EHLO", HELO, COMMAND, true)                     \
+    STATE(helo, HELO, "helo", "HELO", HELO, COMMAND, true)                     \
+    STATE(starttls, STARTTLS, "starttls", "STARTTLS", STARTTLS, COMMAND, true) \
+    STATE(tls, TLS, "tls-handshake", "", STARTTLS, COMMAND, true)              \
+    STATE(ready, READY, "ready", "", MAIL, COMMAND, false)                     \
+    STATE(rset, RSET, "rset", "RSET", MAIL, COMMAND, false)                    \
+    STATE(mail, MAIL, "mail", "MAIL", MAIL, COMMAND, false)                    \
+    STATE(rcpt, RCPT, "rcpt", "RCPT", RCPT, COMMAND, false)                    \
+    STATE(data, DATA, "data", "DATA", DATA, COMMAND, false)                    \
+    STATE(body, BODY, "end-of-data", ".", END_OF_DATA, DATA, false)            \
+    STATE(quit, QUIT, "quit", "QUIT", QUIT, COMMAND, false)                    \
     STATE(ended, ENDED, "ended", "", QUIT, COMMAND, true)
 
 enum smtp_state {
@@ -64,18 +64,18 @@ struct smtp_client;
 struct smtp_job {
     struct delivery_job job;
     struct smtp_client *client;
-    struct list node;       /* in client->jobs while replies are due */
-    uint8_t *rcpt_states;   /* enum rcpt_state per position; memory kept between messages */
+    struct list node;     /* in client->jobs while replies are due */
+    uint8_t *rcpt_states; /* enum rcpt_state per position; memory kept between messages */
     uint32_t rcpt_cap;
     uint32_t rcpts_told;
     uint32_t rcpts_accepted; /* by the peer, and not told yet */
-    uint32_t holds;         /* who still reads the content */
+    uint32_t holds;          /* who still reads the content */
     bool active;
-    bool over;              /* no reply is due any more; free when holds is 0 */
+    bool over; /* no reply is due any more; free when holds is 0 */
     bool rset_first;
     bool mail_sent;
     bool mail_accepted;
-    bool go_ahead;          /* 354 came */
+    bool go_ahead; /* 354 came */
     bool dot_sent;
     int64_t connect_ms;
     int64_t mail_sent_ms; /* monotonic */
@@ -144,15 +144,16 @@ struct smtp_client {
     uint32_t messages;   /* begun on this connection */
     uint32_t messages_ended;
     uint32_t local_this_step; /* messages taken since the step began */
-    int64_t established_ms; /* since connect_start_ms; -1 before */
+    int64_t established_ms;   /* since connect_start_ms; -1 before */
     int64_t deadline_ms;
     enum smtp_timeout waiting_for;
-    bool progress;  /* since the deadline was set */
+    bool progress; /* since the deadline was set */
     bool established;
     bool may_ask;   /* next() has not said WAIT or IDLE since it was woken */
     bool idle;      /* it said IDLE */
     bool quitting;  /* no further message */
     bool need_rset; /* the peer has a transaction open that we gave up */
+    bool replying;  /* the state that `answered` is at looks at its reply */
     bool handshaking;
     bool streaming; /* content is on its way, its last byte not queued */
     bool again;     /* smtp_client_step has more to do */

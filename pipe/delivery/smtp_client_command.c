@@ -119,8 +119,7 @@ static void put_notify(struct buf *out, uint8_t notify)
     static const struct {
         uint8_t bit;
         const char *name;
-    } names[] = {
-        {NOTIFY_SUCCESS, "SUCCESS"}, {NOTIFY_FAILURE, "FAILURE"}, {NOTIFY_DELAY, "DELAY"}};
+    } names[] = {{NOTIFY_SUCCESS, "SUCCESS"}, {NOTIFY_FAILURE, "FAILURE"}, {NOTIFY_DELAY, "DELAY"}};
     char before = '=';
 
     buf_append_str(out, " NOTIFY");

@@ -56,9 +56,12 @@ static void take_keyword(struct smtp_client *c, struct strview line)
         const char *name;
         enum smtp_extension bit;
     } known[] = {
-        {"PIPELINING", SMTP_EXT_PIPELINING}, {"SIZE", SMTP_EXT_SIZE},
-        {"8BITMIME", SMTP_EXT_8BITMIME},     {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
-        {"DSN", SMTP_EXT_DSN},               {"STARTTLS", SMTP_EXT_STARTTLS},
+        {"PIPELINING", SMTP_EXT_PIPELINING},
+        {"SIZE", SMTP_EXT_SIZE},
+        {"8BITMIME", SMTP_EXT_8BITMIME},
+        {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
+        {"DSN", SMTP_EXT_DSN},
+        {"STARTTLS", SMTP_EXT_STARTTLS},
     };
     struct strview word;
 

@@ -11,8 +11,8 @@ enum rcpt_state { RCPT_PENDING, RCPT_ACCEPTED, RCPT_TOLD, RCPT_SKIPPED };
 
 /* One function per state and direction. send: writes the command, moves `sent`; false: it has to
  * wait. recv: looks at the reply, moves `answered`. */
-#define SMTP_DECLARE(fn, ...)                                                                      \
-    bool smtp_send_##fn(struct smtp_client *c);                                                    \
+#define SMTP_DECLARE(fn, ...)                   \
+    bool smtp_send_##fn(struct smtp_client *c); \
     void smtp_recv_##fn(struct smtp_client *c, const struct reply *r);
 SMTP_STATES(SMTP_DECLARE)
 #undef SMTP_DECLARE
@@ -51,8 +51,7 @@ struct outcome smtp_outcome_reply(struct smtp_client *c, enum outcome_phase phas
                                   const struct reply *r);
 /* Our own sentence. */
 struct outcome smtp_outcome_local(struct smtp_client *c, enum outcome_class class_,
-                                  enum outcome_phase phase, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
+                                  enum outcome_phase phase, const char *fmt, ...) PRINTF_LIKE(4, 5);
 /* Ends the conversation: tells everybody, calls ended. */
 void smtp_end(struct smtp_client *c, const struct outcome *why, bool polite);
 void smtp_end_reply(struct smtp_client *c, const struct reply *r, bool polite);

@@ -1,6 +1,6 @@
 /*
- * The slots in which messages are under way, and the telling of outcomes: each recipient once, all of
- * them before job_done, job_done only when nobody reads the content any more.
+ * The slots in which messages are under way, and the telling of outcomes: each recipient once, all
+ * of them before job_done, job_done only when nobody reads the content any more.
  */
 #include "pipe/delivery/smtp_client_impl.h"
 

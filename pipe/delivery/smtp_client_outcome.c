@@ -1,6 +1,6 @@
 /*
- * Outcomes: from a reply, or in our own words; and the end of a conversation, where everybody who is
- * still waiting gets one.
+ * Outcomes: from a reply, or in our own words; and the end of a conversation, where everybody who
+ * is still waiting gets one.
  */
 #include "pipe/delivery/smtp_client_impl.h"
 
@@ -53,7 +53,8 @@ struct outcome smtp_outcome_local(struct smtp_client *c, enum outcome_class clas
 }
 
 /* One job of a conversation that ended early. */
-static void end_job(struct smtp_client *c, struct smtp_job *j, const struct outcome *why, bool current)
+static void end_job(struct smtp_client *c, struct smtp_job *j, const struct outcome *why,
+                    bool current)
 {
     struct outcome o = *why;
     struct buf text = {0};
@@ -77,7 +78,8 @@ static void end_job(struct smtp_client *c, struct smtp_job *j, const struct outc
 
 void smtp_end(struct smtp_client *c, const struct outcome *why, bool polite)
 {
-    struct smtp_job *current = c->unanswered || !c->sent.job ? c->answered.job : c->sent.job;
+    bool due = c->unanswered || c->replying || !c->sent.job;
+    struct smtp_job *current = due ? c->answered.job : c->sent.job;
     bool in_order = !why || (list_empty(&c->jobs) && c->messages_ended);
     struct list *node;
 
