@@ -1,0 +1,603 @@
+/*
+ * One outgoing connection: walks the list of hosts, feeds the engine from the stream and the stream
+ * from the engine, keeps one timer. Driven by the queue through delivery.h.
+ *
+ * START -> CONNECTING -> TALKING -> CLOSING -> START (next host) or the end. Everything that the
+ * owner asks for is a flag, looked at in delivery_conn_run. A host ends with `next_step` saying
+ * what follows when its stream is closed: the same host without TLS, the next one, or nothing. The
+ * memory goes in on_timer_closed, after stream and file reads are gone.
+ */
+#include "pipe/delivery/delivery_impl.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+enum conn_state { CONN_START, CONN_CONNECTING, CONN_TALKING, CONN_CLOSING, CONN_DONE };
+enum conn_next { NEXT_HOST, NEXT_CLEAR, NEXT_END };
+
+struct delivery_conn {
+    struct delivery *d;
+    struct list run; /* in d->runnable */
+    const struct delivery_ops *ops;
+    void *owner;
+    struct delivery_params params;
+    struct delivery_host *hosts; /* copies, names too */
+    struct sockaddr_storage source;
+    char *queue;
+    char *helo;
+    enum conn_state state;
+    enum conn_next next_step;
+    size_t host;
+    struct stream *stream;
+    struct smtp_client client;
+    struct content_reader *content;
+    size_t readers; /* content readers not released */
+    uv_timer_t timer;
+    int64_t armed_ms;      /* when the timer fires, monotonic; INT64_MAX: not armed */
+    int64_t wait_until_ms; /* of CONNECTING and CLOSING */
+    int64_t connect_start_ms;
+    int64_t opened_ms;
+    uint64_t queued_bytes; /* handed to the stream */
+    uint64_t taken_bytes;  /* by the kernel, when last looked at */
+    uint64_t messages;
+    bool client_open; /* client is initialised */
+    bool established;
+    bool want_wakeup, want_close, want_abort;
+    bool tls_failed;
+    bool has_outcome;
+    struct outcome outcome; /* of the last host, or of the end */
+    struct buf text;
+    char tls[80];
+    char peer_ip[INET6_ADDRSTRLEN];
+    char source_ip[INET6_ADDRSTRLEN];
+};
+
+static void on_timer(uv_timer_t *t);
+static const struct stream_ops stream_callbacks;
+static const struct smtp_client_ops client_ops;
+static const struct content_ops content_callbacks;
+
+static void schedule(struct delivery_conn *c)
+{
+    if (c->state != CONN_DONE)
+        delivery_schedule(c->d, &c->run);
+}
+
+static void address_text(const struct sockaddr_storage *a, char *out)
+{
+    out[0] = '\0';
+    if (a->ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)a)->sin6_addr, out, INET6_ADDRSTRLEN);
+    else if (a->ss_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)a)->sin_addr, out, INET6_ADDRSTRLEN);
+}
+
+/* --- the timer: re-armed only when it would fire too late --- */
+
+static void rearm(struct delivery_conn *c)
+{
+    int64_t at = c->state == CONN_TALKING ? smtp_client_deadline(&c->client) : c->wait_until_ms;
+
+    if (c->state == CONN_DONE || at >= c->armed_ms)
+        return;
+    int64_t now = clock_mono_ms();
+    c->armed_ms = at;
+    uv_timer_start(&c->timer, on_timer, at > now ? (uint64_t)(at - now) : 0, 0);
+}
+
+/* Bytes that the peer still takes are a reason to wait on. */
+static bool output_moved(struct delivery_conn *c)
+{
+    uint64_t taken = c->queued_bytes - stream_pending(c->stream);
+    bool moved = stream_pending(c->stream) && taken > c->taken_bytes;
+    c->taken_bytes = taken;
+    return moved;
+}
+
+static void keep_outcome(struct delivery_conn *c, const struct outcome *o)
+{
+    c->has_outcome = o != NULL;
+    if (!o)
+        return;
+    c->outcome = *o;
+    buf_reset(&c->text);
+    buf_append_sv(&c->text, o->text);
+    c->outcome.text = buf_view(&c->text);
+    memcpy(c->tls, c->client_open ? c->client.tls : "", c->client_open ? sizeof(c->tls) : 1);
+    c->outcome.tls = c->tls;
+}
+
+/* --- hosts --- */
+
+static void start_host(struct delivery_conn *c)
+{
+    const struct stream_limits limits = {INPUT_MAX_BYTES, OUTPUT_HIGH_BYTES};
+    struct delivery_host *h = &c->hosts[c->host];
+
+    address_text(&h->addr, c->peer_ip);
+    c->connect_start_ms = clock_mono_ms();
+    c->queued_bytes = c->taken_bytes = 0;
+    c->tls_failed = false;
+    c->next_step = NEXT_HOST;
+    c->state = CONN_CONNECTING;
+    c->wait_until_ms = c->connect_start_ms + c->params.connect_timeout_ms;
+    c->stream = stream_connect(c->d->loop, c->params.source, (const struct sockaddr *)&h->addr,
+                               &limits, &stream_callbacks, c);
+}
+
+static void start_closing(struct delivery_conn *c, bool polite)
+{
+    c->state = CONN_CLOSING;
+    c->wait_until_ms = clock_mono_ms() + CLOSE_WAIT_MS;
+    content_close(c->content);
+    c->content = NULL;
+    if (polite)
+        stream_close(c->stream);
+    else
+        stream_abort(c->stream);
+}
+
+static void connect_failed(struct delivery_conn *c, const char *why)
+{
+    struct outcome o = {
+        .class_ = OUTCOME_DEFERRED,
+        .phase = PHASE_CONNECT,
+        .enhanced = {4, 4, 1},
+        .peer_host = sv_of(c->hosts[c->host].name),
+        .peer_ip = sv_of(c->peer_ip),
+        .tls = "",
+        .connect_ms = -1,
+        .transmit_ms = -1,
+    };
+    struct buf text = {0};
+
+    buf_printf(&text, "cannot connect to %s: %s", c->peer_ip, why);
+    o.text = buf_view(&text);
+    keep_outcome(c, &o);
+    buf_free(&text);
+    start_closing(c, false);
+    c->ops->host_failed(c->owner, c, &c->hosts[c->host], &c->outcome);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    struct delivery_conn *c = h->data;
+
+    c->d->connections--;
+    for (size_t i = 0; i < c->params.host_count; i++)
+        free((void *)(uintptr_t)c->hosts[i].name);
+    free(c->hosts);
+    free(c->queue);
+    free(c->helo);
+    buf_free(&c->text);
+    free(c);
+}
+
+static void finish(struct delivery_conn *c)
+{
+    c->state = CONN_DONE;
+    list_remove(&c->run);
+    c->ops->closed(c->owner, c, c->has_outcome ? &c->outcome : NULL);
+    uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+}
+
+/* The stream of this host is gone: what follows, once its file reads are gone too. */
+static void after_close(struct delivery_conn *c)
+{
+    if (c->state != CONN_CLOSING || c->stream || c->readers)
+        return;
+    if (c->client_open)
+        smtp_client_fini(&c->client);
+    c->client_open = false;
+    if (c->next_step == NEXT_HOST)
+        c->host++;
+    if (c->want_close || c->want_abort)
+        c->has_outcome = false;
+    if (c->next_step == NEXT_END || c->want_close || c->want_abort ||
+        c->host >= c->params.host_count) {
+        finish(c);
+        return;
+    }
+    c->state = CONN_START;
+    c->wait_until_ms = INT64_MAX;
+    schedule(c);
+}
+
+void delivery_conn_run(struct list *node)
+{
+    struct delivery_conn *c = list_entry(node, struct delivery_conn, run);
+
+    if (c->state == CONN_START && (c->want_close || c->want_abort || c->params.host_count == 0)) {
+        finish(c);
+        return;
+    }
+    if (c->state == CONN_START)
+        start_host(c);
+    else if (c->state == CONN_CONNECTING && (c->want_close || c->want_abort))
+        start_closing(c, false);
+    else if (c->state == CONN_TALKING && (c->want_abort || (c->want_close && !c->established)))
+        smtp_client_fail(&c->client, "the connection was closed on our side");
+    else if (c->state == CONN_TALKING && c->want_close)
+        smtp_client_quit(&c->client);
+    else if (c->state == CONN_TALKING && c->want_wakeup)
+        smtp_client_wakeup(&c->client);
+    else if (c->state == CONN_TALKING && c->client.again)
+        smtp_client_step(&c->client);
+    c->want_wakeup = false;
+    if (c->state == CONN_TALKING)
+        stream_flush(c->stream);
+    rearm(c);
+}
+
+/* After every event of the engine outside of a read callback. */
+static void settle(struct delivery_conn *c)
+{
+    if (c->state == CONN_TALKING) {
+        stream_flush(c->stream);
+        if (c->client.again)
+            schedule(c);
+    }
+    rearm(c);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+    struct delivery_conn *c = t->data;
+
+    c->armed_ms = INT64_MAX;
+    if (c->state == CONN_TALKING && smtp_client_deadline(&c->client) <= clock_mono_ms()) {
+        c->tls_failed |= c->client.handshaking;
+        if (!c->client.handshaking && output_moved(c))
+            smtp_client_touch(&c->client);
+        else
+            smtp_client_timeout(&c->client);
+    } else if (c->state == CONN_CONNECTING && c->wait_until_ms <= clock_mono_ms()) {
+        connect_failed(c, "timed out");
+    } else if (c->state == CONN_CLOSING && c->wait_until_ms <= clock_mono_ms()) {
+        c->wait_until_ms = INT64_MAX;
+        stream_abort(c->stream);
+    }
+    settle(c);
+}
+
+/* --- what the stream tells --- */
+
+static void on_connected(void *owner, struct stream *s, int status)
+{
+    struct delivery_conn *c = owner;
+    struct sockaddr_storage local;
+
+    if (c->state != CONN_CONNECTING)
+        return;
+    if (status < 0) {
+        connect_failed(c, err_name(status));
+        rearm(c);
+        return;
+    }
+    const struct delivery_host *h = &c->hosts[c->host];
+    struct smtp_client_params p = {
+        .queue = c->queue,
+        .helo_name = c->helo,
+        .peer_host = h->name,
+        .peer_ip = c->peer_ip,
+        .connect_start_ms = c->connect_start_ms,
+        .greeting_timeout_ms = c->params.greeting_timeout_ms,
+        .command_timeout_ms = c->params.command_timeout_ms,
+        .data_timeout_ms = c->params.data_timeout_ms,
+        .idle_timeout_ms = c->params.idle_timeout_ms,
+        .max_messages = c->params.max_messages,
+        .use_starttls = c->params.use_starttls && !delivery_tls_is_broken(c->d, &h->addr),
+        .use_pipelining = c->params.use_pipelining,
+    };
+    stream_local(s, &local);
+    address_text(&local, c->source_ip);
+    smtp_client_init(&c->client, &p, &client_ops, c);
+    c->client_open = true;
+    c->state = CONN_TALKING;
+    stream_read_start(s);
+    rearm(c);
+}
+
+static void on_read(void *owner, struct stream *s)
+{
+    struct delivery_conn *c = owner;
+    struct buf *in = stream_input(s);
+
+    if (c->state != CONN_TALKING) {
+        buf_consume(in, buf_len(in));
+        return;
+    }
+    /* taken out first: STARTTLS inside of this call must find the input empty */
+    struct buf mine = *in;
+    *in = (struct buf){0};
+    smtp_client_input(&c->client, buf_data(&mine), buf_len(&mine));
+    if (in->mem) {
+        buf_free(&mine);
+    } else {
+        buf_reset(&mine);
+        *in = mine;
+    }
+    settle(c);
+}
+
+static void on_ended(void *owner, struct stream *s, int status)
+{
+    struct delivery_conn *c = owner;
+    (void)s;
+    if (c->state == CONN_TALKING) {
+        c->tls_failed |= c->client.handshaking;
+        smtp_client_eof(&c->client, status);
+    }
+    rearm(c);
+}
+
+static void on_tls(void *owner, struct stream *s, int status)
+{
+    struct delivery_conn *c = owner;
+    char name[80];
+
+    if (c->state != CONN_TALKING)
+        return;
+    c->tls_failed = status < 0;
+    snprintf(name, sizeof(name), "%s/%s", stream_tls_version(s), stream_tls_cipher(s));
+    smtp_client_tls(&c->client, status == 0, status == 0 ? name : stream_tls_trouble(s));
+    settle(c);
+}
+
+static void on_drained(void *owner, struct stream *s)
+{
+    struct delivery_conn *c = owner;
+    (void)s;
+    if (c->content)
+        content_read(c->content);
+}
+
+static void on_closed(void *owner, struct stream *s)
+{
+    struct delivery_conn *c = owner;
+    (void)s;
+    c->stream = NULL;
+    after_close(c);
+}
+
+static const struct stream_ops stream_callbacks = {
+    .connected = on_connected,
+    .read = on_read,
+    .ended = on_ended,
+    .tls = on_tls,
+    .drained = on_drained,
+    .closed = on_closed,
+};
+
+/* --- what the engine asks for --- */
+
+static void put(void *owner, const void *data, size_t len)
+{
+    struct delivery_conn *c = owner;
+    c->queued_bytes += len;
+    stream_write(c->stream, data, len);
+}
+
+static void on_content_written(void *arg)
+{
+    struct smtp_job *j = arg;
+    struct delivery_conn *c = container_of(j->client, struct delivery_conn, client);
+
+    smtp_job_unhold(j);
+    if (c->client.again)
+        schedule(c);
+}
+
+static void put_ref(struct delivery_conn *c, struct smtp_job *j, struct strview s)
+{
+    if (s.len == 0)
+        return;
+    c->queued_bytes += s.len;
+    smtp_job_hold(j);
+    stream_write_ref(c->stream, s.ptr, s.len, on_content_written, j);
+}
+
+static bool put_content(void *owner, struct smtp_job *j)
+{
+    struct delivery_conn *c = owner;
+
+    put_ref(c, j, j->job.prefix);
+    if (j->job.content_fd < 0 || j->job.content_bytes == 0) {
+        put_ref(c, j, j->job.content);
+        return true;
+    }
+    c->content = content_open(c->d->loop, j, &content_callbacks, c);
+    c->readers++;
+    content_read(c->content);
+    return false;
+}
+
+static void start_tls(void *owner)
+{
+    struct delivery_conn *c = owner;
+    const char *name = c->hosts[c->host].name;
+
+    stream_tls_connect(c->stream, c->d->tls, name && name[0] != '[' ? name : NULL);
+}
+
+static enum delivery_next ask_next(void *owner, struct delivery_job *ret)
+{
+    struct delivery_conn *c = owner;
+    enum delivery_next r = c->ops->next(c->owner, c, ret);
+    c->messages += r == DELIVERY_JOB;
+    return r;
+}
+
+static void tell_rcpt(void *owner, const struct delivery_job *job, uint32_t position,
+                      const struct outcome *outcome)
+{
+    struct delivery_conn *c = owner;
+    c->ops->rcpt_done(c->owner, c, job, position, outcome);
+}
+
+static void tell_job(void *owner, const struct delivery_job *job)
+{
+    struct delivery_conn *c = owner;
+    c->ops->job_done(c->owner, c, job);
+}
+
+static void tell_established(void *owner)
+{
+    struct delivery_conn *c = owner;
+    c->established = true;
+    c->ops->established(c->owner, c, &c->hosts[c->host]);
+}
+
+static void tell_ended(void *owner, const struct outcome *outcome, bool polite)
+{
+    struct delivery_conn *c = owner;
+    const struct delivery_host *h = &c->hosts[c->host];
+
+    keep_outcome(c, outcome);
+    if (c->established) {
+        c->next_step = NEXT_END;
+    } else if (c->tls_failed) {
+        /* opportunistic (RFC 7435): in clear rather than not at all */
+        delivery_tls_broken(c->d, &h->addr);
+        log_info(LOG_DELIVERY, "TLS failed, trying again without queue=%s host=%s peer=%s: %.*s",
+                 c->queue, h->name, c->peer_ip, SV_ARG(c->outcome.text));
+        c->next_step = NEXT_CLEAR;
+    } else if (outcome && !c->want_close && !c->want_abort) {
+        c->ops->host_failed(c->owner, c, h, &c->outcome);
+    }
+    start_closing(c, polite || !outcome);
+}
+
+static const struct smtp_client_ops client_ops = {
+    .write = put,
+    .content = put_content,
+    .start_tls = start_tls,
+    .next = ask_next,
+    .rcpt_done = tell_rcpt,
+    .job_done = tell_job,
+    .established = tell_established,
+    .ended = tell_ended,
+};
+
+/* --- what the content reader tells --- */
+
+static void on_chunk(void *owner, void *chunk, const char *data, size_t len)
+{
+    struct delivery_conn *c = owner;
+
+    c->queued_bytes += len;
+    stream_write_ref(c->stream, data, len, content_chunk_release, chunk);
+    stream_flush(c->stream);
+    smtp_client_touch(&c->client);
+    if (!stream_congested(c->stream))
+        content_read(c->content);
+}
+
+static void on_content_done(void *owner, bool ends_with_crlf)
+{
+    struct delivery_conn *c = owner;
+
+    content_close(c->content);
+    c->content = NULL;
+    smtp_client_content_done(&c->client, ends_with_crlf);
+    settle(c);
+}
+
+static void on_content_failed(void *owner, int status)
+{
+    struct delivery_conn *c = owner;
+    smtp_client_content_failed(&c->client, status);
+    rearm(c);
+}
+
+static void on_content_released(void *owner, struct smtp_job *job)
+{
+    struct delivery_conn *c = owner;
+
+    smtp_job_unhold(job);
+    c->readers--;
+    after_close(c);
+}
+
+static const struct content_ops content_callbacks = {
+    .chunk = on_chunk,
+    .done = on_content_done,
+    .failed = on_content_failed,
+    .released = on_content_released,
+};
+
+/* --- delivery.h --- */
+
+static void copy_params(struct delivery_conn *c, const struct delivery_params *p)
+{
+    c->params = *p;
+    c->queue = xstrdup(p->queue);
+    c->helo = xstrdup(p->helo_name);
+    c->hosts = xcalloc(p->host_count + 1, sizeof(*c->hosts));
+    for (size_t i = 0; i < p->host_count; i++) {
+        c->hosts[i] = p->hosts[i];
+        c->hosts[i].name = xstrdup(p->hosts[i].name ? p->hosts[i].name : "");
+    }
+    if (p->source) {
+        memcpy(&c->source, p->source,
+               p->source->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                : sizeof(struct sockaddr_in));
+        c->params.source = (const struct sockaddr *)&c->source;
+    }
+}
+
+struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_params *params,
+                                    const struct delivery_ops *ops, void *owner)
+{
+    struct delivery_conn *c = xcalloc(1, sizeof(*c));
+
+    c->d = d;
+    c->ops = ops;
+    c->owner = owner;
+    copy_params(c, params);
+    list_init(&c->run);
+    uv_timer_init(d->loop, &c->timer);
+    c->timer.data = c;
+    c->armed_ms = c->wait_until_ms = INT64_MAX;
+    c->opened_ms = clock_wall_ms();
+    d->connections++;
+    schedule(c);
+    return c;
+}
+
+void delivery_wakeup(struct delivery_conn *c)
+{
+    c->want_wakeup = true;
+    schedule(c);
+}
+
+void delivery_close(struct delivery_conn *c)
+{
+    c->want_close = true;
+    schedule(c);
+}
+
+void delivery_abort(struct delivery_conn *c)
+{
+    c->want_abort = true;
+    schedule(c);
+}
+
+void delivery_info(const struct delivery_conn *c, struct delivery_info *ret)
+{
+    static const char *const phases[] = {"start", "connect", "", "closing", "closed"};
+
+    *ret = (struct delivery_info){
+        .queue = c->queue,
+        .host = c->host < c->params.host_count ? c->hosts[c->host].name : "",
+        .peer_ip = sv_of(c->peer_ip),
+        .source_ip = sv_of(c->source_ip),
+        .phase = c->state == CONN_TALKING ? smtp_client_phase(&c->client) : phases[c->state],
+        .tls = c->client_open ? c->client.tls : "",
+        .messages = c->messages,
+        .opened_ms = c->opened_ms,
+    };
+}

@@ -1,0 +1,153 @@
+/*
+ * From the greeting to a usable session: EHLO with its keywords, HELO for servers that know no
+ * better, opportunistic STARTTLS, QUIT. Anything that refuses here means that this host cannot be
+ * used now, whatever the code: the owner tries the next one (RFC 5321 section 4.5.4.1 leaves 5xx
+ * greetings open; a refusal of the session says nothing about the recipients).
+ */
+#include "pipe/delivery/smtp_client_impl.h"
+
+#include "base/clock.h"
+
+static bool send_line(struct smtp_client *c, const char *command, const char *argument)
+{
+    size_t start = buf_len(&c->out);
+
+    buf_append_str(&c->out, command);
+    if (argument) {
+        buf_append_char(&c->out, ' ');
+        buf_append_str(&c->out, argument);
+    }
+    buf_append_str(&c->out, "\r\n");
+    smtp_sent_command(c, start);
+    return true;
+}
+
+static void establish(struct smtp_client *c)
+{
+    c->established = true;
+    c->established_ms = clock_mono_ms() - c->params.connect_start_ms;
+    c->sent.state = SMTP_READY;
+    c->may_ask = true;
+    if (!c->params.use_pipelining)
+        c->extensions &= ~(uint32_t)SMTP_EXT_PIPELINING;
+    c->ops->established(c->owner);
+}
+
+bool smtp_send_greeting(struct smtp_client *c)
+{
+    (void)c;
+    return false;
+}
+
+void smtp_recv_greeting(struct smtp_client *c, const struct reply *r)
+{
+    if (reply_class(r) != 2)
+        smtp_end_reply(c, r, true);
+}
+
+bool smtp_send_ehlo(struct smtp_client *c)
+{
+    return send_line(c, "EHLO", c->params.helo_name);
+}
+
+static void take_keyword(struct smtp_client *c, struct strview line)
+{
+    static const struct {
+        const char *name;
+        enum smtp_extension bit;
+    } known[] = {
+        {"PIPELINING", SMTP_EXT_PIPELINING},
+        {"SIZE", SMTP_EXT_SIZE},
+        {"8BITMIME", SMTP_EXT_8BITMIME},
+        {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
+        {"DSN", SMTP_EXT_DSN},
+        {"STARTTLS", SMTP_EXT_STARTTLS},
+    };
+    struct strview word;
+
+    line = sv_trim(line);
+    if (!sv_split(&line, ' ', &word))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (!sv_eq_nocase(word, sv_of(known[i].name)))
+            continue;
+        c->extensions |= known[i].bit;
+        if (known[i].bit == SMTP_EXT_SIZE && !sv_to_u64(sv_trim(line), &c->size_limit))
+            c->size_limit = 0;
+    }
+}
+
+void smtp_recv_ehlo(struct smtp_client *c, const struct reply *r)
+{
+    struct strview rest = r->lines, line;
+
+    if (reply_class(r) == 5) {
+        c->sent.state = SMTP_HELO;
+        return;
+    }
+    if (reply_class(r) != 2) {
+        smtp_end_reply(c, r, true);
+        return;
+    }
+    sv_split(&rest, '\n', &line); /* the first is the server's name */
+    while (sv_split(&rest, '\n', &line))
+        take_keyword(c, line);
+    if (c->params.use_starttls && !c->tls[0] && (c->extensions & SMTP_EXT_STARTTLS))
+        c->sent.state = SMTP_STARTTLS;
+    else
+        establish(c);
+}
+
+bool smtp_send_helo(struct smtp_client *c)
+{
+    return send_line(c, "HELO", c->params.helo_name);
+}
+
+void smtp_recv_helo(struct smtp_client *c, const struct reply *r)
+{
+    if (reply_class(r) == 2)
+        establish(c);
+    else
+        smtp_end_reply(c, r, true);
+}
+
+bool smtp_send_starttls(struct smtp_client *c)
+{
+    return send_line(c, "STARTTLS", NULL);
+}
+
+void smtp_recv_starttls(struct smtp_client *c, const struct reply *r)
+{
+    if (r->code == 220)
+        c->sent.state = SMTP_TLS;
+    else
+        establish(c);
+}
+
+bool smtp_send_tls(struct smtp_client *c)
+{
+    if (!c->handshaking) {
+        c->handshaking = true;
+        smtp_flush_out(c);
+        c->ops->start_tls(c->owner);
+    }
+    return false;
+}
+
+void smtp_recv_tls(struct smtp_client *c, const struct reply *r)
+{
+    smtp_end_protocol(c, r, "unexpected reply");
+}
+
+bool smtp_send_quit(struct smtp_client *c)
+{
+    send_line(c, "QUIT", NULL);
+    c->sent = (struct smtp_cursor){.state = SMTP_ENDED};
+    return true;
+}
+
+void smtp_recv_quit(struct smtp_client *c, const struct reply *r)
+{
+    (void)r;
+    smtp_end(c, NULL, false);
+}
