@@ -351,11 +351,11 @@ static inline void fx_copy_dir(const char *from, const char *to)
     mkdir(to, 0700);
     int from_fd = open(from, O_RDONLY | O_DIRECTORY), to_fd = open(to, O_RDONLY | O_DIRECTORY);
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        char a[1024], b[1024];
+        char a[512], b[512];
         if (e->d_name[0] == '.')
             continue;
-        snprintf(a, sizeof(a), "%s/%s", from, e->d_name);
-        snprintf(b, sizeof(b), "%s/%s", to, e->d_name);
+        BUG_ON(snprintf(a, sizeof(a), "%s/%s", from, e->d_name) >= (int)sizeof(a));
+        BUG_ON(snprintf(b, sizeof(b), "%s/%s", to, e->d_name) >= (int)sizeof(b));
         if (e->d_type == DT_DIR)
             fx_copy_dir(a, b);
         else

@@ -421,10 +421,10 @@ static void compaction(void **state)
         for (uint16_t r = 0; r < m->rcpts; r++)
             if (!keep || r < 2)
                 fx_event(f, m, r, keep && r ? SPOOL_DEFERRED : SPOOL_DELIVERED);
-        left += keep && m->place.segment != f->spool->writer.segment;
+        left += fx_is_live(m) && m->place.segment != f->spool->writer.segment;
     }
     wait_for_compaction(f, left);
-    assert_true(left >= 8);
+    assert_true(left >= 5);
     assert_true(f->moved >= left);
     fx_settle(f);
     while (spool_stats(f->spool, &st), st.segments > 3)
@@ -479,30 +479,33 @@ static void collection(void **state)
 static void random_step(struct fx *f)
 {
     uint32_t what = fx_random(f, 10);
-    if (what < 3 && f->count < FX_MAX_MESSAGES) {
+    if (what < 2 && f->count < FX_MAX_MESSAGES) {
         fx_append(f, 1 + fx_random(f, FX_MAX_RCPTS), fx_random(f, 3000));
         return;
     }
-    if (what == 3) {
-        uv_run(&f->loop, UV_RUN_NOWAIT);
+    if (what == 2) {
+        for (uint32_t i = fx_random(f, 20); i > 0; i--) {
+            spool_wake(f->spool);
+            uv_run(&f->loop, UV_RUN_ONCE);
+        }
         return;
     }
     if (!f->count)
         return;
-    uint32_t back = fx_random(f, 200);
+    uint32_t back = fx_random(f, 80);
     struct fx_message *m = f->messages[back < f->count ? f->count - 1 - back : 0];
     uint16_t r = (uint16_t)fx_random(f, m->rcpts);
     if (m->status == 0 && !spool_state_is_final(m->state[r]))
-        fx_event(f, m, r, (enum spool_state)(1 + fx_random(f, 5)));
+        fx_event(f, m, r, (enum spool_state)(1 + fx_random(f, 8) % 5));
 }
 
 static void model(void **state)
 {
-    struct fx *f = fx_new(30000, 4000);
+    struct fx *f = fx_new(20000, 15000);
     (void)state;
     assert_int_equal(fx_open(f), 0);
     for (int round = 0; round < 60; round++) {
-        for (uint32_t i = 0, n = fx_random(f, 300); i < n; i++) {
+        for (uint32_t i = 0, n = fx_random(f, 500); i < n; i++) {
             f->spool->compact_after_ms = 0;
             random_step(f);
         }
@@ -511,8 +514,10 @@ static void model(void **state)
         } else {
             /* all that was asked for is written, but maintenance may be anywhere */
             while (f->spool->waiting || f->spool->commit.running ||
-                   buf_len(&f->spool->journal_waiting))
+                   buf_len(&f->spool->journal_waiting)) {
+                f->spool->compact_after_ms = 0;
                 uv_run(&f->loop, UV_RUN_ONCE);
+            }
             fx_crash(f);
         }
         assert_int_equal(fx_open(f), 0);
@@ -521,7 +526,7 @@ static void model(void **state)
     for (size_t i = 0; i < f->count; i++)
         if (f->messages[i]->recovered)
             assert_int_equal(fx_read(f, f->messages[i], 5000), 0);
-    assert_true(f->moved > 10);
+    assert_in_range(f->moved, 10, SIZE_MAX);
     fx_free(f);
 }
 
@@ -546,5 +551,7 @@ int main(void)
     };
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     log_set_fd(getenv("SPOOL_TEST_LOG") ? 2 : null);
+    if (getenv("SPOOL_TEST"))
+        cmocka_set_test_filter(getenv("SPOOL_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
