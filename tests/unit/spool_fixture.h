@@ -140,6 +140,7 @@ static inline int fx_open(struct fx *f)
 {
     int fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     f->last_recovered = 0;
+    f->writable = true;
     f->recovered = f->unknown = f->mismatches = 0;
     f->error = (struct err){0};
     for (size_t i = 0; i < f->count; i++)
