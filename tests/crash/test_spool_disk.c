@@ -52,7 +52,9 @@ static void work(struct fx *f, bool *known)
         }
         f->spool->compact_after_ms = 0;
         spool_wake(f->spool);
-        uv_run(&f->loop, UV_RUN_ONCE);
+        do
+            uv_run(&f->loop, UV_RUN_ONCE);
+        while (f->spool->commit.running || (step % 8 == 0 && f->spool->maintenance));
         note_promises(f, known);
     }
 }
