@@ -92,6 +92,7 @@ struct spool_options {
     uint64_t segment_bytes;     /* 0: 64 MiB */
     uint64_t min_free_bytes;    /* refuse new messages below this */
     int64_t journal_sync_ms;    /* 0: 100 */
+    uint64_t journal_file_bytes; /* 0: 16 MiB */
 };
 
 /* Opens and recovers. dirfd: the pipe's spool directory, taken over. Takes the lock (a second process
@@ -185,6 +186,7 @@ struct spool_stats {
     uint64_t segment_bytes; /* on disk */
     uint64_t live_bytes;    /* of these, of unfinished messages */
     uint64_t journal_bytes;
+    uint64_t journal_waiting_bytes; /* in memory: not written, or not synced yet */
     uint64_t commits;        /* group commits made */
     uint64_t appended;       /* messages in them */
     uint32_t appends_waiting;
