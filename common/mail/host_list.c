@@ -125,7 +125,7 @@ int source_host_parse(struct strview text, struct sockaddr_storage *ret_addr,
 /* One host of the list. */
 static int parse_entry(struct strview text, struct arena *a, struct host_entry *ret, struct err *e)
 {
-    static const struct strview mx = SV("lookup-mx:"), v6 = SV("IPv6:");
+    const struct strview mx = SV("lookup-mx:"), v6 = SV("IPv6:");
     struct strview host, port = {NULL, 0};
 
     if (sv_starts_nocase(text, mx)) {
