@@ -1,8 +1,9 @@
 /*
- * Password checks; see auth_check.h. Called by session.c. Argon2id costs up to half a second and much
- * memory, so at most RUNNING_MAX run at a time (the thread pool also writes files) and QUEUE_MAX wait.
- * A success is remembered for ten minutes as a keyed hash over user, password and stored hash, so
- * that a changed password is not honoured from memory; the key is this process's own.
+ * Password checks; see auth_check.h. Called by session.c. Argon2id costs up to half a second and
+ * much memory, so at most RUNNING_MAX run at a time (the thread pool also writes files) and
+ * QUEUE_MAX wait. A success is remembered for ten minutes as a keyed hash over user, password and
+ * stored hash, so that a changed password is not honoured from memory; the key is this process's
+ * own.
  */
 #include "auth_check.h"
 
@@ -154,9 +155,10 @@ static void start_more(struct auth_check *a)
     }
 }
 
-struct auth_job *auth_check_start(struct auth_check *a, struct strview user, struct strview password,
-                                  const char *hash, bool *ret_known,
-                                  void (*done)(void *owner, enum smtp_auth_result result), void *owner)
+struct auth_job *auth_check_start(struct auth_check *a, struct strview user,
+                                  struct strview password, const char *hash, bool *ret_known,
+                                  void (*done)(void *owner, enum smtp_auth_result result),
+                                  void *owner)
 {
     unsigned char digest[DIGEST_BYTES];
 

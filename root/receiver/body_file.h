@@ -1,5 +1,6 @@
 /*
- * body_file: the temporary file of a large message, written in the thread pool, one piece at a time.
+ * body_file: the temporary file of a large message, written in the thread pool, one piece at a
+ * time.
  */
 #ifndef PMTA_RECEIVER_BODY_FILE_H
 #define PMTA_RECEIVER_BODY_FILE_H

@@ -51,8 +51,7 @@ void listener_close(struct listener *l)
 
 void listener_resume_all(struct receiver *r)
 {
-    list_for_each(pos, &r->listeners)
-    {
+    list_for_each (pos, &r->listeners) {
         struct listener *l = list_entry(pos, struct listener, link);
         if (!uv_is_active((uv_handle_t *)&l->poll))
             uv_poll_start(&l->poll, UV_READABLE, on_readable);
@@ -61,8 +60,7 @@ void listener_resume_all(struct receiver *r)
 
 static void close_same_name(struct receiver *r, const char *name)
 {
-    list_for_each_safe(pos, &r->listeners)
-    {
+    list_for_each_safe (pos, &r->listeners) {
         struct listener *l = list_entry(pos, struct listener, link);
         if (strcmp(l->name, name) == 0)
             listener_close(l);
@@ -77,8 +75,9 @@ void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, in
     if (cert_fd >= 0) {
         tls = tls_context_server(cert_fd, key_fd, &e);
         if (!tls)
-            log_error(LOG_TLS, "cannot use certificate or key listener=%s: %s, going on without TLS",
-                      name, e.text);
+            log_error(LOG_TLS,
+                      "cannot use certificate or key listener=%s: %s, going on without TLS", name,
+                      e.text);
     }
     close_same_name(r, name);
     struct listener *l = xcalloc(1, sizeof(*l));

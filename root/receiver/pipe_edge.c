@@ -1,7 +1,7 @@
 /*
  * Edges to the pipes; see pipe_edge.h. Root gives a new edge whenever a pipe was started again. The
- * happy path is submit out, submit_reply in. An edge that goes down answers its open requests from a
- * deferred call, since the owner may be in the middle of something; the requests are the owner's
+ * happy path is submit out, submit_reply in. An edge that goes down answers its open requests from
+ * a deferred call, since the owner may be in the middle of something; the requests are the owner's
  * memory, the edge is ours.
  */
 #include "pipe_edge.h"
@@ -17,9 +17,9 @@ _Static_assert(SMTP_FRAME_ROOM + 1024 <= IPC_FRAME_MAX, "inline messages fit in 
 struct pipe_edge {
     struct list link;
     struct receiver *receiver;
-    struct ipc_edge *edge; /* NULL: down */
-    struct list requests;  /* sent, not answered */
-    struct list waiting;   /* submits not sent yet */
+    struct ipc_edge *edge;      /* NULL: down */
+    struct list requests;       /* sent, not answered */
+    struct list waiting;        /* submits not sent yet */
     struct buf frame, envelope; /* kept for the next submit */
     char name[128];
 };
@@ -31,8 +31,7 @@ static bool request_match(const struct hash_node *n, const void *key)
 
 static struct pipe_edge *find(struct receiver *r, struct strview name)
 {
-    list_for_each(pos, &r->pipes)
-    {
+    list_for_each (pos, &r->pipes) {
         struct pipe_edge *p = list_entry(pos, struct pipe_edge, link);
         if (sv_eq(sv_of(p->name), name))
             return p;
@@ -49,8 +48,8 @@ void pipe_request_cancel(struct pipe_request *q)
     list_remove(&q->link);
 }
 
-static bool request_open(struct receiver *r, struct strview name, struct pipe_request *q, bool submit,
-                         struct pipe_edge **ret)
+static bool request_open(struct receiver *r, struct strview name, struct pipe_request *q,
+                         bool submit, struct pipe_edge **ret)
 {
     struct pipe_edge *p = find(r, name);
 
@@ -204,8 +203,7 @@ void pipe_edge_open(struct receiver *r, const char *name, int fd)
 
 void pipe_edge_close_all(struct receiver *r)
 {
-    list_for_each(pos, &r->pipes)
-    {
+    list_for_each (pos, &r->pipes) {
         struct pipe_edge *p = list_entry(pos, struct pipe_edge, link);
         ipc_edge_close(p->edge);
         p->edge = NULL;

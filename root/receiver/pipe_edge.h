@@ -1,6 +1,6 @@
 /*
- * pipe_edge: the way to one pipe process. Requests carry a token; an answer finds its request by it.
- * A pipe that goes away answers every open request with 451 4.3.2.
+ * pipe_edge: the way to one pipe process. Requests carry a token; an answer finds its request by
+ * it. A pipe that goes away answers every open request with 451 4.3.2.
  */
 #ifndef PMTA_RECEIVER_PIPE_EDGE_H
 #define PMTA_RECEIVER_PIPE_EDGE_H

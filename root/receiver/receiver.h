@@ -1,6 +1,6 @@
 /*
- * What the files of the receiver process share. main.c owns struct receiver; sessions, listeners and
- * pipe edges hang on its lists. Loop thread only.
+ * What the files of the receiver process share. main.c owns struct receiver; sessions, listeners
+ * and pipe edges hang on its lists. Loop thread only.
  */
 #ifndef PMTA_RECEIVER_RECEIVER_H
 #define PMTA_RECEIVER_RECEIVER_H
@@ -23,7 +23,7 @@ struct receiver {
     struct list listeners;
     struct list pipes; /* struct pipe_edge */
     struct list sessions;
-    struct list sources; /* struct source_count */
+    struct list sources;  /* struct source_count */
     struct hash requests; /* struct pipe_request by token */
     struct auth_check *auth;
     uv_timer_t timer; /* once a second */

@@ -16,7 +16,8 @@ static const char *text_of(const struct config *cfg, const struct config_query *
 }
 
 /* The source that the user or else the listener names; empty: by address. */
-static struct strview named_source(const struct config *cfg, const char *listener, struct strview user)
+static struct strview named_source(const struct config *cfg, const char *listener,
+                                   struct strview user)
 {
     struct config_query by_user = {.user = user}, by_listener = {.listener = sv_of(listener)};
     const char *name = user.len ? text_of(cfg, &by_user, DIR_SOURCE_NAME) : NULL;
