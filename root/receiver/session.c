@@ -44,8 +44,9 @@ struct session {
     struct auth_job *auth;
     struct pipe_request request;
     struct body_file *file;
-    bool submitting;  /* the last piece is on its way to the file */
-    bool handshaking; /* input belongs to what comes after TLS is up */
+    bool submitting;   /* the last piece is on its way to the file */
+    bool handshaking;  /* input belongs to what comes after TLS is up */
+    bool implicit_tls; /* the greeting waits for the handshake */
     bool closing;
     bool pumping;
     int64_t opened_ms;
@@ -384,7 +385,7 @@ static void on_tls(void *owner, struct stream *stream, int status)
     s->handshaking = false;
     s->receiver->tls_sessions++;
     snprintf(text, sizeof(text), "%s %s", stream_tls_version(stream), stream_tls_cipher(stream));
-    if (strcmp(smtp_server_state_name(s->engine), "start") == 0)
+    if (s->implicit_tls)
         smtp_server_open(s->engine, text);
     else
         smtp_server_tls_up(s->engine, text);
@@ -482,7 +483,7 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     s->stream = stream_from_fd(child_loop(r->child), fd, &limits, &stream_ops, s);
     stream_read_start(s->stream);
     if (implicit) {
-        s->handshaking = true;
+        s->handshaking = s->implicit_tls = true;
         stream_tls_accept(s->stream, s->tls);
         return;
     }

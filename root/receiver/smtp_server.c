@@ -381,7 +381,7 @@ void smtp_server_tls_up(struct smtp_server *s, const char *tls)
 {
     BUG_ON(s->state != STATE_TLS);
     snprintf(s->tls, sizeof(s->tls), "%s", tls);
-    s->helo[0] = s->user[0] = '\0'; /* what was learnt in clear is forgotten */
+    s->helo[0] = '\0'; /* what was learnt in clear is forgotten */
     s->esmtp = false;
     s->active_ms = clock_mono_ms();
     smtp_server_enter(s, STATE_CONNECTED);

@@ -108,8 +108,8 @@ void smtp_server_starttls(struct smtp_server *s, struct strview args)
 {
     if (args.len)
         smtp_server_refuse(s, TROUBLE_SYNTAX, "501 5.5.4 STARTTLS has no parameters");
-    else if (s->tls[0])
-        smtp_server_refuse(s, TROUBLE_SEQUENCE, "503 5.5.1 TLS is on already");
+    else if (s->tls[0] || s->user[0])
+        smtp_server_refuse(s, TROUBLE_SEQUENCE, "503 5.5.1 Too late for STARTTLS");
     else if (!s->settings->offer_starttls)
         smtp_server_refuse(s, TROUBLE_SEQUENCE, "502 5.5.1 STARTTLS is not available");
     else {
