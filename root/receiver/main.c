@@ -1,0 +1,132 @@
+/*
+ * pmta-receiver: speaks SMTP with the sending applications. Started by pmtad only; child_main runs
+ * the loop and calls the functions below. Everything comes from root: configuration, listening
+ * sockets, certificates, edges to the pipes. This process opens no file.
+ */
+#include "auth_check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "pipe_edge.h"
+#include "receiver.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+enum { TICK_MS = 1000, DRAIN_POLL_MS = 100 };
+
+static int take_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
+{
+    struct receiver *r = owner;
+    struct config *cfg;
+
+    int status = config_snapshot_decode(snapshot, &cfg, e);
+    if (status < 0)
+        return status;
+    config_unref(r->config); /* sessions hold references of their own */
+    r->config = cfg;
+    r->shared.max_buffered_bytes = (uint64_t)config_number(cfg, NULL, DIR_MAX_BUFFERED_IN);
+    log_debug(LOG_CONFIG, "configuration applied generation=%llu", (unsigned long long)generation);
+    return 0;
+}
+
+static void take_edge(void *owner, enum role peer, const char *name, int fd)
+{
+    if (peer == ROLE_PIPE)
+        pipe_edge_open(owner, name, fd);
+    else
+        close(fd);
+}
+
+static void take_listener(void *owner, const char *name, int fd, int cert_fd, int key_fd)
+{
+    listener_open(owner, name, fd, cert_fd, key_fd);
+    if (cert_fd >= 0)
+        close(cert_fd);
+    if (key_fd >= 0)
+        close(key_fd);
+}
+
+static void end_if_drained(struct receiver *r)
+{
+    if (!r->draining || r->exiting || r->session_count > 0)
+        return;
+    r->exiting = true;
+    child_exit(r->child, 0);
+}
+
+void receiver_session_ended(struct receiver *r)
+{
+    r->session_count--;
+    end_if_drained(r);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct receiver *r = timer->data;
+
+    session_tick_all(r);
+    if (!r->draining) {
+        listener_resume_all(r);
+    } else if (!r->exiting && clock_mono_ms() >= r->drain_until_ms) {
+        log_warn(LOG_MAIN, "drain timeout is over, cutting off sessions=%u", r->session_count);
+        r->exiting = true;
+        session_tick_all(r);
+        child_exit(r->child, 0);
+    }
+}
+
+static void start(void *owner)
+{
+    struct receiver *r = owner;
+
+    uv_timer_init(child_loop(r->child), &r->timer);
+    r->timer.data = r;
+    uv_timer_start(&r->timer, on_tick, TICK_MS, TICK_MS);
+    r->auth = auth_check_new(child_loop(r->child));
+    child_ready(r->child, "");
+}
+
+static void drain(void *owner, int64_t timeout_ms)
+{
+    struct receiver *r = owner;
+
+    if (r->draining)
+        return;
+    r->draining = true;
+    r->drain_until_ms = clock_mono_ms() + timeout_ms;
+    list_for_each_safe (pos, &r->listeners)
+        listener_close(list_entry(pos, struct listener, link));
+    if (r->timer.data)
+        uv_timer_start(&r->timer, on_tick, DRAIN_POLL_MS, DRAIN_POLL_MS);
+    session_drain_all(r);
+    end_if_drained(r);
+}
+
+static void admin(void *owner, const struct child_admin_request *req)
+{
+    receiver_admin(owner, req);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct child_ops ops = {
+        .role = ROLE_RECEIVER,
+        .program = "pmta-receiver",
+        .config = take_config,
+        .edge = take_edge,
+        .listener = take_listener,
+        .start = start,
+        .admin = admin,
+        .drain = drain,
+    };
+    static struct receiver r;
+
+    list_init(&r.listeners);
+    list_init(&r.pipes);
+    list_init(&r.sessions);
+    list_init(&r.sources);
+    r.started_ms = clock_mono_ms();
+    if (gethostname(r.host_name, sizeof(r.host_name) - 1) < 0)
+        memcpy(r.host_name, "localhost", sizeof("localhost"));
+    return child_main(argc, argv, &ops, &r, &r.child);
+}

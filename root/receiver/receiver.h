@@ -1,0 +1,88 @@
+/*
+ * What the files of the receiver process share. main.c owns struct receiver; sessions, listeners
+ * and pipe edges hang on its lists. Loop thread only.
+ */
+#ifndef PMTA_RECEIVER_RECEIVER_H
+#define PMTA_RECEIVER_RECEIVER_H
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "mail/config.h"
+#include "net/child.h"
+#include "net/stream.h"
+#include "smtp_server.h"
+
+struct auth_check;
+struct session;
+struct source_count;
+
+struct receiver {
+    struct child *child;
+    struct config *config;
+    struct smtp_server_shared shared;
+    struct list listeners;
+    struct list pipes; /* struct pipe_edge */
+    struct list sessions;
+    struct list sources;  /* struct source_count */
+    struct hash requests; /* struct pipe_request by token */
+    struct auth_check *auth;
+    uv_timer_t timer; /* once a second */
+    uint32_t session_count;
+    uint64_t next_token;
+    uint64_t next_session;
+    uint64_t accepted;
+    uint64_t tls_sessions;
+    int64_t started_ms;
+    char host_name[256]; /* of the system, for when the configuration has none */
+    bool draining;
+    bool exiting;
+    int64_t drain_until_ms;
+};
+
+/* --- settings.c --- */
+
+/* Settings of one client, with the snapshot that their texts live in. */
+struct client_settings {
+    struct config *config;
+    struct smtp_server_settings smtp;
+};
+
+/* user: empty before authentication. has_tls: the listener has a certificate. */
+struct client_settings *client_settings_new(struct receiver *r, const char *listener, bool has_tls,
+                                            const struct sockaddr *client, struct strview user);
+void client_settings_free(struct client_settings *c);
+
+/* --- listener.c --- */
+
+struct listener {
+    struct list link;
+    struct receiver *receiver;
+    uv_poll_t poll;
+    int fd;
+    struct tls_context *tls; /* NULL: none */
+    char name[128];
+};
+
+/* Takes fd; the two others stay the caller's (or -1). Replaces a listener of the same name. */
+void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd);
+void listener_close(struct listener *l);
+/* Connections can be accepted again after descriptors ran out. */
+void listener_resume_all(struct receiver *r);
+
+/* --- session.c --- */
+
+/* Takes fd. */
+void session_open(struct receiver *r, struct listener *l, int fd, const struct sockaddr *client);
+void session_drain_all(struct receiver *r);
+/* Time has passed. */
+void session_tick_all(struct receiver *r);
+/* A session ended: nothing of it is left. In main.c. */
+void receiver_session_ended(struct receiver *r);
+/* JSON objects, one per line, for show-connections. */
+void session_show_all(struct receiver *r, struct buf *out);
+
+/* --- receiver_admin.c --- */
+
+void receiver_admin(struct receiver *r, const struct child_admin_request *req);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * MAIL and RCPT: the envelope grows in the transaction's arena. Called by the dispatcher in
+ * smtp_server.c.
+ */
+#include "smtp_server_internal.h"
+
+#include "base/clock.h"
+
+/* Encoded size of an envelope without its recipients, roomy: texts have limits of their own. */
+enum { ENVELOPE_BASE_BYTES = 2048, RCPT_BASE_BYTES = 16 };
+
+static const char over_memory[] = "452 4.3.1 Too much mail is being received, try again later";
+
+void smtp_server_mail(struct smtp_server *s, struct strview args)
+{
+    struct smtp_mail mail;
+    struct envelope *env = &s->tx.envelope;
+    const char *refusal = smtp_mail_parse(args, &mail);
+
+    if (refusal) {
+        smtp_server_refuse(s, TROUBLE_SYNTAX, refusal);
+        return;
+    }
+    if (mail.size > s->settings->max_message_bytes) {
+        smtp_server_refuse(s, TROUBLE_SIZE, "552 5.3.4 Message is larger than is accepted here");
+        return;
+    }
+    if (s->shared->buffered_bytes >= s->shared->max_buffered_bytes) {
+        smtp_server_refuse(s, TROUBLE_MEMORY, over_memory);
+        return;
+    }
+    env->sender = arena_sv(&s->tx.arena, mail.sender);
+    env->envid = arena_sv(&s->tx.arena, mail.envid);
+    env->ret = mail.ret;
+    env->flags = mail.flags;
+    env->rcpt_count = 0;
+    s->tx.envelope_bytes = ENVELOPE_BASE_BYTES;
+    smtp_server_enter(s, STATE_MAIL);
+    smtp_server_reply(s, "250 2.1.0 Sender ok");
+}
+
+static struct envelope_rcpt *new_rcpt(struct smtp_transaction *tx)
+{
+    struct envelope *env = &tx->envelope;
+
+    if (env->rcpt_count == tx->rcpt_room) {
+        tx->rcpt_room = tx->rcpt_room ? tx->rcpt_room * 2 : 8;
+        env->rcpts = xrealloc(env->rcpts, tx->rcpt_room * sizeof(env->rcpts[0]));
+    }
+    return &env->rcpts[env->rcpt_count++];
+}
+
+/* "postmaster" without a domain is the postmaster of this host. */
+static struct strview full_address(struct smtp_server *s, struct strview address)
+{
+    struct buf b = {0};
+
+    if (sv_find(address, '@') >= 0)
+        return arena_sv(&s->tx.arena, address);
+    buf_printf(&b, "%.*s@%s", SV_ARG(address), s->settings->host_name);
+    struct strview whole = arena_sv(&s->tx.arena, buf_view(&b));
+    buf_free(&b);
+    return whole;
+}
+
+void smtp_server_rcpt(struct smtp_server *s, struct strview args)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct smtp_rcpt rcpt;
+    bool utf8 = tx->envelope.flags & ENVELOPE_SMTPUTF8;
+    const char *refusal = smtp_rcpt_parse(args, utf8, &rcpt);
+
+    if (refusal) {
+        smtp_server_refuse(s, TROUBLE_SYNTAX, refusal);
+        return;
+    }
+    if (!s->settings->allow_relaying && !s->user[0]) {
+        smtp_server_refuse(s, TROUBLE_RELAY, "550 5.7.1 Relaying denied");
+        return;
+    }
+    size_t bytes = RCPT_BASE_BYTES + rcpt.address.len + rcpt.orcpt.len;
+    if (tx->envelope.rcpt_count >= s->settings->max_rcpts ||
+        tx->envelope_bytes + bytes > ENVELOPE_MAX_BYTES) {
+        smtp_server_refuse(s, TROUBLE_RCPTS, "452 4.5.3 Too many recipients");
+        return;
+    }
+    struct envelope_rcpt *r = new_rcpt(tx);
+    r->address = full_address(s, rcpt.address);
+    r->orcpt = arena_sv(&tx->arena, rcpt.orcpt);
+    r->notify = rcpt.notify;
+    tx->envelope_bytes += bytes;
+    s->errors = 0;
+    if (s->state == STATE_MAIL)
+        smtp_server_enter(s, STATE_RCPT);
+    smtp_server_reply(s, "250 2.1.5 Recipient ok");
+}

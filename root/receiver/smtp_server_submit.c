@@ -1,0 +1,190 @@
+/*
+ * From the end of the header block to the answer of the pipe: which pipe, what the X- header fields
+ * say, the finished envelope, the reply. Called by smtp_server_data.c and by the owner.
+ */
+#include "smtp_server_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { JOB_MAX = 255 };
+
+static bool is_word(struct strview s, size_t max)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] <= 0x20 || s.ptr[i] >= 0x7f)
+            return false;
+    return s.len <= max;
+}
+
+static void refuse_name(struct smtp_server *s, const char *what, struct strview name)
+{
+    char text[SMTP_REPLY_MAX];
+    snprintf(text, sizeof(text), "550 5.7.1 Unknown %s '%s'", what,
+             log_safe(name.ptr, name.len, 64));
+    smtp_server_refuse_message(s, TROUBLE_ROUTE, text);
+}
+
+/* X-Envid as ENVID= carries it (RFC 3461 section 4). False when it is too long. */
+static bool encode_envid(struct arena *a, struct strview v, struct strview *ret)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char out[SMTP_ENVID_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; i < v.len; i++) {
+        unsigned char c = (unsigned char)v.ptr[i];
+        bool plain = c >= 0x21 && c <= 0x7e && c != '+' && c != '=';
+        if (n + (plain ? 1 : 3) > sizeof(out))
+            return false;
+        if (plain) {
+            out[n++] = (char)c;
+        } else {
+            out[n++] = '+';
+            out[n++] = hex[c >> 4];
+            out[n++] = hex[c & 15];
+        }
+    }
+    *ret = arena_sv(a, sv(out, n));
+    return true;
+}
+
+static void honour_fields(struct smtp_server *s)
+{
+    const struct smtp_server_settings *set = s->settings;
+    struct smtp_transaction *tx = &s->tx;
+    struct strview vmta = header_scan_value(&tx->header, HEADER_X_VIRTUAL_MTA);
+    struct strview job = header_scan_value(&tx->header, HEADER_X_JOB);
+    struct strview envid = header_scan_value(&tx->header, HEADER_X_ENVID);
+
+    if (set->process_x_virtual_mta && vmta.len) {
+        if (!s->ops->virtual_mta_exists(s->owner, vmta))
+            refuse_name(s, "virtual MTA", vmta);
+        tx->envelope.vmta = arena_sv(&tx->arena, vmta);
+    }
+    if (set->process_x_job && job.len) {
+        if (!is_word(job, JOB_MAX))
+            smtp_server_refuse_message(s, TROUBLE_ROUTE,
+                                       "550 5.6.0 X-Job is not one printable word");
+        tx->envelope.job = arena_sv(&tx->arena, job);
+    }
+    if (set->process_x_envid && envid.len && !encode_envid(&tx->arena, envid, &tx->envelope.envid))
+        smtp_server_refuse_message(s, TROUBLE_ROUTE, "550 5.6.0 X-Envid is too long");
+}
+
+void smtp_server_route(struct smtp_server *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct strview name = header_scan_value(&tx->header, HEADER_X_PIPE);
+
+    tx->routed = true;
+    if (tx->header.received_count > SMTP_MAX_HOPS) {
+        smtp_server_refuse_message(s, TROUBLE_ROUTE, "554 5.4.6 Too many hops, mail is looping");
+        return;
+    }
+    if (!s->settings->process_x_pipe || name.len == 0)
+        name = sv_of(s->settings->pipe);
+    if (name.len == 0 || !s->ops->pipe_exists(s->owner, name)) {
+        refuse_name(s, "pipe", name);
+        return;
+    }
+    tx->pipe = arena_sv(&tx->arena, name);
+    honour_fields(s);
+}
+
+void smtp_server_submit(struct smtp_server *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct envelope *env = &tx->envelope;
+
+    env->received_ms = clock_wall_ms();
+    env->source = sv_of(s->settings->source);
+    env->peer = sv_of(s->client);
+    env->user = sv_of(s->user);
+    env->content_bytes = tx->filed_bytes + buf_len(&tx->content);
+    env->header_bytes = (uint32_t)tx->header.end;
+    env->stuffed_dots = tx->scan.stuffed_dots - tx->header.dots_removed;
+    if (tx->scan.eight_bit)
+        env->flags |= ENVELOPE_8BIT;
+    smtp_server_enter(s, STATE_SUBMIT);
+    smtp_server_want(s, SMTP_WANT_SUBMIT);
+}
+
+struct strview smtp_server_pipe(const struct smtp_server *s)
+{
+    return s->tx.pipe;
+}
+
+const struct envelope *smtp_server_envelope(const struct smtp_server *s)
+{
+    return &s->tx.envelope;
+}
+
+struct strview smtp_server_content(const struct smtp_server *s)
+{
+    return buf_view(&s->tx.content);
+}
+
+bool smtp_server_has_file(const struct smtp_server *s)
+{
+    return s->tx.file_open;
+}
+
+void smtp_server_content_sent(struct smtp_server *s)
+{
+    s->tx.piece_bytes = 0;
+    buf_reset(&s->tx.content);
+    if (s->tx.content.cap > SMTP_INLINE_MAX)
+        buf_free(&s->tx.content);
+    smtp_server_account(s);
+}
+
+/* The pipe names the message in the last word of its answer. */
+static struct strview last_word(struct strview text)
+{
+    size_t at = text.len;
+    while (at > 0 && text.ptr[at - 1] != ' ')
+        at--;
+    return sv(text.ptr + at, text.len - at);
+}
+
+static void accepted(struct smtp_server *s, struct strview text)
+{
+    const struct smtp_transaction *tx = &s->tx;
+    struct strview id = last_word(text);
+
+    s->messages++;
+    s->errors = 0;
+    s->shared->messages++;
+    s->shared->recipients += tx->envelope.rcpt_count;
+    log_info(LOG_SMTP_IN,
+             "session=%s client=%s message accepted id=%.*s pipe=%.*s rcpts=%u size=%" PRIu64
+             " from=<%s>%s%s",
+             s->id, s->client, SV_ARG(id), SV_ARG(tx->pipe), (unsigned)tx->envelope.rcpt_count,
+             tx->envelope.content_bytes,
+             log_safe(tx->envelope.sender.ptr, tx->envelope.sender.len, 256),
+             s->user[0] ? " user=" : "", s->user);
+}
+
+void smtp_server_submitted(struct smtp_server *s, unsigned code, struct strview text)
+{
+    char reply[SMTP_REPLY_MAX];
+    const char *safe = log_safe(text.ptr, text.len, 400);
+
+    BUG_ON(s->state != STATE_SUBMIT);
+    s->active_ms = clock_mono_ms();
+    if (code == 250) {
+        accepted(s, sv_of(safe));
+        snprintf(reply, sizeof(reply), "250 %.400s", safe);
+        smtp_server_reply(s, reply);
+    } else {
+        bool refusal = code >= 400 && code <= 599;
+        snprintf(reply, sizeof(reply), "%u %.400s", refusal ? code : 451,
+                 refusal ? safe : "4.3.0 The pipe gave no answer that makes sense");
+        smtp_server_refuse(s, TROUBLE_PIPE, reply);
+    }
+    smtp_server_end_transaction(s);
+}
