@@ -1,7 +1,7 @@
 /*
- * The spool on a bad disk: power cuts at random moments, a full disk, and errors of writes and syncs
- * (see disk_shim.h). What was acknowledged is there, what was refused never appears, nothing damaged
- * is handed out as good, and a final record that was synced stays.
+ * The spool on a bad disk: power cuts at random moments, a full disk, and errors of writes and
+ * syncs (see disk_shim.h). What was acknowledged is there, what was refused never appears, nothing
+ * damaged is handed out as good, and a final record that was synced stays.
  */
 #include "unit.h"
 
@@ -13,7 +13,7 @@ enum { CUTS = 300, MAX_MARKS = 200000 };
 /* What was promised by the time that so many disk operations were done. */
 struct mark {
     size_t operations;
-    size_t message; /* acknowledged; or SIZE_MAX: */
+    size_t message;  /* acknowledged; or SIZE_MAX: */
     uint64_t synced; /* the journal, up to here */
 };
 
@@ -90,10 +90,10 @@ static void check_cut(struct fx *f, struct fx *run, size_t operations, const cha
     }
     for (size_t i = 0; i < LIVE_SHARDS; i++)
         for (uint32_t k = 0; k < f->spool->live.shards[i].cap; k++)
-            left += f->spool->live.shards[i].slots[k].id ? f->spool->live.shards[i].slots[k].rcpts : 0;
+            left +=
+                f->spool->live.shards[i].slots[k].id ? f->spool->live.shards[i].slots[k].rcpts : 0;
     spool_ledger(f->spool, &l);
-    assert_true(l.received ==
-                l.delivered + l.bounced + l.expired + l.deleted + l.corrupt + left);
+    assert_true(l.received == l.delivered + l.bounced + l.expired + l.deleted + l.corrupt + left);
     fx_close(f);
     f->count = 0;
     fx_remove_tree(image);
@@ -213,8 +213,8 @@ static void too_little_space(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(power_cut),   cmocka_unit_test(disk_full),
-        cmocka_unit_test(write_error), cmocka_unit_test(sync_error),
+        cmocka_unit_test(power_cut),        cmocka_unit_test(disk_full),
+        cmocka_unit_test(write_error),      cmocka_unit_test(sync_error),
         cmocka_unit_test(too_little_space),
     };
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
