@@ -8,7 +8,7 @@
 #include "disk_shim.h"
 #include "../unit/spool_fixture.h"
 
-enum { CUTS = 300, MAX_MARKS = 200000 };
+enum { CUTS = 1500, MAX_MARKS = 200000 };
 
 /* What was promised by the time that so many disk operations were done. */
 struct mark {
@@ -41,8 +41,8 @@ static void note_promises(struct fx *f, bool *known)
 
 static void work(struct fx *f, bool *known)
 {
-    for (int step = 0; step < 1500; step++) {
-        if (f->count < 200 && fx_random(f, 3) == 0)
+    for (int step = 0; step < 3000; step++) {
+        if (f->count < 500 && fx_random(f, 3) == 0)
             fx_append(f, 1 + fx_random(f, 3), fx_random(f, 2500));
         for (int i = 0; i < 2 && f->count; i++) {
             struct fx_message *m = f->messages[fx_random(f, (uint32_t)f->count)];
@@ -110,6 +110,7 @@ static void power_cut(void **state)
     work(run, known);
     fx_close(run);
     disk_stop();
+    print_message("%zu disk operations, %zu messages moved, %zu promises\n", disk_operations(), run->moved, mark_count);
     assert_true(run->moved > 0); /* cuts during compaction are among them */
     for (uint32_t cut = 0; cut < CUTS; cut++) {
         size_t operations = 20 + fx_random(run, (uint32_t)disk_operations() - 20);
