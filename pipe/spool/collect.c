@@ -146,7 +146,8 @@ static void remove_files(struct collect_job *j)
 {
     char name[SPOOL_NAME_SIZE];
     for (size_t i = 0; i < j->file_count; i++)
-        if (unlinkat(j->s->dir.journals, spool_dir_name(j->files[i], name), 0) < 0 && errno != ENOENT)
+        if (unlinkat(j->s->dir.journals, spool_dir_name(j->files[i], name), 0) < 0 &&
+            errno != ENOENT)
             j->status = -errno;
     if (fsync(j->s->dir.journals) < 0)
         j->status = -errno;

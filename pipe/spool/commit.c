@@ -1,13 +1,13 @@
 /*
- * A group commit, in the thread pool: everything that waited is written and synced together. spool.c
- * starts it with a taken batch and reads the results; this file only touches `writer`, `commit` and
- * the taken bytes of the accounts.
+ * A group commit, in the thread pool: everything that waited is written and synced together.
+ * spool.c starts it with a taken batch and reads the results; this file only touches `writer`,
+ * `commit` and the taken bytes of the accounts.
  *
  * Appends: one pwritev straight from the callers' memory, one fdatasync, for as many as fit in the
  * segment. After an error nothing of the group may appear later: the file is cut back to its last
- * good end. After a failed sync the segment is given up besides, because the kernel may have dropped
- * pages that it reported as written: the next append makes a new segment, whose header says where
- * the records of this one end.
+ * good end. After a failed sync the segment is given up besides, because the kernel may have
+ * dropped pages that it reported as written: the next append makes a new segment, whose header says
+ * where the records of this one end.
  *
  * Journal: accounting bytes first, then events. A journal file whose sync failed is given up too: a
  * new one begins with the counters as of the last good sync and repeats every event since. Files
@@ -99,8 +99,9 @@ static int new_segment(struct spool *s)
     char header[SEGMENT_HEADER_BYTES];
     uint32_t number = __atomic_fetch_add(&s->next_segment, 1, __ATOMIC_RELAXED);
     uint32_t tag = spool_new_tag();
-    struct segment_header h = {SEGMENT_FRESH, number,           w->prev_segment,   w->prev_end,
-                               w->received,   s->commit.last_id, clock_wall_ms(), tag};
+    struct segment_header h = {SEGMENT_FRESH,   number,      w->prev_segment,
+                               w->prev_end,     w->received, s->commit.last_id,
+                               clock_wall_ms(), tag};
 
     seal_segment(w);
     int fd = spool_dir_new_file(s->dir.segments, number);
@@ -130,7 +131,8 @@ static int new_segment(struct spool *s)
 
 static uint64_t append_bytes(const struct spool_append *a)
 {
-    struct record r = {.envelope_bytes = (uint32_t)a->envelope.len, .content_bytes = a->content_bytes};
+    struct record r = {.envelope_bytes = (uint32_t)a->envelope.len,
+                       .content_bytes = a->content_bytes};
     return record_total_bytes(&r);
 }
 
@@ -228,7 +230,8 @@ static int put_append(struct spool *s, struct gather *g, struct spool_append *a,
     uint64_t content_at = g->end + RECORD_HEADER_BYTES + r.envelope_bytes;
     if (a->content_fd < 0)
         r.content_sum = spool_checksum(a->content.ptr, a->content.len);
-    else if ((rc = flush(w, g)) < 0 || (rc = copy_content(w, a, content_at, &r.content_sum, own)) < 0)
+    else if ((rc = flush(w, g)) < 0 ||
+             (rc = copy_content(w, a, content_at, &r.content_sum, own)) < 0)
         return rc;
 
     char *header = g->headers[g->records++];
@@ -239,7 +242,8 @@ static int put_append(struct spool *s, struct gather *g, struct spool_append *a,
         add_iov(g, a->content.ptr, a->content.len);
     else if ((rc = flush(w, g)) < 0)
         return rc;
-    size_t pad = (size_t)(a->place.length - RECORD_HEADER_BYTES - r.envelope_bytes - r.content_bytes);
+    size_t pad =
+        (size_t)(a->place.length - RECORD_HEADER_BYTES - r.envelope_bytes - r.content_bytes);
     if (a->content_fd >= 0)
         g->at = content_at + r.content_bytes;
     add_iov(g, padding, pad);
@@ -449,7 +453,8 @@ static int write_events(struct spool *s)
 {
     struct commit *c = &s->commit;
     struct writer *w = &s->writer;
-    int rc = spool_write_at(w->journal_fd, buf_data(&c->journal), buf_len(&c->journal), w->journal_end);
+    int rc =
+        spool_write_at(w->journal_fd, buf_data(&c->journal), buf_len(&c->journal), w->journal_end);
     if (rc < 0) {
         if (ftruncate(w->journal_fd, (off_t)w->journal_end) < 0)
             w->journal_bad = true;

@@ -59,9 +59,9 @@ struct compact_job {
     size_t done; /* entries copied, later moved */
     struct journal_file *journals;
     size_t journal_count;
-    struct buf events;      /* encoded, of the picked messages */
-    struct states states;   /* `at` is an offset in events */
-    struct buf late;        /* encoded, queued since the start */
+    struct buf events;    /* encoded, of the picked messages */
+    struct states states; /* `at` is an offset in events */
+    struct buf late;      /* encoded, queued since the start */
     struct states late_states;
     size_t late_indexed; /* bytes of late that late_states knows */
     uint32_t output;
@@ -80,7 +80,8 @@ static void on_listed(void *arg, uint32_t offset, const struct record *r, const 
     (void)in;
     (void)ok;
     if (j->count == j->cap)
-        j->entries = xrealloc(j->entries, (j->cap = j->cap ? j->cap * 2 : 1024) * sizeof(*j->entries));
+        j->entries =
+            xrealloc(j->entries, (j->cap = j->cap ? j->cap * 2 : 1024) * sizeof(*j->entries));
     j->entries[j->count++] = (struct compact_entry){
         r->id, record_total_bytes(r), j->victims[j->listing], offset, r->rcpt_count, 0};
 }
@@ -404,8 +405,8 @@ static void move_slice(struct compact_job *j)
         maintain_park(j->s, 1);
         return;
     }
-    log_debug(LOG_SPOOL, "compacted segments=%zu messages=%zu bytes=%llu", j->victim_count, j->count,
-              (unsigned long long)j->output_end);
+    log_debug(LOG_SPOOL, "compacted segments=%zu messages=%zu bytes=%llu", j->victim_count,
+              j->count, (unsigned long long)j->output_end);
     finish(j);
 }
 

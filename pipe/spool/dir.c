@@ -46,8 +46,8 @@ static int write_format(struct spool_dir *d, const char *pipe, struct err *e)
     int n = snprintf(line, sizeof(line), "%s %d\n", FORMAT_WORD, SPOOL_FORMAT_VERSION);
     int fd = openat(d->fd, "new-format", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     int rc = fd < 0 ? -errno : spool_write_at(fd, line, (size_t)n, 0);
-    if (rc == 0 && (fsync(fd) < 0 || renameat(d->fd, "new-format", d->fd, "format") < 0 ||
-                    fsync(d->fd) < 0))
+    if (rc == 0 &&
+        (fsync(fd) < 0 || renameat(d->fd, "new-format", d->fd, "format") < 0 || fsync(d->fd) < 0))
         rc = -errno;
     if (fd >= 0)
         close(fd);
@@ -234,7 +234,8 @@ int spool_dir_unnamed(int dirfd)
     int fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT))
         return fd < 0 ? -errno : fd;
-    snprintf(name, sizeof(name), "new-unnamed-%u", __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED));
+    snprintf(name, sizeof(name), "new-unnamed-%u",
+             __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED));
     fd = openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
@@ -307,9 +308,9 @@ int spool_dir_quarantine(const struct spool_dir *d, int fd, const char *kind, ui
         return 0;
     int out = openat(d->quarantine, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     int rc = out < 0 ? -errno : copy_range(fd, out, from, to);
-    if (rc == 0 && (fdatasync(out) < 0 ||
-                    renameat(d->quarantine, temporary, d->quarantine, name) < 0 ||
-                    fsync(d->quarantine) < 0))
+    if (rc == 0 &&
+        (fdatasync(out) < 0 || renameat(d->quarantine, temporary, d->quarantine, name) < 0 ||
+         fsync(d->quarantine) < 0))
         rc = -errno;
     if (out >= 0)
         close(out);

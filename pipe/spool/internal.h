@@ -57,7 +57,8 @@ struct journal_file {
 struct account {
     int fd;
     struct buf waiting;
-    struct buf taken; /* the commit job's; what is left of it after a failure goes first next time */
+    struct buf
+        taken; /* the commit job's; what is left of it after a failure goes first next time */
     size_t taken_done;
     bool dirty; /* written, not synced; the job's */
 };
@@ -74,7 +75,7 @@ struct writer {
     int journal_fd;    /* -1: none */
     uint64_t journal;
     uint64_t journal_end;
-    bool journal_bad;  /* a sync failed: a new file must repeat what was not synced */
+    bool journal_bad; /* a sync failed: a new file must repeat what was not synced */
     int64_t space_checked_ms;
     int space_status;
 };
@@ -100,7 +101,8 @@ struct commit {
     size_t new_segment_count;
     uint64_t new_journals[4];
     size_t new_journal_count;
-    spool_journal_place repeated_at; /* where unsynced events were written again; 0: they were not */
+    spool_journal_place
+        repeated_at; /* where unsynced events were written again; 0: they were not */
     spool_journal_place journal_at;
     bool journal_written;
     bool journal_synced;

@@ -1,6 +1,6 @@
 /*
- * The text form of message ids: 13 characters of Crockford's base 32 in lower case, most significant
- * first, so that text sorts as time does.
+ * The text form of message ids: 13 characters of Crockford's base 32 in lower case, most
+ * significant first, so that text sorts as time does.
  */
 #include "spool/spool.h"
 

@@ -1,8 +1,8 @@
 /*
  * Reading messages back. Small records are tried on the loop first with RWF_NOWAIT, which never
  * waits for the disk; what the page cache does not hold goes to the thread pool. Every record is
- * verified before anybody sees it. A damaged one is copied to quarantine/, its unfinished recipients
- * get a CORRUPT event, and the reader gets ERR_CORRUPT.
+ * verified before anybody sees it. A damaged one is copied to quarantine/, its unfinished
+ * recipients get a CORRUPT event, and the reader gets ERR_CORRUPT.
  *
  * Memory: one read_job per read, with the record's bytes behind it; it becomes content.owner and is
  * freed by spool_content_release, or here when the read failed.
@@ -34,9 +34,9 @@ struct read_job {
 
 static int corrupt(struct read_job *j)
 {
-    j->quarantined = spool_dir_quarantine(&j->s->dir, j->fd, "record", j->place.segment,
-                                          j->place.offset,
-                                          (uint64_t)j->place.offset + j->place.length) == 1;
+    j->quarantined =
+        spool_dir_quarantine(&j->s->dir, j->fd, "record", j->place.segment, j->place.offset,
+                             (uint64_t)j->place.offset + j->place.length) == 1;
     return ERR_CORRUPT;
 }
 

@@ -10,10 +10,10 @@
 
 #define SPOOL_FORMAT_VERSION 1
 
-#define RECORD_MAGIC         0x31524d50u /* "PMR1" */
-#define SEGMENT_MAGIC        0x31534d50u /* "PMS1" */
-#define JOURNAL_MAGIC        0x31484d50u /* "PMH1" */
-#define EVENT_MAGIC          0x314a4d50u /* "PMJ1" */
+#define RECORD_MAGIC  0x31524d50u /* "PMR1" */
+#define SEGMENT_MAGIC 0x31534d50u /* "PMS1" */
+#define JOURNAL_MAGIC 0x31484d50u /* "PMH1" */
+#define EVENT_MAGIC   0x314a4d50u /* "PMJ1" */
 
 enum {
     RECORD_HEADER_BYTES = 64,
@@ -27,7 +27,8 @@ enum {
 };
 #define RECORD_CONTENT_MAX 0xe0000000ull
 
-/* Journal state beyond enum spool_state: `count` recipients were set aside with a damaged record. */
+/* Journal state beyond enum spool_state: `count` recipients were set aside with a damaged record.
+ */
 #define STATE_CORRUPT 6
 /* Recipient number of an event that is about all recipients of the message. */
 #define RCPT_ALL 0xffffu
@@ -118,8 +119,8 @@ static inline bool event_is_final(const struct event *e)
 
 /* Appends the encoded event; returns its length. */
 size_t event_encode(struct buf *out, const struct event *e);
-/* Decodes the event at the start of in; *ret_bytes is its whole length. ERR_CORRUPT when it is none,
- * -EAGAIN when it looks like one that is cut off by the end of in. */
+/* Decodes the event at the start of in; *ret_bytes is its whole length. ERR_CORRUPT when it is
+ * none, -EAGAIN when it looks like one that is cut off by the end of in. */
 int event_decode(struct strview in, struct event *ret, size_t *ret_bytes);
 /* Gives an encoded event another place and the copy flag. */
 void event_relocate(char *encoded, const struct spool_place *to);

@@ -82,7 +82,8 @@ static int look_at_segment(struct recovery *r, struct found *f, uint64_t number,
                      segment_header_decode(header, &f->header) && f->header.number == f->number;
     if (!f->header_good) {
         f->header = (struct segment_header){.number = f->number};
-        log_error(LOG_SPOOL, "segment header is damaged, its records are read without it segment=%u",
+        log_error(LOG_SPOOL,
+                  "segment header is damaged, its records are read without it segment=%u",
                   f->number);
     }
     return 0;
@@ -139,10 +140,9 @@ static void set_range_aside(struct recovery *r, int fd, const char *kind, uint64
     if (rc == 0) /* at an earlier start */
         return;
     r->s->quarantined += rc > 0;
-    log_error(LOG_SPOOL,
-              "damaged bytes %s file=%s/%08" PRIu64 " offset=%" PRIu64 " bytes=%" PRIu64,
-              rc > 0 ? "set aside in quarantine" : "could not be copied to quarantine", kind, number,
-              from, to - from);
+    log_error(LOG_SPOOL, "damaged bytes %s file=%s/%08" PRIu64 " offset=%" PRIu64 " bytes=%" PRIu64,
+              rc > 0 ? "set aside in quarantine" : "could not be copied to quarantine", kind,
+              number, from, to - from);
 }
 
 /* ---- 2: the tail of the newest segment ---- */
@@ -316,9 +316,9 @@ static void relocate_event(struct recovery *r, message_id id, uint16_t rcpt,
     if (!st || st->segment == place->segment)
         return;
     int fd = spool_dir_open_file(r->s->dir.journals, st->at >> PLACE_BITS);
-    int rc = fd < 0 ? fd
-                    : spool_read_at(fd, encoded, st->bytes,
-                                    st->at & (((uint64_t)1 << PLACE_BITS) - 1));
+    int rc =
+        fd < 0 ? fd
+               : spool_read_at(fd, encoded, st->bytes, st->at & (((uint64_t)1 << PLACE_BITS) - 1));
     if (fd >= 0)
         close(fd);
     if (rc < 0)
@@ -339,8 +339,9 @@ static void report_message(struct recovery *r, const struct record *rec, const c
     live_put(&s->live, rec->id, place->segment, left);
     spool_segment_gain(spool_segment(s, place->segment), place->length);
     arena_reset(&r->arena);
-    if (!content_ok || envelope_decode(sv(in + RECORD_HEADER_BYTES, rec->envelope_bytes), &r->arena,
-                                       &env, NULL) < 0 ||
+    if (!content_ok ||
+        envelope_decode(sv(in + RECORD_HEADER_BYTES, rec->envelope_bytes), &r->arena, &env, NULL) <
+            0 ||
         env.rcpt_count != rec->rcpt_count) {
         set_range_aside(r, r->scanning_fd, "record", place->segment, place->offset,
                         (uint64_t)place->offset + place->length);
@@ -358,11 +359,10 @@ static void on_copy(void *arg, uint32_t offset, const struct record *rec, const 
     (void)in;
     (void)ok;
     if (r->copy_count == r->copy_cap)
-        r->copies =
-            xrealloc(r->copies, (r->copy_cap = r->copy_cap ? r->copy_cap * 2 : 1024) * sizeof(*r->copies));
-    r->copies[r->copy_count++] =
-        (struct copy){rec->id, (uint32_t)(r->scanning - r->found), offset,
-                      RECORD_HEADER_BYTES + rec->envelope_bytes};
+        r->copies = xrealloc(r->copies, (r->copy_cap = r->copy_cap ? r->copy_cap * 2 : 1024) *
+                                            sizeof(*r->copies));
+    r->copies[r->copy_count++] = (struct copy){rec->id, (uint32_t)(r->scanning - r->found), offset,
+                                               RECORD_HEADER_BYTES + rec->envelope_bytes};
     for (uint32_t i = 0; i < rec->rcpt_count; i++)
         relocate_event(r, rec->id, (uint16_t)i, &place);
     relocate_event(r, rec->id, RCPT_ALL, &place);
@@ -455,7 +455,8 @@ static void balance(struct recovery *r)
     uint64_t known = l->delivered + l->bounced + l->expired + l->deleted + l->corrupt + r->left;
     if (known < l->received) {
         uint64_t missing = l->received - known;
-        log_error(LOG_SPOOL, "recipients were lost with damaged bytes, counted as corrupt count=%" PRIu64,
+        log_error(LOG_SPOOL,
+                  "recipients were lost with damaged bytes, counted as corrupt count=%" PRIu64,
                   missing);
         struct event e = {.state = STATE_CORRUPT,
                           .rcpt = RCPT_ALL,

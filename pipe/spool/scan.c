@@ -1,6 +1,6 @@
 /*
- * Scans; see scan.h. Called by recovery, collection, compaction and tools/pmta-spool; the happy path
- * is one pread of 256 KiB after another. Memory: one window, the scan's.
+ * Scans; see scan.h. Called by recovery, collection, compaction and tools/pmta-spool; the happy
+ * path is one pread of 256 KiB after another. Memory: one window, the scan's.
  */
 #include "spool/scan.h"
 

@@ -1,7 +1,7 @@
 /*
  * Walking over the records of a segment and the events of a journal file, stepping over damage:
- * after bytes that are no record, the next place that holds one with a valid checksum is looked for.
- * Reads through a window with pread, and skips the bodies of large messages.
+ * after bytes that are no record, the next place that holds one with a valid checksum is looked
+ * for. Reads through a window with pread, and skips the bodies of large messages.
  */
 #ifndef PMTA_PIPE_SPOOL_SCAN_H
 #define PMTA_PIPE_SPOOL_SCAN_H

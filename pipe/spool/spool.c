@@ -4,9 +4,9 @@
  * may touch what.
  *
  * Happy path: spool_append queues and wakes the turn handle; at the end of the loop's turn all that
- * waits is taken by one commit job (commit.c); when it is back, done() is called for each append and
- * the next batch goes at once. Requests put off like this make sure that no callback fires inside the
- * call that asked for it.
+ * waits is taken by one commit job (commit.c); when it is back, done() is called for each append
+ * and the next batch goes at once. Requests put off like this make sure that no callback fires
+ * inside the call that asked for it.
  *
  * What goes wrong: after a failed commit the spool is not writable: appends are refused with the
  * error, events wait in memory, and a probe job tries once a second. Memory: the struct is freed in
@@ -81,7 +81,8 @@ void spool_segment_drop(struct spool *s, struct segment *g)
 {
     size_t i = segment_index(s, g->number);
     BUG_ON(s->segments[i] != g);
-    memmove(s->segments + i, s->segments + i + 1, (s->segment_count - i - 1) * sizeof(*s->segments));
+    memmove(s->segments + i, s->segments + i + 1,
+            (s->segment_count - i - 1) * sizeof(*s->segments));
     s->segment_count--;
     g->gone = true;
     if (!g->refs)
@@ -304,7 +305,8 @@ static void refuse_invalid(struct spool *s)
 static bool has_accounting(const struct spool *s)
 {
     for (size_t i = 0; i < s->account_count; i++)
-        if (buf_len(&s->accounts[i].waiting) || s->accounts[i].taken_done < buf_len(&s->accounts[i].taken))
+        if (buf_len(&s->accounts[i].waiting) ||
+            s->accounts[i].taken_done < buf_len(&s->accounts[i].taken))
             return true;
     return false;
 }
@@ -384,7 +386,8 @@ static void note_new_files(struct spool *s)
     for (size_t i = 0; i < c->new_segment_count; i++) {
         for (size_t k = 0; k < s->segment_count; k++)
             s->segments[k]->active = false;
-        spool_segment_add(s, c->new_segments[i], SEGMENT_FRESH, SEGMENT_HEADER_BYTES)->active = true;
+        spool_segment_add(s, c->new_segments[i], SEGMENT_FRESH, SEGMENT_HEADER_BYTES)->active =
+            true;
     }
     free(c->new_segments);
     c->new_segments = NULL;

@@ -4,9 +4,9 @@
  * the disk for writing runs in the thread pool, one commit at a time, so that all messages that
  * arrived meanwhile share one fdatasync (group commit).
  *
- * The queue keeps the index (who waits for what); the spool keeps bytes. It knows how many recipients
- * of each segment are unfinished, removes a segment when that is none, and copies the rest out of a
- * sparse one.
+ * The queue keeps the index (who waits for what); the spool keeps bytes. It knows how many
+ * recipients of each segment are unfinished, removes a segment when that is none, and copies the
+ * rest out of a sparse one.
  */
 #ifndef PMTA_PIPE_SPOOL_H
 #define PMTA_PIPE_SPOOL_H
@@ -88,16 +88,16 @@ struct spool_ops {
 };
 
 struct spool_options {
-    const char *pipe;           /* name, for messages and the id's hash */
-    uint64_t segment_bytes;     /* 0: 64 MiB */
-    uint64_t min_free_bytes;    /* refuse new messages below this */
-    int64_t journal_sync_ms;    /* 0: 100 */
+    const char *pipe;            /* name, for messages and the id's hash */
+    uint64_t segment_bytes;      /* 0: 64 MiB */
+    uint64_t min_free_bytes;     /* refuse new messages below this */
+    int64_t journal_sync_ms;     /* 0: 100 */
     uint64_t journal_file_bytes; /* 0: 16 MiB */
 };
 
-/* Opens and recovers. dirfd: the pipe's spool directory, taken over. Takes the lock (a second process
- * on the same directory gets ERR_BUSY with a sentence). Blocks while it reads: call before serving.
- * Errors: ERR_VERSION for a newer format, ERR_BUSY, -errno; always with *e filled. */
+/* Opens and recovers. dirfd: the pipe's spool directory, taken over. Takes the lock (a second
+ * process on the same directory gets ERR_BUSY with a sentence). Blocks while it reads: call before
+ * serving. Errors: ERR_VERSION for a newer format, ERR_BUSY, -errno; always with *e filled. */
 int spool_open(struct spool **ret, uv_loop_t *loop, int dirfd, const struct spool_options *options,
                const struct spool_ops *ops, void *owner, struct err *e);
 
@@ -108,11 +108,11 @@ void spool_close(struct spool *s, void (*done)(void *arg), void *arg);
 struct spool_append {
     struct strview envelope; /* encoded */
     uint32_t rcpt_count;
-    struct strview content;  /* header and body in wire form, or empty and: */
-    int content_fd;          /* a file with content_bytes of it from offset 0; -1 when inline */
+    struct strview content; /* header and body in wire form, or empty and: */
+    int content_fd;         /* a file with content_bytes of it from offset 0; -1 when inline */
     uint64_t content_bytes;
-    /* From the loop, never inside spool_append: status 0 and id, place are set, the record is durable;
-     * or negative: -ENOSPC, -EIO, …, and nothing of it will ever appear. */
+    /* From the loop, never inside spool_append: status 0 and id, place are set, the record is
+     * durable; or negative: -ENOSPC, -EIO, …, and nothing of it will ever appear. */
     void (*done)(struct spool_append *a, int status);
     message_id id;
     struct spool_place place;
@@ -122,9 +122,9 @@ struct spool_append {
 void spool_append(struct spool *s, struct spool_append *a);
 
 /* Journals what became of a recipient: written at the next commit (at once when none is under way),
- * synced within journal_sync_ms. Copies the event. Never fails for the caller: what cannot be written
- * now (disk full) waits in memory and health(false) tells. When the last recipient of a message is
- * final, its record counts as garbage. */
+ * synced within journal_sync_ms. Copies the event. Never fails for the caller: what cannot be
+ * written now (disk full) waits in memory and health(false) tells. When the last recipient of a
+ * message is final, its record counts as garbage. */
 void spool_journal(struct spool *s, const struct spool_event *ev);
 
 /* Bytes that must reach another file, in this order and before the journal records that follow them
@@ -139,12 +139,13 @@ struct spool_content {
     int fd;                  /* content over load_max: read it from here, borrowed; -1 otherwise */
     uint64_t fd_offset;
     uint64_t content_bytes;
-    void *owner;             /* the spool's: memory and segment reference */
+    void *owner; /* the spool's: memory and segment reference */
 };
 
 struct spool_read {
     /* From the loop, never inside spool_read. status 0; ERR_CORRUPT when the checksum is wrong: the
-     * record was copied to quarantine/ and counts as garbage, the owner drops the message; -errno. */
+     * record was copied to quarantine/ and counts as garbage, the owner drops the message; -errno.
+     */
     void (*done)(struct spool_read *r, int status);
     message_id id;
     struct spool_content content; /* release with spool_content_release */
@@ -152,15 +153,15 @@ struct spool_read {
 };
 
 /* Reads and verifies a record in the thread pool, or on the loop when the page cache has it
- * (RWF_NOWAIT); content larger than load_max bytes is verified but left in the file. The caller owns
- * the struct until done. */
+ * (RWF_NOWAIT); content larger than load_max bytes is verified but left in the file. The caller
+ * owns the struct until done. */
 void spool_read(struct spool *s, message_id id, const struct spool_place *place, size_t load_max,
                 struct spool_read *r);
 void spool_content_release(struct spool *s, struct spool_content *c);
 
 /* Reads the envelope alone, and the newest journal record of a recipient; for admin requests and
- * bounces, so they may block for one read. 0, ERR_CORRUPT, ERR_NOT_FOUND or -errno; the views are in
- * arena. */
+ * bounces, so they may block for one read. 0, ERR_CORRUPT, ERR_NOT_FOUND or -errno; the views are
+ * in arena. */
 int spool_read_envelope(struct spool *s, message_id id, const struct spool_place *place,
                         struct arena *arena, struct envelope *ret);
 int spool_read_event(struct spool *s, spool_journal_place at, struct arena *arena,
@@ -187,8 +188,8 @@ struct spool_stats {
     uint64_t live_bytes;    /* of these, of unfinished messages */
     uint64_t journal_bytes;
     uint64_t journal_waiting_bytes; /* in memory: not written, or not synced yet */
-    uint64_t commits;        /* group commits made */
-    uint64_t appended;       /* messages in them */
+    uint64_t commits;               /* group commits made */
+    uint64_t appended;              /* messages in them */
     uint32_t appends_waiting;
     int64_t last_commit_us;
     bool writable;

@@ -15,7 +15,8 @@ static size_t slot_of(const struct states *t, message_id id, uint16_t rcpt)
 
 static void grow(struct states *t)
 {
-    struct states bigger = {.cap = t->cap ? t->cap * 2 : 1024, .count = t->count, .bytes = t->bytes};
+    struct states bigger = {
+        .cap = t->cap ? t->cap * 2 : 1024, .count = t->count, .bytes = t->bytes};
     bigger.slots = xcalloc(bigger.cap, sizeof(*bigger.slots));
     for (size_t i = 0; i < t->cap; i++)
         if (t->slots[i].id)

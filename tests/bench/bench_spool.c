@@ -114,10 +114,11 @@ static void run(const char *name, uint32_t outstanding)
         uv_run(&bench.loop, UV_RUN_ONCE);
     double took = now() - start;
     spool_stats(bench.spool, &st);
-    printf("%s: %u messages in %.2f s, %.0f/s, %u refused, %.1f messages a commit, journal %.1f MiB\n",
-           name, bench.total, took, bench.total / took, bench.failed,
-           (double)st.appended / (double)MAX_OF(st.commits, (uint64_t)1),
-           (double)st.journal_bytes / 1048576);
+    printf(
+        "%s: %u messages in %.2f s, %.0f/s, %u refused, %.1f messages a commit, journal %.1f MiB\n",
+        name, bench.total, took, bench.total / took, bench.failed,
+        (double)st.appended / (double)MAX_OF(st.commits, (uint64_t)1),
+        (double)st.journal_bytes / 1048576);
 }
 
 int main(int argc, char **argv)

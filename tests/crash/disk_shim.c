@@ -19,7 +19,7 @@ enum op_kind { OP_CREATE, OP_WRITE, OP_TRUNCATE, OP_SYNC, OP_SYNC_DIR, OP_RENAME
 
 struct op {
     enum op_kind kind;
-    uint32_t file;    /* ours */
+    uint32_t file; /* ours */
     char dir[PATH_MAX / 8];
     char name[64];
     char to[64];

@@ -1,7 +1,7 @@
 /*
  * A disk between the spool and the kernel, put in by the linker (--wrap): it keeps a log of every
- * write, sync, truncation, rename and unlink, rebuilds what a power cut at a moment would leave (what
- * was synced, and a random part of what was not), and makes calls fail on demand.
+ * write, sync, truncation, rename and unlink, rebuilds what a power cut at a moment would leave
+ * (what was synced, and a random part of what was not), and makes calls fail on demand.
  */
 #ifndef PMTA_TESTS_DISK_SHIM_H
 #define PMTA_TESTS_DISK_SHIM_H
@@ -19,7 +19,8 @@ size_t disk_operations(void);
  * they are after a power cut behind the first `count` operations. */
 void disk_image(const char *from, const char *to, size_t count, uint32_t seed);
 
-/* The next `count` calls after `skip` more ones fail with error (writes after half of the bytes). */
+/* The next `count` calls after `skip` more ones fail with error (writes after half of the bytes).
+ */
 void disk_fail(enum disk_call call, unsigned skip, unsigned count, int error);
 
 #endif

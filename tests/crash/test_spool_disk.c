@@ -1,19 +1,19 @@
 /*
- * The spool on a bad disk: power cuts at random moments, a full disk, and errors of writes and syncs
- * (see disk_shim.h). What was acknowledged is there, what was refused never appears, nothing damaged
- * is handed out as good, and a final record that was synced stays.
+ * The spool on a bad disk: power cuts at random moments, a full disk, and errors of writes and
+ * syncs (see disk_shim.h). What was acknowledged is there, what was refused never appears, nothing
+ * damaged is handed out as good, and a final record that was synced stays.
  */
 #include "unit.h"
 
 #include "disk_shim.h"
 #include "../unit/spool_fixture.h"
 
-enum { CUTS = 300, MAX_MARKS = 200000 };
+enum { CUTS = 1500, MAX_MARKS = 200000 };
 
 /* What was promised by the time that so many disk operations were done. */
 struct mark {
     size_t operations;
-    size_t message; /* acknowledged; or SIZE_MAX: */
+    size_t message;  /* acknowledged; or SIZE_MAX: */
     uint64_t synced; /* the journal, up to here */
 };
 
@@ -41,8 +41,8 @@ static void note_promises(struct fx *f, bool *known)
 
 static void work(struct fx *f, bool *known)
 {
-    for (int step = 0; step < 1500; step++) {
-        if (f->count < 200 && fx_random(f, 3) == 0)
+    for (int step = 0; step < 3000; step++) {
+        if (f->count < 500 && fx_random(f, 3) == 0)
             fx_append(f, 1 + fx_random(f, 3), fx_random(f, 2500));
         for (int i = 0; i < 2 && f->count; i++) {
             struct fx_message *m = f->messages[fx_random(f, (uint32_t)f->count)];
@@ -90,10 +90,10 @@ static void check_cut(struct fx *f, struct fx *run, size_t operations, const cha
     }
     for (size_t i = 0; i < LIVE_SHARDS; i++)
         for (uint32_t k = 0; k < f->spool->live.shards[i].cap; k++)
-            left += f->spool->live.shards[i].slots[k].id ? f->spool->live.shards[i].slots[k].rcpts : 0;
+            left +=
+                f->spool->live.shards[i].slots[k].id ? f->spool->live.shards[i].slots[k].rcpts : 0;
     spool_ledger(f->spool, &l);
-    assert_true(l.received ==
-                l.delivered + l.bounced + l.expired + l.deleted + l.corrupt + left);
+    assert_true(l.received == l.delivered + l.bounced + l.expired + l.deleted + l.corrupt + left);
     fx_close(f);
     f->count = 0;
     fx_remove_tree(image);
@@ -110,6 +110,7 @@ static void power_cut(void **state)
     work(run, known);
     fx_close(run);
     disk_stop();
+    print_message("%zu disk operations, %zu messages moved, %zu promises\n", disk_operations(), run->moved, mark_count);
     assert_true(run->moved > 0); /* cuts during compaction are among them */
     for (uint32_t cut = 0; cut < CUTS; cut++) {
         size_t operations = 20 + fx_random(run, (uint32_t)disk_operations() - 20);
@@ -213,8 +214,8 @@ static void too_little_space(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(power_cut),   cmocka_unit_test(disk_full),
-        cmocka_unit_test(write_error), cmocka_unit_test(sync_error),
+        cmocka_unit_test(power_cut),        cmocka_unit_test(disk_full),
+        cmocka_unit_test(write_error),      cmocka_unit_test(sync_error),
         cmocka_unit_test(too_little_space),
     };
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);

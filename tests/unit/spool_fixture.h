@@ -74,7 +74,8 @@ static inline struct fx_message *fx_find(struct fx *f, message_id id)
 }
 
 static inline void fx_recovered(void *owner, message_id id, const struct spool_place *place,
-                                const struct envelope *env, const struct spool_recovered_rcpt *rcpts)
+                                const struct envelope *env,
+                                const struct spool_recovered_rcpt *rcpts)
 {
     struct fx *f = owner;
     struct fx_message *m = fx_find(f, id);
@@ -230,7 +231,8 @@ static inline struct fx_message *fx_append(struct fx *f, uint32_t rcpts, size_t 
     return m;
 }
 
-static inline void fx_event(struct fx *f, struct fx_message *m, uint16_t rcpt, enum spool_state state)
+static inline void fx_event(struct fx *f, struct fx_message *m, uint16_t rcpt,
+                            enum spool_state state)
 {
     struct spool_event ev = {.id = m->append.id,
                              .place = m->place,
@@ -315,8 +317,8 @@ static inline int fx_read(struct fx *f, const struct fx_message *m, size_t load_
     if (r.status < 0)
         return r.status;
     struct spool_content *c = &r.read.content;
-    bool same = sv_eq(c->envelope, buf_view(&m->envelope)) &&
-                c->content_bytes == m->append.content_bytes;
+    bool same =
+        sv_eq(c->envelope, buf_view(&m->envelope)) && c->content_bytes == m->append.content_bytes;
     if (same && c->fd < 0) {
         same = sv_eq(c->content, buf_view(&m->content));
     } else if (same) {

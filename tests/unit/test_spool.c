@@ -307,8 +307,9 @@ static size_t quarantined_files(const struct fx *f)
     return count;
 }
 
-/* One byte of the message in the middle is wrong: the others are there, it is set aside and counted,
- * and that stays so. `sealed`: the segment is not the newest, so only reading finds a bad body. */
+/* One byte of the message in the middle is wrong: the others are there, it is set aside and
+ * counted, and that stays so. `sealed`: the segment is not the newest, so only reading finds a bad
+ * body. */
 static void damage_one(struct fx *f, const char *keep, uint32_t at, bool sealed)
 {
     char path[200];
