@@ -166,7 +166,6 @@ static void on_timer_closed(uv_handle_t *h)
 {
     struct delivery_conn *c = h->data;
 
-    c->d->connections--;
     for (size_t i = 0; i < c->params.host_count; i++)
         free((void *)(uintptr_t)c->hosts[i].name);
     free(c->hosts);
@@ -180,6 +179,7 @@ static void finish(struct delivery_conn *c)
 {
     c->state = CONN_DONE;
     list_remove(&c->run);
+    c->d->connections--; /* closed() of the last one may free d */
     c->ops->closed(c->owner, c, c->has_outcome ? &c->outcome : NULL);
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }
