@@ -202,7 +202,8 @@ static void on_event(void *arg, uint64_t offset, const struct event *e, struct s
     ledger_count(&s->ledger, e);
     s->last_id = MAX_OF(s->last_id, e->id);
     r->journal_good_end = offset + encoded.len;
-    if (e->id && spool_segment(s, e->place.segment))
+    /* also when its segment is gone: the removal of two may have reached the disk in any order */
+    if (e->id)
         states_put(&r->states, e, journal_place(r->journal, offset), encoded.len);
 }
 
@@ -399,6 +400,17 @@ static void report_copies(struct recovery *r, message_id id)
     r->scanning_fd = fd;
 }
 
+/* Events that name a segment which is gone would not survive the next collection. */
+static void adopt_events(struct recovery *r, message_id id, uint32_t rcpt_count,
+                         const struct spool_place *place)
+{
+    for (uint32_t i = 0; i < rcpt_count; i++) {
+        const struct state *st = states_get(&r->states, id, (uint16_t)i);
+        if (st && st->segment != place->segment && !spool_segment(r->s, st->segment))
+            relocate_event(r, id, (uint16_t)i, place);
+    }
+}
+
 static void on_record(void *arg, uint32_t offset, const struct record *rec, const char *in, bool ok)
 {
     struct recovery *r = arg;
@@ -409,8 +421,10 @@ static void on_record(void *arg, uint32_t offset, const struct record *rec, cons
     if (copied)
         report_copies(r, rec->id);
     bool has_copy = r->copies_done && r->copies[r->copies_done - 1].id == rec->id;
-    if (!has_copy)
-        report_message(r, rec, in, &place, ok);
+    if (has_copy)
+        return;
+    adopt_events(r, rec->id, rec->rcpt_count, &place);
+    report_message(r, rec, in, &place, ok);
 }
 
 static void on_damage(void *arg, uint64_t from, uint64_t to, bool to_end)
