@@ -39,7 +39,12 @@ static void take_edge(void *owner, enum role peer, const char *name, int fd)
 
 static void take_listener(void *owner, const char *name, int fd, int cert_fd, int key_fd)
 {
-    listener_open(owner, name, fd, cert_fd, key_fd);
+    struct receiver *r = owner;
+
+    if (r->config)
+        listener_open(r, name, fd, cert_fd, key_fd);
+    else
+        close(fd); /* start has failed */
     if (cert_fd >= 0)
         close(cert_fd);
     if (key_fd >= 0)
@@ -78,7 +83,13 @@ static void on_tick(uv_timer_t *timer)
 static void start(void *owner)
 {
     struct receiver *r = owner;
+    struct err e;
 
+    if (!r->config) {
+        err_set(&e, ERR_CONFIG, "started without a configuration");
+        child_fatal(r->child, &e);
+        return;
+    }
     uv_timer_init(child_loop(r->child), &r->timer);
     r->timer.data = r;
     uv_timer_start(&r->timer, on_tick, TICK_MS, TICK_MS);
