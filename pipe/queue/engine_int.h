@@ -61,6 +61,9 @@ void scheduler_unblock(struct engine *g);
 /* Work for the idle handler exists. */
 void scheduler_want_turn(struct engine *g);
 void scheduler_check_drained(struct engine *g);
+/* What the timer does: wakes queues that are due, forgets old ones. Tests call it after they moved
+ * the clock. */
+void scheduler_tick(struct engine *g);
 
 /* sender.c: one outgoing connection of a queue */
 struct sender;

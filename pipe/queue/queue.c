@@ -98,7 +98,7 @@ const char *queue_state_name(const struct queue *q, bool pipe_paused)
 {
     if (q->paused || pipe_paused)
         return "paused";
-    if (q->sender_count > q->opening)
+    if (q->sender_count > q->coming)
         return "active";
     if (q->retry_at_ms)
         return "backoff";

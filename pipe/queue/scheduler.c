@@ -56,7 +56,7 @@ void scheduler_kick(struct engine *g, struct queue *q)
         sender_wake_idle(q);
         return;
     }
-    if (q->opening >= q->ready_count || (q->slots.max && q->slots.used >= q->slots.max) ||
+    if (q->coming >= q->ready_count || (q->slots.max && q->slots.used >= q->slots.max) ||
         on_hold(q))
         return;
     if (list_empty(&q->runnable)) {
@@ -258,7 +258,7 @@ static bool open_one(struct engine *g, struct queue *q)
     struct slots *set[] = {&q->slots, &q->vmta->slots, &g->slots};
     const struct slots *full = NULL;
 
-    if (!may_send(g, q) || q->opening >= q->ready_count || on_hold(q))
+    if (!may_send(g, q) || q->coming >= q->ready_count || on_hold(q))
         return false;
     if (!q->route.count || (!q->route.pending && !route_known(q)))
         ask_routes(g, q);
@@ -386,14 +386,20 @@ static void sweep(struct engine *g)
     }
 }
 
-static void on_timer(uv_timer_t *h)
+void scheduler_tick(struct engine *g)
 {
-    struct engine *g = h->data;
     wake_due(g);
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);
     scheduler_check_drained(g);
-    arm_timer(g);
+}
+
+static void on_timer(uv_timer_t *h)
+{
+    struct engine *g = h->data;
+    scheduler_tick(g);
+    if (!uv_is_closing((uv_handle_t *)h))
+        arm_timer(g);
 }
 
 /* --- drain --- */

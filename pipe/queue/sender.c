@@ -15,7 +15,11 @@ enum {
     FAIR_SHARE_MESSAGES = 100, /* then a connection gives its place to queues that wait for one */
 };
 
-enum sender_state { SENDER_OPENING, SENDER_BUSY, SENDER_IDLE };
+enum sender_state {
+    SENDER_COMING, /* connecting or woken: will ask for a message */
+    SENDER_BUSY,
+    SENDER_IDLE,
+};
 
 struct sender {
     struct list link;      /* queue->senders */
@@ -34,10 +38,12 @@ struct sender {
 
 static void set_state(struct sender *s, enum sender_state to)
 {
-    if (s->state == SENDER_OPENING && to != SENDER_OPENING)
-        s->queue->opening--;
+    if (s->state == SENDER_COMING)
+        s->queue->coming--;
     if (s->state == SENDER_IDLE)
         list_remove(&s->idle_link);
+    if (to == SENDER_COMING)
+        s->queue->coming++;
     if (to == SENDER_IDLE)
         list_push_back(&s->queue->idle, &s->idle_link);
     s->state = to;
@@ -112,10 +118,11 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         set_state(s, SENDER_BUSY);
         return DELIVERY_JOB;
     }
-    if (!queue_may_send(s->engine, s->queue))
+    if (!queue_may_send(s->engine, s->queue)) {
+        set_state(s, SENDER_BUSY);
         return DELIVERY_QUIT;
-    if (!s->in_hand && s->state != SENDER_IDLE)
-        set_state(s, SENDER_IDLE);
+    }
+    set_state(s, s->in_hand ? SENDER_BUSY : SENDER_IDLE);
     return DELIVERY_IDLE;
 }
 
@@ -166,7 +173,6 @@ static void on_established(void *owner, struct delivery_conn *c, const struct de
     s->was_established = true;
     s->queue->failures = 0;
     s->queue->retry_at_ms = 0;
-    set_state(s, SENDER_BUSY);
     log_debug(LOG_DELIVERY, "connected queue=%s host=%s", s->queue->name, host->name);
     scheduler_kick(s->engine, s->queue);
 }
@@ -207,8 +213,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
             settle_queue_failure(g, q, o);
     }
     free(s);
+    scheduler_unblock(g); /* those who waited longer come first */
     scheduler_kick(g, q);
-    scheduler_unblock(g);
     scheduler_check_drained(g);
 }
 
@@ -231,11 +237,11 @@ void sender_open(struct engine *g, struct queue *q, const struct delivery_host *
     s->engine = g;
     s->queue = q;
     s->vmta = q->vmta;
-    s->state = SENDER_OPENING;
+    s->state = SENDER_COMING;
     list_init(&s->loads);
     list_init(&s->idle_link);
     list_push_back(&q->senders, &s->link);
-    q->opening++;
+    q->coming++;
     q->sender_count++;
     g->connection_count++;
     s->conn = delivery_open(
@@ -262,7 +268,7 @@ void sender_open(struct engine *g, struct queue *q, const struct delivery_host *
 void sender_wake_idle(struct queue *q)
 {
     struct sender *s = list_entry(list_first(&q->idle), struct sender, idle_link);
-    set_state(s, SENDER_BUSY);
+    set_state(s, SENDER_COMING);
     delivery_wakeup(s->conn);
 }
 
