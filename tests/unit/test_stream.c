@@ -13,6 +13,15 @@
 
 #include "net/stream.h"
 
+#include <openssl/bio.h>
+#include <openssl/ec_key.h>
+#include <openssl/evp.h>
+#include <openssl/nid.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <sys/mman.h>
+
 enum { WATCHDOG_MS = 20000 };
 
 /* One end of a connection, with everything that happened to it. */
@@ -610,6 +619,348 @@ static void close_in_callbacks(void **state)
     stream_abort(NULL);
 }
 
+/* --- TLS --- */
+
+static int memfd_of(BIO *bio)
+{
+    const uint8_t *data;
+    size_t len;
+    int fd = memfd_create("pem", MFD_CLOEXEC);
+
+    assert_int_equal(BIO_mem_contents(bio, &data, &len), 1);
+    assert_int_equal(write(fd, data, len), len);
+    BIO_free(bio);
+    return fd;
+}
+
+/* A self-signed certificate and its key as PEM descriptors. */
+static void make_certificate(int *ret_cert, int *ret_key)
+{
+    EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
+    EVP_PKEY *key = EVP_PKEY_new();
+    X509 *x = X509_new();
+    BIO *cert_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
+
+    assert_true(EC_KEY_generate_key(ec) && EVP_PKEY_assign_EC_KEY(key, ec));
+    X509_set_version(x, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_gmtime_adj(X509_getm_notBefore(x), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(x), 86400);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"mx.example.com", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509_set_pubkey(x, key);
+    assert_true(X509_sign(x, key, EVP_sha256()) > 0);
+    assert_true(PEM_write_bio_X509(cert_bio, x));
+    assert_true(PEM_write_bio_PrivateKey(key_bio, key, NULL, NULL, 0, NULL, NULL));
+    *ret_cert = memfd_of(cert_bio);
+    *ret_key = memfd_of(key_bio);
+    X509_free(x);
+    EVP_PKEY_free(key);
+}
+
+static struct tls_context *server_context(void)
+{
+    int cert, key;
+    struct err e = {0};
+    struct tls_context *t;
+
+    make_certificate(&cert, &key);
+    t = tls_context_server(cert, key, &e);
+    assert_non_null(t);
+    close(cert);
+    close(key);
+    return t;
+}
+
+/* Data in both directions inside TLS, through small windows and a narrow input limit. */
+static void tls_both_ends(void **state)
+{
+    static const struct stream_limits narrow = {5000, 100000};
+    size_t len = 1 << 20;
+    char *data = pattern(len);
+    struct tls_context *server = server_context(), *client = tls_context_client(NULL);
+    struct end a, b;
+    (void)state;
+
+    for (int round = 0; round < 3; round++) { /* later rounds resume a session */
+        pair_open(&a, &b, &narrow, true);
+        b.echo_to = &b;
+        stream_read_start(a.s);
+        stream_read_start(b.s);
+        assert_string_equal(stream_tls_version(a.s), "");
+        CALL(&a, assert_int_equal(stream_tls_connect(a.s, client, "mx.example.com"), 0));
+        CALL(&b, assert_int_equal(stream_tls_accept(b.s, server), 0));
+        CALL(&a, stream_write_ref(a.s, data, len, on_release, &a));
+        RUN_UNTIL(a.tls && b.tls);
+        assert_int_equal(a.tls_status, 0);
+        assert_int_equal(b.tls_status, 0);
+        assert_true(stream_is_tls(a.s) && stream_is_tls(b.s));
+        assert_string_equal(stream_tls_version(b.s), "TLSv1.3");
+        assert_true(strncmp(stream_tls_cipher(a.s), "TLS_", 4) == 0);
+        assert_string_equal(stream_tls_trouble(a.s), "");
+        RUN_UNTIL(a.got == len);
+        assert_true(a.sum == sum_more(0, data, len));
+        assert_true(a.max_input <= 5000 && b.max_input <= 5000);
+        assert_int_equal(a.released, 1);
+        assert_int_equal(a.drained, 1);
+        CALL(&a, stream_close(a.s));
+        RUN_UNTIL(a.closed && b.ended);
+        assert_int_equal(b.ended_status, 0);
+        pair_close(&a, &b);
+    }
+    tls_context_unref(server);
+    tls_context_unref(client);
+    free(data);
+}
+
+/* Input that the owner leaves lying at the limit comes on when it is consumed, without new events.
+ */
+static void tls_input_limit(void **state)
+{
+    static const struct stream_limits narrow = {1000, 1 << 20};
+    size_t len = 50000;
+    char *data = pattern(len);
+    struct tls_context *server = server_context(), *client = tls_context_client(NULL);
+    struct end a, b;
+    (void)state;
+
+    pair_open(&a, &b, &narrow, false);
+    stream_tls_connect(a.s, client, NULL);
+    stream_tls_accept(b.s, server); /* paused: the handshake reads all the same */
+    RUN_UNTIL(a.tls && b.tls);
+    b.keep = true;
+    stream_write(a.s, data, len);
+    stream_close(a.s);
+    run_idle();
+    assert_int_equal(b.reads, 0);
+    CALL(&b, stream_read_start(b.s));
+    while (b.got < len) {
+        RUN_UNTIL(buf_len(stream_input(b.s)) > 0);
+        assert_int_equal(b.ended, 0);
+        end_consume(&b);
+    }
+    RUN_UNTIL(b.ended);
+    assert_int_equal(b.ended_status, 0);
+    assert_int_equal(b.max_input, 1000);
+    assert_true(b.sum == sum_more(0, data, len));
+    pair_close(&a, &b);
+    tls_context_unref(server);
+    tls_context_unref(client);
+    free(data);
+}
+
+/* RFC 3207 section 4.2: what came in clear before the handshake does not count after it; what was
+ * answered in clear goes out in clear. */
+static void tls_discards_injected(void **state)
+{
+    struct tls_context *server = server_context(), *client = tls_context_client(NULL);
+    struct end a, b;
+    (void)state;
+
+    pair_open(&a, &b, &wide, false);
+    b.keep = true;
+    stream_read_start(a.s);
+    stream_read_start(b.s);
+    stream_write(a.s, "NOOP injected\r\n", 15);
+    stream_flush(a.s);
+    RUN_UNTIL(b.reads == 1);
+    stream_write_ref(b.s, "220 go", 6, on_release, &b);
+    CALL(&b, assert_int_equal(stream_tls_accept(b.s, server), 15));
+    assert_int_equal(buf_len(stream_input(b.s)), 0);
+    RUN_UNTIL(a.got == 6);
+    assert_string_equal(a.first, "220 go");
+    stream_tls_connect(a.s, client, "192.0.2.1");
+    stream_write(a.s, "EHLO", 4);
+    RUN_UNTIL(b.tls && b.reads == 2);
+    assert_sv_equal(buf_view(stream_input(b.s)), "EHLO");
+    assert_int_equal(b.released, 1);
+    pair_close(&a, &b);
+    tls_context_unref(server);
+    tls_context_unref(client);
+}
+
+static void tls_handshake_fails(void **state)
+{
+    struct tls_context *server = server_context(), *client = tls_context_client(NULL);
+    struct end a, b;
+    (void)state;
+
+    for (int how = 0; how < 4; how++) {
+        pair_open(&a, &b, &wide, false);
+        stream_read_start(a.s);
+        if (how % 2)
+            stream_tls_connect(a.s, client, "x.example");
+        else
+            stream_tls_accept(a.s, server);
+        stream_write_ref(a.s, "secret", 6, on_release, &a);
+        if (how < 2) {
+            stream_read_start(b.s);
+            stream_write(b.s, "220 plain text here, no TLS at all\r\n", 36);
+            stream_flush(b.s);
+        } else {
+            stream_close(b.s);
+        }
+        RUN_UNTIL(a.tls);
+        assert_int_equal(a.tls_status, ERR_TLS);
+        assert_false(stream_is_tls(a.s));
+        assert_true(stream_tls_trouble(a.s)[0]);
+        CALL(&a, stream_close(a.s));
+        RUN_UNTIL(a.closed);
+        assert_int_equal(a.tls, 1);
+        assert_int_equal(a.ended, 0);
+        assert_int_equal(a.released, 1);
+        if (how < 2)
+            RUN_UNTIL(b.ended);
+        assert_null(strstr(b.first, "secret"));
+        pair_close(&a, &b);
+    }
+    tls_context_unref(server);
+    tls_context_unref(client);
+}
+
+/* A TLS client that is not ours, by blocking calls on a thread: version, resumption, truncation. */
+struct foreign {
+    int fd;
+    int version_max;
+    bool bye;
+    int shaken;
+    char got[16];
+    uv_thread_t thread;
+};
+
+static void foreign_main(void *arg)
+{
+    struct foreign *f = arg;
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    SSL *ssl = SSL_new(ctx);
+
+    SSL_set_min_proto_version(ssl, TLS1_VERSION);
+    SSL_set_max_proto_version(ssl, (uint16_t)f->version_max);
+    SSL_set_fd(ssl, f->fd);
+    f->shaken = SSL_connect(ssl);
+    if (f->shaken == 1) {
+        SSL_write(ssl, "ping", 4);
+        SSL_read(ssl, f->got, sizeof(f->got) - 1);
+        if (f->bye)
+            SSL_shutdown(ssl);
+    }
+    shutdown(f->fd, SHUT_WR);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+}
+
+static void tls_foreign_client(void **state)
+{
+    static const struct {
+        int version;
+        bool bye;
+        const char *name; /* NULL: refused */
+        int ended;
+    } rows[] = {
+        {TLS1_2_VERSION, true, "TLSv1.2", 0},
+        {TLS1_3_VERSION, true, "TLSv1.3", 0},
+        {TLS1_2_VERSION, false, "TLSv1.2", -ECONNRESET},
+        {TLS1_3_VERSION, false, "TLSv1.3", -ECONNRESET},
+        {TLS1_1_VERSION, false, NULL, 0},
+    };
+    struct tls_context *server = server_context();
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct foreign f = {.version_max = rows[i].version, .bye = rows[i].bye};
+        struct end b = {0};
+        int fd;
+        tcp_pair(&fd, &f.fd, false);
+        b.echo_to = &b;
+        b.s = stream_from_fd(&loop, fd, &wide, &ops, &b);
+        stream_read_start(b.s);
+        stream_tls_accept(b.s, server);
+        uv_thread_create(&f.thread, foreign_main, &f);
+        if (rows[i].name) {
+            RUN_UNTIL(b.ended);
+            assert_int_equal(b.tls_status, 0);
+            assert_string_equal(stream_tls_version(b.s), rows[i].name);
+            assert_int_equal(b.ended_status, rows[i].ended);
+            assert_string_equal(b.first, "ping");
+        } else {
+            RUN_UNTIL(b.tls);
+            assert_int_equal(b.tls_status, ERR_TLS);
+            assert_string_equal(stream_tls_trouble(b.s), "unsupported protocol");
+        }
+        stream_close(b.s);
+        RUN_UNTIL(b.closed);
+        uv_thread_join(&f.thread);
+        assert_string_equal(f.got, rows[i].name ? "ping" : "");
+        close(f.fd);
+    }
+    tls_context_unref(server);
+}
+
+static void tls_bad_files(void **state)
+{
+    int cert, key, other_cert, other_key, empty = memfd_create("empty", MFD_CLOEXEC);
+    struct err e;
+    (void)state;
+
+    make_certificate(&cert, &key);
+    make_certificate(&other_cert, &other_key);
+    const struct {
+        int cert, key;
+        const char *text;
+    } rows[] = {
+        {cert, other_key, "the private key does not belong to the certificate"},
+        {cert, cert, "cannot read the private key"},
+        {key, key, "there is no PEM certificate in the file"},
+        {empty, key, "there is no PEM certificate in the file"},
+        {cert, -1, "cannot read the private key"},
+        {-1, key, "cannot read the certificate"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        e = (struct err){0};
+        assert_null(tls_context_server(rows[i].cert, rows[i].key, &e));
+        assert_true(e.code < 0);
+        assert_int_equal(strncmp(e.text, rows[i].text, strlen(rows[i].text)), 0);
+        assert_null(tls_context_server(rows[i].cert, rows[i].key, NULL));
+    }
+    struct tls_context *good = tls_context_server(cert, key, &e); /* offset 0, again and again */
+    assert_non_null(good);
+    tls_context_unref(tls_context_ref(good));
+    tls_context_unref(good);
+    tls_context_unref(NULL);
+    close(cert);
+    close(key);
+    close(other_cert);
+    close(other_key);
+    close(empty);
+}
+
+/* Closing and aborting at every stage of a handshake. */
+static void tls_close_early(void **state)
+{
+    struct tls_context *server = server_context(), *client = tls_context_client(NULL);
+    struct end a, b;
+    (void)state;
+
+    for (int turns = 0; turns < 12; turns++) {
+        for (int abort_it = 0; abort_it < 2; abort_it++) {
+            pair_open(&a, &b, &wide, false);
+            stream_read_start(b.s);
+            stream_tls_connect(a.s, client, "mx.example.com.");
+            stream_tls_accept(b.s, server);
+            stream_write_ref(a.s, "data", 4, on_release, &a);
+            for (int i = 0; i < turns; i++)
+                uv_run(&loop, UV_RUN_NOWAIT);
+            CALL(&a, (abort_it ? stream_abort : stream_close)(a.s));
+            RUN_UNTIL(a.closed && (b.ended || b.tls));
+            assert_int_equal(a.released, 1);
+            pair_close(&a, &b);
+        }
+    }
+    tls_context_unref(server);
+    tls_context_unref(client);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -632,11 +983,16 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STREAM_TEST(echo_large),         STREAM_TEST(input_limit),      STREAM_TEST(congestion),
-        STREAM_TEST(flush_and_release),  STREAM_TEST(pause_and_resume), STREAM_TEST(connect_works),
-        STREAM_TEST(connect_fails),      STREAM_TEST(bad_descriptor),   STREAM_TEST(peer_reset),
-        STREAM_TEST(last_words),         STREAM_TEST(half_close),       STREAM_TEST(graceful_close),
-        STREAM_TEST(close_in_callbacks),
+        STREAM_TEST(echo_large),          STREAM_TEST(input_limit),
+        STREAM_TEST(congestion),          STREAM_TEST(flush_and_release),
+        STREAM_TEST(pause_and_resume),    STREAM_TEST(connect_works),
+        STREAM_TEST(connect_fails),       STREAM_TEST(bad_descriptor),
+        STREAM_TEST(peer_reset),          STREAM_TEST(last_words),
+        STREAM_TEST(half_close),          STREAM_TEST(graceful_close),
+        STREAM_TEST(close_in_callbacks),  STREAM_TEST(tls_both_ends),
+        STREAM_TEST(tls_input_limit),     STREAM_TEST(tls_discards_injected),
+        STREAM_TEST(tls_handshake_fails), STREAM_TEST(tls_foreign_client),
+        STREAM_TEST(tls_bad_files),       STREAM_TEST(tls_close_early),
 
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
