@@ -92,8 +92,8 @@ int64_t settle_retry_delay_ms(const struct queue_settings *s, unsigned n, uint64
 void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o);
 /* Entries of q whose time is over (age >= bounce-after) end as expired, saying `text`. */
 void finisher_expired(struct engine *g, struct queue *q, struct strview text);
-/* One slice of work; true while there is more. */
-bool finisher_turn(struct engine *g);
+/* One slice of work; there is more while g->finishers is not empty. */
+void finisher_turn(struct engine *g);
 
 /* pauses.c */
 bool pauses_match(const struct engine *g, const struct queue *q);

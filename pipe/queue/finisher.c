@@ -222,21 +222,20 @@ static void finisher_free(struct finisher *f)
     free(f);
 }
 
-bool finisher_turn(struct engine *g)
+void finisher_turn(struct engine *g)
 {
     struct list *first = list_first(&g->finishers);
     int64_t until = clock_mono_ms() + SLICE_MS;
 
     if (!first)
-        return false;
+        return;
     struct finisher *f = list_entry(first, struct finisher, link);
     while (f->next < f->count) {
         finish_message(g, f, f->ids[f->next++]);
         if (f->next % SLICE_CHECK == 0 && clock_mono_ms() >= until)
-            return true;
+            return;
     }
     if (f->done)
         f->done(f->arg, f->matched, f->ended);
     finisher_free(f);
-    return !list_empty(&g->finishers);
 }

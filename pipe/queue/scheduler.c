@@ -305,9 +305,10 @@ static void run(struct engine *g)
 static void on_idle(uv_idle_t *h)
 {
     struct engine *g = h->data;
-    bool more = finisher_turn(g);
+
+    finisher_turn(g);
     run(g);
-    if (more || !list_empty(&g->runnable))
+    if (!list_empty(&g->finishers) || !list_empty(&g->runnable))
         return;
     g->idle_active = false;
     uv_idle_stop(&g->idle);
