@@ -51,7 +51,7 @@ struct config_query {
     struct strview vmta;     /* virtual MTA */
     struct strview pool;     /* virtual MTA pool */
     struct strview pipe;
-    struct strview listener; /* "ADDR:PORT" as in the section */
+    struct strview listener; /* name of the section: a label, or "ADDR:PORT" */
     struct strview source;   /* named source, overrides what the address gives */
     struct strview user;     /* smtp-user */
     const struct sockaddr *client; /* for [source CIDR]: longest prefix wins per directive */
@@ -100,6 +100,7 @@ struct directive_info {
     int64_t min, max;         /* for numbers; in the unit of the value */
     enum directive_reload reload;
     bool repeatable;
+    bool total;               /* DIRECTIVE_TOTAL */
     const char *choices;      /* TYPE_ENUM: "a|b|c" */
     const char *help;         /* one line */
 };

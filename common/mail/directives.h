@@ -55,6 +55,11 @@ enum directive_reload {
 
 enum directive_flag {
     DIRECTIVE_REPEATABLE = 1,
+    /* In a section without a domain it bounds the sum over all queues of that pipe, virtual MTA or
+     * pool: a query with a domain sees sections with a domain and [pmta] only, a query for a pipe,
+     * virtual MTA or pool without a domain sees sections without a domain only, and not [pmta]. When
+     * nobody set such a total, the value's origin.file is NULL: there is no limit. */
+    DIRECTIVE_TOTAL = 2,
 };
 
 /* Sections in which a setting of an outgoing queue may stand. */
@@ -92,6 +97,10 @@ enum directive_flag {
         "pipe for messages from here, unless X-Pipe says otherwise")                               \
     DIRECTIVE(SOURCE_NAME, "source", KIND_LISTENER | KIND_SMTP_USER, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "named [source] that overrides the one found by the client's address")                     \
+    DIRECTIVE(ADDRESS, "address", KIND_LISTENER, TYPE_TEXT, NULL, 0, 0, RELOAD_RESTART, 0, NULL,   \
+        "ADDR:PORT, [IP6]:PORT or *:PORT to listen on; the section's name when not set")           \
+    DIRECTIVE(POOL_MEMBER, "virtual-mta", KIND_VIRTUAL_MTA_POOL, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "a virtual MTA of the pool; several are used in turn")                                     \
     DIRECTIVE(DOMAINS, "domains", KIND_DOMAIN_MACRO, TYPE_DOMAIN_LIST, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "domains that $NAME stands for in [domain $NAME]")                                         \
     /* receiving: listener */                                                                      \
@@ -156,7 +165,7 @@ enum directive_flag {
         "where to deliver instead of the MX hosts: h1, h2; [10.1.1.1]:2525; lookup-mx:x.org (comma: same preference, semicolon: next)") \
     DIRECTIVE(SMTP_PORT, "smtp-port", KINDS_QUEUE, TYPE_INT, "25", 1, 65535, RELOAD_NEW_SESSION, 0, NULL, \
         "port to deliver to")                                                                      \
-    DIRECTIVE(MAX_SMTP_OUT, "max-smtp-out", KINDS_QUEUE, TYPE_INT, "20", 1, 100000, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(MAX_SMTP_OUT, "max-smtp-out", KINDS_QUEUE, TYPE_INT, "20", 1, 100000, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
         "connections at a time: on a domain per queue, on a pipe or virtual MTA over all its queues") \
     DIRECTIVE(MAX_MSG_PER_CONNECTION, "max-msg-per-connection", KINDS_QUEUE, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
         "messages on one connection before it is closed; 0 is no limit")                           \

@@ -1,0 +1,306 @@
+/*
+ * The directive table and its types: finds a row by name, turns text into the typed value, checks
+ * bounds. The builder calls it for every value and for the defaults. Errors say what was expected;
+ * file and line are put before them by the loader. Lists live in the configuration's arena.
+ */
+#include "mail/config_internal.h"
+
+#include "mail/host_list.h"
+
+#include <stdio.h>
+
+static const struct directive_info table[DIRECTIVE_COUNT] = {
+#define DIRECTIVE_ROW(id, name, kinds, type, def, min, max, reload, flags, choices, help)          \
+    {name, type, kinds, def, min, max, reload, ((flags) & DIRECTIVE_REPEATABLE) != 0,    \
+     ((flags) & DIRECTIVE_TOTAL) != 0, choices, help},
+    DIRECTIVES(DIRECTIVE_ROW)
+#undef DIRECTIVE_ROW
+};
+
+static const char *const kind_names[CONFIG_KIND_COUNT] = {
+#define KIND_NAME(id, bit, name) name,
+    CONFIG_KINDS(KIND_NAME)
+#undef KIND_NAME
+};
+
+const struct directive_info *directive_info(enum directive d)
+{
+    BUG_ON((unsigned)d >= DIRECTIVE_COUNT);
+    return &table[d];
+}
+
+unsigned config_kind_index(uint32_t kind)
+{
+    BUG_ON(!kind || (kind & (kind - 1)) || kind >= 1u << CONFIG_KIND_COUNT);
+    return (unsigned)__builtin_ctz(kind);
+}
+
+const char *config_kind_name(enum config_kind kind)
+{
+    return kind_names[config_kind_index(kind)];
+}
+
+enum directive config_directive_find(struct strview name)
+{
+    for (unsigned d = 0; d < DIRECTIVE_COUNT; d++)
+        if (sv_eq_nocase(name, sv_of(table[d].name)))
+            return (enum directive)d;
+    return DIRECTIVE_COUNT;
+}
+
+const char *config_suggest(struct strview word, const char *const *names, char *out)
+{
+    const char *best = NULL;
+    unsigned least = (unsigned)MAX_OF(word.len / 3, (size_t)2) + 1;
+
+    for (; *names; names++) {
+        unsigned distance = str_distance(word, sv_of(*names));
+        if (distance < least && distance < strlen(*names)) {
+            least = distance;
+            best = *names;
+        }
+    }
+    out[0] = '\0';
+    if (best)
+        snprintf(out, 128, ": did you mean '%.100s'?", best);
+    return out;
+}
+
+const char *config_kinds_text(uint32_t kinds, char *out, size_t size)
+{
+    size_t n = 0;
+
+    out[0] = '\0';
+    for (unsigned i = 0; i < CONFIG_KIND_COUNT && n < size; i++) {
+        if (!(kinds & 1u << i))
+            continue;
+        bool more = kinds >> (i + 1);
+        const char *before = n == 0 ? "" : more ? ", " : " or ";
+        n += (size_t)snprintf(out + n, size - n, "%s[%s]", before, kind_names[i]);
+    }
+    return out;
+}
+
+bool config_is_name(struct strview s)
+{
+    if (!s.len || s.len > CONFIG_MAX_NAME)
+        return false;
+    for (size_t i = 0; i < s.len; i++)
+        if (!ascii_is_alpha(s.ptr[i]) && !ascii_is_digit(s.ptr[i]) &&
+            !memchr("._-:", s.ptr[i], 4))
+            return false;
+    return true;
+}
+
+/* UTF-8 in labels is let through: internationalised names may be written directly. */
+bool config_is_domain(struct strview s)
+{
+    size_t label = 0;
+    if (!s.len || s.len > CONFIG_MAX_NAME)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '.' ? !label
+                     : !ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-' && c != '_' &&
+                           !((unsigned char)c & 0x80))
+            return false;
+        label = c == '.' ? 0 : label + 1;
+        if (label > 63)
+            return false;
+    }
+    return label > 0;
+}
+
+static void format_bound(enum directive_type type, int64_t n, char *out)
+{
+    if (type == TYPE_INTERVAL || type == TYPE_INTERVAL_LIST)
+        units_format_interval(n, out);
+    else if (type == TYPE_SIZE)
+        units_format_size((uint64_t)n, out);
+    else
+        snprintf(out, UNITS_SIZE, "%lld", (long long)n);
+}
+
+static int check_bounds(const struct directive_info *info, int64_t n, struct err *e)
+{
+    char low[UNITS_SIZE], high[UNITS_SIZE], is[UNITS_SIZE];
+
+    if ((!info->min && !info->max) || (n >= info->min && n <= info->max))
+        return 0;
+    format_bound(info->type, info->min, low);
+    format_bound(info->type, info->max, high);
+    format_bound(info->type, n, is);
+    return err_set(e, ERR_CONFIG, "%s: %s is out of bounds (expected %s to %s)", info->name, is,
+                   low, high);
+}
+
+static int wrong(struct err *e, const struct config_value *v, const char *expected)
+{
+    return err_set(e, ERR_CONFIG, "%s: '%.100s' is not valid (expected %s)",
+                   directive_info(v->directive)->name, v->text, expected);
+}
+
+static int parse_bool(struct config_value *v, struct err *e)
+{
+    struct strview t = sv_of(v->text);
+    v->yes = sv_eq_nocase(t, SV("yes")) || sv_eq_nocase(t, SV("true"));
+    if (!v->yes && !sv_eq_nocase(t, SV("no")) && !sv_eq_nocase(t, SV("false")))
+        return wrong(e, v, "yes or no");
+    return 0;
+}
+
+static int parse_number(struct config_value *v, const struct directive_info *info, struct err *e)
+{
+    struct strview t = sv_of(v->text);
+    uint64_t n = 0;
+
+    if (info->type == TYPE_INTERVAL) {
+        if (units_parse_interval(t, &v->number) < 0)
+            return wrong(e, v, "an interval such as 30s, 5m or 4d12h");
+        return check_bounds(info, v->number, e);
+    }
+    if (info->type == TYPE_SIZE) {
+        if (units_parse_size(t, &n) < 0 || n > INT64_MAX)
+            return wrong(e, v, "a size such as 64k or 50M");
+    } else if (!sv_to_u64(t, &n) || n > INT64_MAX) {
+        return wrong(e, v, "a number");
+    }
+    v->number = (int64_t)n;
+    return check_bounds(info, v->number, e);
+}
+
+static int parse_intervals(struct config_value *v, const struct directive_info *info,
+                           struct arena *a, struct err *e)
+{
+    enum { MAX = 30 };
+    struct strview rest = sv_of(v->text), item;
+    int64_t *items = arena_alloc(a, MAX * sizeof(*items));
+    size_t count = 0;
+
+    while (sv_split(&rest, ',', &item)) {
+        if (count == MAX)
+            return wrong(e, v, "at most 30 intervals");
+        if (units_parse_interval(sv_trim(item), &items[count]) < 0)
+            return wrong(e, v, "intervals such as 10m,10m,1h,4h");
+        int r = check_bounds(info, items[count++], e);
+        if (r < 0)
+            return r;
+    }
+    v->intervals.items = items;
+    v->intervals.count = count;
+    return 0;
+}
+
+static int parse_enum(struct config_value *v, const struct directive_info *info, struct err *e)
+{
+    struct strview rest = sv_of(info->choices), choice;
+    char expected[200];
+
+    for (v->number = 0; sv_split(&rest, '|', &choice); v->number++)
+        if (sv_eq_nocase(choice, sv_of(v->text)))
+            return 0;
+    snprintf(expected, sizeof(expected), "one of %s", info->choices);
+    return wrong(e, v, expected);
+}
+
+static int parse_hosts(struct config_value *v, enum directive_type type, struct err *e)
+{
+    struct arena scratch = {0};
+    struct host_entry *hosts;
+    struct sockaddr_storage addr;
+    struct strview host;
+    size_t count;
+    int r;
+
+    if (type == TYPE_HOST_LIST)
+        r = host_list_parse(sv_of(v->text), &scratch, &hosts, &count, e);
+    else
+        r = source_host_parse(sv_of(v->text), &addr, &host, e);
+    arena_free(&scratch);
+    if (r < 0) {
+        err_prefix(e, "%s", directive_info(v->directive)->name);
+        return ERR_CONFIG;
+    }
+    return 0;
+}
+
+static int parse_domains(struct config_value *v, struct err *e)
+{
+    struct strview rest = sv_of(v->text), item;
+
+    while (sv_split(&rest, ',', &item)) {
+        item = sv_trim(item);
+        /* items stand in patterns: yahoo.$tld with tld = com, co.uk; nested macros: $other */
+        if (item.len && item.ptr[0] == '$')
+            item = sv(item.ptr + 1, item.len - 1);
+        if (!config_is_domain(item))
+            return wrong(e, v, "domains separated by commas");
+    }
+    return 0;
+}
+
+/* What the type alone does not say. */
+static int check_special(const struct config_value *v, struct err *e)
+{
+    struct sockaddr_storage addr;
+    struct strview t = sv_of(v->text);
+
+    switch (v->directive) {
+    case DIR_NAME_SERVER:
+        if (name_server_parse(t, &addr) < 0)
+            return wrong(e, v, "IP, IP:PORT or [IP6]:PORT");
+        return 0;
+    case DIR_ADDRESS:
+        if (listener_address_parse(t, &addr) < 0)
+            return wrong(e, v, "ADDRESS:PORT, [IP6]:PORT or *:PORT");
+        return 0;
+    case DIR_PASSWORD:
+        if (t.len < 40 || !sv_starts_nocase(t, SV("$argon2id$v=")))
+            return err_set(e, ERR_CONFIG, "password: not an Argon2id hash "
+                           "(expected $argon2id$..., from pmtactl hash-password)");
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int parse_typed(struct config_value *v, struct arena *a, struct err *e)
+{
+    const struct directive_info *info = directive_info(v->directive);
+    struct strview t = sv_of(v->text);
+
+    switch (info->type) {
+    case TYPE_BOOL:
+        return parse_bool(v, e);
+    case TYPE_INT:
+    case TYPE_INTERVAL:
+    case TYPE_SIZE:
+        return parse_number(v, info, e);
+    case TYPE_INTERVAL_LIST:
+        return parse_intervals(v, info, a, e);
+    case TYPE_RATE:
+        return units_parse_rate(t, &v->rate) < 0 ? wrong(e, v, "a rate such as 600/h") : 0;
+    case TYPE_ENUM:
+        return parse_enum(v, info, e);
+    case TYPE_NAME:
+        return config_is_name(t) ? 0 : wrong(e, v, "a name: letters, digits, . _ - :");
+    case TYPE_DOMAIN:
+        return config_is_domain(t) ? 0 : wrong(e, v, "a host or domain name");
+    case TYPE_HOST_LIST:
+    case TYPE_SOURCE_HOST:
+        return parse_hosts(v, info->type, e);
+    case TYPE_DOMAIN_LIST:
+        return parse_domains(v, e);
+    case TYPE_PATH:
+        return t.len ? 0 : wrong(e, v, "a path");
+    case TYPE_TEXT:
+        return 0;
+    }
+    return 0;
+}
+
+int config_value_parse(struct config_value *v, struct arena *a, struct err *e)
+{
+    int r = parse_typed(v, a, e);
+    return r < 0 ? r : check_special(v, e);
+}
