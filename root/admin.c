@@ -1,15 +1,14 @@
 /*
  * The admin socket: one line in, JSON objects out, one per line, the last {"end":true,"ok":…}.
  *
- * Called by: monitor.c (open, close), kid.c (answers and ends of children). Happy path: a line comes;
- *   verb and level are checked against the rows of net/admin_verbs.h; the line goes unread to every
- *   process that TARGET means; whole lines of their answers are passed on as they come; when all have
- *   said last, the end object.
- * What can go wrong: no such verb or target, not permitted (end with error); a process that dies or
- *   is silent for ANSWER_MS (an object that says so, and ok false); a client that is silent or does
- *   not read for IDLE_MS, or lets OUTPUT_MAX pile up (dropped). One request per client at a time:
- *   nothing is read from a client meanwhile.
- * Memory: a client is freed when libuv has closed its three handles.
+ * Called by: monitor.c (open, close), kid.c (answers and ends of children). Happy path: a line
+ * comes; verb and level are checked against the rows of net/admin_verbs.h; the line goes unread to
+ * every process that TARGET means; whole lines of their answers are passed on as they come; when
+ * all have said last, the end object. What can go wrong: no such verb or target, not permitted (end
+ * with error); a process that dies or is silent for ANSWER_MS (an object that says so, and ok
+ * false); a client that is silent or does not read for IDLE_MS, or lets OUTPUT_MAX pile up
+ * (dropped). One request per client at a time: nothing is read from a client meanwhile. Memory: a
+ * client is freed when libuv has closed its three handles.
  */
 #include "monitor.h"
 
@@ -232,15 +231,15 @@ static void own_status(struct client *c)
     struct root *r = c->admin->root;
     struct buf text = {0};
     int64_t now = clock_mono_ms();
-    buf_printf(&text, "{\"process\":\"root\",\"pid\":%d,\"uptime_s\":%lld,\"version\":", (int)getpid(),
+    buf_printf(&text,
+               "{\"process\":\"root\",\"pid\":%d,\"uptime_s\":%lld,\"version\":", (int)getpid(),
                (long long)(now - r->started_ms) / 1000);
     json_text(&text, sv_of(PMTA_VERSION));
     buf_printf(&text, ",\"generation\":%llu,\"config_dir\":",
                (unsigned long long)config_generation(r->config));
     json_text(&text, sv_of(r->config_dir));
     buf_append_str(&text, "}\n");
-    list_for_each(n, &r->kids)
-    {
+    list_for_each (n, &r->kids) {
         const struct kid *k = list_entry(n, struct kid, node);
         buf_append_str(&text, "{\"process\":\"root\",\"child\":");
         json_text(&text, sv_of(k->title));
@@ -281,8 +280,7 @@ void admin_reload_done(struct admin *a, struct strview trouble)
 {
     if (!a)
         return;
-    list_for_each_safe(n, &a->clients)
-    {
+    list_for_each_safe (n, &a->clients) {
         struct client *c = list_entry(n, struct client, node);
         struct buf text = {0};
         if (!c->waits_for_reload)
@@ -291,7 +289,8 @@ void admin_reload_done(struct admin *a, struct strview trouble)
         buf_printf(&text, "{\"process\":\"root\",\"generation\":%llu}\n",
                    (unsigned long long)config_generation(a->root->config));
         say(c, &text);
-        say_end(c, trouble.len == 0, trouble.len ? "not every process took the configuration" : NULL);
+        say_end(c, trouble.len == 0,
+                trouble.len ? "not every process took the configuration" : NULL);
     }
 }
 
@@ -302,7 +301,8 @@ static struct strview subsystems_of(struct strview line)
     const char *at = memmem(line.ptr, line.len, key, sizeof(key) - 1);
     if (!at)
         return SV("");
-    struct strview rest = sv(at + sizeof(key) - 1, line.len - (size_t)(at - line.ptr) - sizeof(key) + 1);
+    struct strview rest =
+        sv(at + sizeof(key) - 1, line.len - (size_t)(at - line.ptr) - sizeof(key) + 1);
     ptrdiff_t colon = sv_find(rest, ':');
     if (colon < 0)
         return SV("");
@@ -370,8 +370,7 @@ static void on_answer_timeout(uv_timer_t *timer)
 
 static struct client *client_by_token(struct admin *a, uint64_t token)
 {
-    list_for_each(n, &a->clients)
-    {
+    list_for_each (n, &a->clients) {
         struct client *c = list_entry(n, struct client, node);
         if (c->busy && c->token == token)
             return c;
@@ -430,8 +429,7 @@ void admin_kid_gone(struct admin *a, struct kid *k)
 {
     if (!a)
         return;
-    list_for_each_safe(n, &a->clients)
-    {
+    list_for_each_safe (n, &a->clients) {
         struct client *c = list_entry(n, struct client, node);
         struct part *p = c->busy ? part_of(c, k) : NULL;
         if (p) {
@@ -471,8 +469,8 @@ static bool target_matches(const struct target *t, const struct kid *k)
 
 static unsigned role_by_name(struct strview name)
 {
-#define ROLE_TRY(id, bit, text)                                                                    \
-    if (sv_eq(name, SV(text)))                                                                     \
+#define ROLE_TRY(id, bit, text) \
+    if (sv_eq(name, SV(text)))  \
         return ROLE_##id;
     IPC_ROLES(ROLE_TRY)
 #undef ROLE_TRY
@@ -483,8 +481,7 @@ static void refuse_name(struct client *c, const struct target *t)
 {
     const struct kid *nearest = NULL;
     unsigned best = 3; /* further away is another word */
-    list_for_each(n, &c->admin->root->kids)
-    {
+    list_for_each (n, &c->admin->root->kids) {
         const struct kid *k = list_entry(n, struct kid, node);
         unsigned d = str_distance(t->name, sv_of(k->name));
         if ((k->row->role & t->roles) && k->state != KID_GONE && d < best) {
@@ -525,7 +522,7 @@ static bool parse_target(struct client *c, struct strview word, const struct adm
 
 static bool has_match(const struct root *r, const struct target *t)
 {
-    list_for_each(n, &r->kids)
+    list_for_each (n, &r->kids)
         if (target_matches(t, list_entry(n, struct kid, node)))
             return true;
     return false;
@@ -535,8 +532,7 @@ static void pass_on(struct client *c, const struct target *t, struct strview lin
 {
     struct root *r = c->admin->root;
     uv_timer_start(&c->answer, on_answer_timeout, ANSWER_MS, ANSWER_MS);
-    list_for_each(n, &r->kids)
-    {
+    list_for_each (n, &r->kids) {
         struct kid *k = list_entry(n, struct kid, node);
         if (!c->closing && target_matches(t, k))
             ask(c, k, line);
@@ -758,7 +754,8 @@ static int remove_stale(const char *path, struct err *e)
     if (lstat(path, &st) < 0)
         return errno == ENOENT ? 0 : err_set(e, -errno, "admin socket '%s'", path);
     if (!S_ISSOCK(st.st_mode))
-        return err_set(e, ERR_BUSY, "'%s' is in the way of the admin socket: it is not a socket", path);
+        return err_set(e, ERR_BUSY, "'%s' is in the way of the admin socket: it is not a socket",
+                       path);
     snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -829,7 +826,7 @@ void admin_close(struct admin *a)
     if (!a || a->closing)
         return;
     a->closing = true;
-    list_for_each_safe(n, &a->clients)
+    list_for_each_safe (n, &a->clients)
         client_close(list_entry(n, struct client, node));
     uv_close((uv_handle_t *)&a->pipe, on_server_closed);
 }

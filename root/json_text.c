@@ -3,8 +3,8 @@
  */
 #include "json_text.h"
 
-/* Length of the UTF-8 sequence at the front of s, or 0 when there is none. Overlong forms, surrogates
- * and what lies above U+10FFFF are none (RFC 3629 section 4). */
+/* Length of the UTF-8 sequence at the front of s, or 0 when there is none. Overlong forms,
+ * surrogates and what lies above U+10FFFF are none (RFC 3629 section 4). */
 static size_t utf8_length(struct strview s)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;

@@ -1,12 +1,11 @@
 /*
  * One child of root: its control edge, what it is handed, its end and its return.
  *
- * Called by: monitor.c. Happy path: kid_start forks; hello comes; monitor hands over (kid_hand_config,
- *   edges, kid_hand_start); ready comes; the state is RUNNING.
- * What can go wrong: it dies (SIGCHLD, kid_died), it says fatal, it is of another build, it breaks the
- *   protocol (its edge goes down, and it is killed: without a control edge it is of no use). All end
- *   in kid_died, which tells monitor and starts the timer for the next try.
- * Memory: kids live as long as root.
+ * Called by: monitor.c. Happy path: kid_start forks; hello comes; monitor hands over
+ * (kid_hand_config, edges, kid_hand_start); ready comes; the state is RUNNING. What can go wrong:
+ * it dies (SIGCHLD, kid_died), it says fatal, it is of another build, it breaks the protocol (its
+ * edge goes down, and it is killed: without a control edge it is of no use). All end in kid_died,
+ * which tells monitor and starts the timer for the next try. Memory: kids live as long as root.
  */
 #include "monitor.h"
 
@@ -124,11 +123,11 @@ static int on_admin_reply(struct kid *k, const struct ipc_frame *f)
     return admin_kid_reply(k->root->admin, k, f->bytes);
 }
 
-#define HANDLE(name)                                                                               \
-    case IPC_##name: {                                                                             \
-        struct ipc_##name m;                                                                       \
-        int code = ipc_decode_##name(f->bytes, &m);                                                \
-        return code < 0 ? code : on_##name(k, &m);                                                 \
+#define HANDLE(name)                                \
+    case IPC_##name: {                              \
+        struct ipc_##name m;                        \
+        int code = ipc_decode_##name(f->bytes, &m); \
+        return code < 0 ? code : on_##name(k, &m);  \
     }
 
 static int kid_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *f)
@@ -223,8 +222,7 @@ void kid_hand_listeners(struct kid *k)
 {
     if (!(k->row->flags & ROLE_GETS_LISTENERS) || !k->control)
         return;
-    list_for_each(n, &k->root->listeners)
-    {
+    list_for_each (n, &k->root->listeners) {
         const struct listener *l = list_entry(n, struct listener, node);
         bool tls = l->cert_fd >= 0;
         int fds[3] = {l->sockets[k->index], l->cert_fd, l->key_fd};

@@ -3,8 +3,9 @@
  *
  * Called by: monitor.c at the start and at a reload. A listener has one SO_REUSEPORT socket per
  * receiver, open as long as the listener is configured: while a receiver is being restarted, the
- * kernel keeps the connections that fall to its socket. Certificates are opened again at each reload.
- * A reload builds the new set beside the old one and takes it over only when all of it is there.
+ * kernel keeps the connections that fall to its socket. Certificates are opened again at each
+ * reload. A reload builds the new set beside the old one and takes it over only when all of it is
+ * there.
  */
 #include "monitor.h"
 
@@ -94,7 +95,7 @@ static void listener_free(struct listener *l)
 static int bind_all(struct listener *l, unsigned count, struct err *e)
 {
     struct sockaddr_storage to;
-    socklen_t len;
+    socklen_t len = 0;
     int code = parse_address(l->name, &to, &len, e);
     if (code < 0)
         return code;
@@ -142,8 +143,7 @@ static int open_certificate(const struct root *r, const struct config *cfg, stru
 
 static struct listener *find(struct root *r, const char *name)
 {
-    list_for_each(n, &r->listeners)
-    {
+    list_for_each (n, &r->listeners) {
         struct listener *l = list_entry(n, struct listener, node);
         if (strcmp(l->name, name) == 0)
             return l;

@@ -1,8 +1,8 @@
 /*
  * pmtad: the monitor. Reads arguments and configuration, then monitor_run.
  *
- * Exit status: 0 ended as asked (or the configuration is good, with --check), 1 could not start or was
- * ended at once, 2 wrong arguments.
+ * Exit status: 0 ended as asked (or the configuration is good, with --check), 1 could not start or
+ * was ended at once, 2 wrong arguments.
  */
 #include "monitor.h"
 

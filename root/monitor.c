@@ -3,10 +3,10 @@
  *
  * Called by: main.c (monitor_run), kid.c (what happened to a child), admin.c (reload, shutdown).
  * First start: everything is opened, then every child is forked; when all have said hello they are
- *   handed configuration, directories and edges, then start; when all are ready (or patience is over)
- *   receivers get their listeners. From then on (serving) a child that dies is only started again.
- * Drain: receivers first, so that nothing new comes in, then pipes, then the resolver; what is left
- *   at the deadline is killed.
+ *   handed configuration, directories and edges, then start; when all are ready (or patience is
+ * over) receivers get their listeners. From then on (serving) a child that dies is only started
+ * again. Drain: receivers first, so that nothing new comes in, then pipes, then the resolver; what
+ * is left at the deadline is killed.
  */
 #include "monitor.h"
 
@@ -39,15 +39,13 @@ const struct role_row *role_row_find(enum role role)
     return NULL;
 }
 
-#define for_each_kid(k, r)                                                                         \
-    for (struct kid *k = list_entry((r)->kids.next, struct kid, node); &k->node != &(r)->kids;     \
+#define for_each_kid(k, r)                                                                     \
+    for (struct kid *k = list_entry((r)->kids.next, struct kid, node); &k->node != &(r)->kids; \
          k = list_entry(k->node.next, struct kid, node))
 
 struct kid *monitor_kid_find(struct root *r, enum role role, struct strview name)
 {
-    for_each_kid(k, r)
-        if (k->row->role == role && sv_eq(sv_of(k->name), name))
-            return k;
+    for_each_kid(k, r) if (k->row->role == role && sv_eq(sv_of(k->name), name)) return k;
     return NULL;
 }
 
@@ -95,9 +93,7 @@ static void add_kids(struct root *r)
 /* Everything is dead or has never been: the loop ends. */
 static void finish_when_empty(struct root *r)
 {
-    for_each_kid(k, r)
-        if (k->pid || k->control)
-            return;
+    for_each_kid(k, r) if (k->pid || k->control) return;
     uv_stop(&r->loop);
 }
 
@@ -170,9 +166,7 @@ void monitor_drain(struct root *r, const char *why)
 
 static bool all_kids(const struct root *r, bool (*is)(const struct kid *))
 {
-    for_each_kid(k, r)
-        if (k->state != KID_GONE && !is(k))
-            return false;
+    for_each_kid(k, r) if (k->state != KID_GONE && !is(k)) return false;
     return true;
 }
 
@@ -190,9 +184,7 @@ static void serve(struct root *r)
 {
     r->serving = true;
     uv_timer_stop(&r->timer);
-    for_each_kid(k, r)
-        if (k->state == KID_RUNNING)
-            kid_hand_listeners(k);
+    for_each_kid(k, r) if (k->state == KID_RUNNING) kid_hand_listeners(k);
 }
 
 static void on_patience_over(uv_timer_t *timer)
@@ -206,9 +198,7 @@ static void on_patience_over(uv_timer_t *timer)
 /* Edges between this kid and every one that is up and was not connected to it in this round. */
 static void connect_kid(struct root *r, struct kid *k)
 {
-    for_each_kid(other, r)
-        if (kid_is_up(other))
-            kid_connect(k, other);
+    for_each_kid(other, r) if (kid_is_up(other)) kid_connect(k, other);
 }
 
 static void hand_over_one(struct root *r, struct kid *k)
@@ -227,8 +217,7 @@ static void hand_over_all(struct root *r)
         kid_hand_config(k);
         connect_kid(r, k);
     }
-    for_each_kid(k, r)
-        kid_hand_start(k);
+    for_each_kid(k, r) kid_hand_start(k);
     r->all_met = true;
 }
 
@@ -351,8 +340,9 @@ static void retire_pipes(struct root *r)
             continue;
         bool named = config_has_section(r->config, KIND_PIPE, sv_of(k->name));
         if (!named && !k->retired)
-            log_warn(LOG_CONFIG, "pipe '%s' is not configured any more; it runs until the next "
-                                 "start of pmtad, its spool stays",
+            log_warn(LOG_CONFIG,
+                     "pipe '%s' is not configured any more; it runs until the next "
+                     "start of pmtad, its spool stays",
                      k->name);
         k->retired = !named;
     }
@@ -405,8 +395,8 @@ int monitor_reload(struct root *r, struct config_report *report)
         err_set(&e, ERR_BUSY, "a start, reload or shutdown is under way; try again");
         return reload_refused(report, &e);
     }
-    int code = config_load_with(r->config_dir, generation, r->overrides, r->override_count, &next,
-                                report);
+    int code =
+        config_load_with(r->config_dir, generation, r->overrides, r->override_count, &next, report);
     if (code == 0)
         code = adopt(r, next, report);
     config_unref(next);
@@ -433,9 +423,7 @@ int monitor_reload(struct root *r, struct config_report *report)
 void monitor_set_debug(struct root *r, uint32_t mask)
 {
     log_set_debug(mask);
-    for_each_kid(k, r)
-        if (k->handed_over)
-            kid_send_log(k);
+    for_each_kid(k, r) if (k->handed_over) kid_send_log(k);
 }
 
 static void log_report(struct strview text, bool failed)
@@ -528,8 +516,7 @@ static int prepare(struct root *r, struct err *e)
         return code;
     count_receivers(r);
     add_kids(r);
-    for_each_kid(k, r) if ((code = setup_kid_directories(r, k, e)) < 0)
-        return code;
+    for_each_kid(k, r) if ((code = setup_kid_directories(r, k, e)) < 0) return code;
     if ((code = listeners_apply(r, r->config, e)) < 0 ||
         (code = setup_snapshot(r, r->config, e)) < 0)
         return code;
@@ -563,8 +550,7 @@ static void run_loop(struct root *r)
     log_info(LOG_MAIN, "starting version=%s config=%s receivers=%u", PMTA_VERSION, r->config_dir,
              r->receiver_count);
     uv_timer_start(&r->timer, on_patience_over, FIRST_START_PATIENCE_MS, 0);
-    for_each_kid(k, r)
-        kid_start(k);
+    for_each_kid(k, r) kid_start(k);
     uv_run(&r->loop, UV_RUN_DEFAULT);
     log_info(LOG_MAIN, "ended status=%d", r->status);
 }

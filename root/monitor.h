@@ -41,12 +41,12 @@ enum role_flag {
 };
 
 /* KID_STATE(NAME, "as status prints it") */
-#define KID_STATES(STATE)                                                                          \
-    STATE(STARTING, "starting") /* runs, has not said ready */                                     \
-    STATE(RUNNING, "running")                                                                      \
-    STATE(BACKOFF, "backoff")   /* is dead, the timer starts it again */                           \
-    STATE(DRAINING, "draining")                                                                    \
-    STATE(GONE, "gone")         /* is dead and stays so */
+#define KID_STATES(STATE)                                              \
+    STATE(STARTING, "starting") /* runs, has not said ready */         \
+    STATE(RUNNING, "running")                                          \
+    STATE(BACKOFF, "backoff") /* is dead, the timer starts it again */ \
+    STATE(DRAINING, "draining")                                        \
+    STATE(GONE, "gone") /* is dead and stays so */
 
 enum kid_state {
 #define KID_ENUM(name, text) KID_##name,
@@ -66,22 +66,22 @@ struct kid {
     int nice;
 
     enum kid_state state;
-    pid_t pid;                /* 0 when none runs */
-    pid_t last_pid;           /* of the one that died last, and its status */
+    pid_t pid;      /* 0 when none runs */
+    pid_t last_pid; /* of the one that died last, and its status */
     int exit_status;
     struct ipc_edge *control; /* NULL when it is down */
     bool said_hello;
     bool handed_over;
-    bool retired; /* no section names it any more: runs on, is not started again */
-    int spool_fd, acct_fd;    /* kept for the next start; -1 when it gets none */
+    bool retired;          /* no section names it any more: runs on, is not started again */
+    int spool_fd, acct_fd; /* kept for the next start; -1 when it gets none */
 
     uv_timer_t timer; /* back-off, or the quiet minute after which back-off begins anew */
     int64_t backoff_ms;
     int64_t started_ms;
     unsigned restarts;
-    unsigned early_deaths;    /* in a row, before ready */
-    uint64_t applied;         /* generation that it answered for last */
-    char trouble[512];        /* why it died or could not start */
+    unsigned early_deaths; /* in a row, before ready */
+    uint64_t applied;      /* generation that it answered for last */
+    char trouble[512];     /* why it died or could not start */
 };
 
 struct listener {
@@ -105,7 +105,7 @@ struct root {
 
     uid_t uid; /* of the children; valid when drop */
     gid_t gid;
-    bool drop; /* started as root */
+    bool drop;             /* started as root */
     char *program_dirs[3]; /* where children are looked for; NULL when there are fewer */
 
     char *run_dir;
@@ -119,12 +119,12 @@ struct root {
     uv_timer_t timer; /* patience at the first start; deadline of a drain */
     uv_prepare_t before_sleep;
     int64_t started_ms;
-    bool all_met;  /* at the first start: every child has said hello */
-    bool serving;  /* the first start is over: listeners are handed out, deaths are only retried */
+    bool all_met; /* at the first start: every child has said hello */
+    bool serving; /* the first start is over: listeners are handed out, deaths are only retried */
     bool draining;
     unsigned drain_stage;
     int64_t drain_until_ms;
-    int status;    /* exit status */
+    int status; /* exit status */
 
     bool reloading; /* waits for config_applied */
     uv_timer_t reload_timer;
@@ -179,8 +179,8 @@ pid_t spawn_child(const struct root *r, const struct kid *k, int control, struct
 /* --- setup.c --- */
 
 int setup_user(struct root *r, struct err *e);
-int setup_run_dir(struct root *r, struct err *e);   /* run_dir, lock_fd */
-int setup_spool(struct root *r, struct err *e);     /* spool_fd and its lock */
+int setup_run_dir(struct root *r, struct err *e); /* run_dir, lock_fd */
+int setup_spool(struct root *r, struct err *e);   /* spool_fd and its lock */
 int setup_kid_directories(struct root *r, struct kid *k, struct err *e);
 int setup_log(struct root *r, const struct config *cfg, struct err *e); /* log_fd, opened (again) */
 int setup_snapshot(struct root *r, struct config *cfg, struct err *e);  /* takes a reference */

@@ -3,8 +3,8 @@
  * directories, the log file, the sealed snapshot.
  *
  * Called by: monitor.c. Each function does one thing or says in one line what and where it failed.
- * Locks: run-dir/pmtad.pid (flock) and the spool directory itself (flock), so that neither two pmtad
- * share a run-dir nor two run-dirs share a spool. Both go with the process.
+ * Locks: run-dir/pmtad.pid (flock) and the spool directory itself (flock), so that neither two
+ * pmtad share a run-dir nor two run-dirs share a spool. Both go with the process.
  */
 #include "monitor.h"
 
@@ -35,8 +35,10 @@ int setup_user(struct root *r, struct err *e)
 {
     const char *name = config_text(r->config, NULL, DIR_USER);
     if (geteuid() != 0) {
-        log_info(LOG_MAIN, "started without root: everything runs as uid %u, ports below 1024 and "
-                           "other users' files are out of reach", (unsigned)geteuid());
+        log_info(LOG_MAIN,
+                 "started without root: everything runs as uid %u, ports below 1024 and "
+                 "other users' files are out of reach",
+                 (unsigned)geteuid());
         return 0;
     }
     struct passwd *pw = getpwnam(name);
@@ -56,7 +58,7 @@ static int make_directories(const struct root *r, const char *path, mode_t mode,
 {
     char *copy = xstrdup(path);
     int code = 0;
-    for (char *slash = copy; code == 0 && slash; ) {
+    for (char *slash = copy; code == 0 && slash;) {
         slash = strchr(slash + 1, '/');
         if (slash)
             *slash = '\0';
