@@ -26,6 +26,7 @@ static const char *const subsystem_names[] = {
 
 static struct {
     char process[64];
+    int pid; /* remembered: getpid is a system call, and there is a line per delivery */
     int fd;
     uint32_t debug;
     struct buf pending;
@@ -36,6 +37,7 @@ static struct {
 void log_set_process(const char *name)
 {
     snprintf(the_log.process, sizeof(the_log.process), "%s", name);
+    the_log.pid = (int)getpid();
 }
 
 void log_set_fd(int fd)
@@ -93,7 +95,7 @@ void log_line(enum log_level level, enum log_subsystem subsystem, const char *fm
     va_list ap;
 
     buf_printf(&the_log.pending, "%s %-5s %s[%d] %s: ", stamp(), level_names[level],
-               the_log.process, (int)getpid(), subsystem_names[subsystem]);
+               the_log.process, the_log.pid ? the_log.pid : (int)getpid(), subsystem_names[subsystem]);
     va_start(ap, fmt);
     buf_vprintf(&the_log.pending, fmt, ap);
     va_end(ap);

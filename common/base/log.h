@@ -47,7 +47,7 @@ enum log_subsystem {
     LOG_SUBSYSTEM_COUNT
 };
 
-/* Names this process in every line ("pipe/bulk"); the text is copied. */
+/* Names this process in every line ("pipe/bulk"); the text is copied. Call again after fork. */
 void log_set_process(const char *name);
 /* Where lines go from now on; 2 at the start. The descriptor stays the caller's. */
 void log_set_fd(int fd);

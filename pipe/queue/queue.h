@@ -40,6 +40,7 @@ struct queue {
     struct list senders; /* connections, all of them */
     struct list idle;    /* of these, the ones without work */
     uint32_t sender_count;
+    uint32_t established;
     uint32_t coming; /* of the senders: will ask for a message soon (connecting, or woken) */
     struct slots slots;
     uint32_t turn; /* rotates hosts of equal preference */

@@ -345,6 +345,8 @@ void scheduler_rewake(struct engine *g, struct queue *q)
 
     if (q->retry_at_ms && q->ready_count)
         at = MIN_OF(at, q->retry_at_ms);
+    if (on_hold(q))
+        at = MIN_OF(at, q->hold_until_ms);
     if (at == INT64_MAX)
         heap_remove(&g->wake, &q->wake);
     else

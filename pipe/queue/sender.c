@@ -67,8 +67,8 @@ static void prefetch(struct sender *s)
     while (s->load_count < PREFETCH && queue_may_send(s->engine, q)) {
         struct load *last =
             list_empty(&s->loads) ? NULL : list_entry(s->loads.prev, struct load, link);
-        /* one that is in memory needs no prefetching: leave it to other connections */
-        if (last && last->state == LOAD_READY)
+        /* one that is in memory needs no prefetching, and the last ones are left to others */
+        if (last && (last->body || q->ready_count <= q->sender_count))
             return;
         struct load *l =
             load_take(s->engine, q, q->settings.max_rcpt_per_transaction, on_arrived, s);
@@ -116,6 +116,8 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         load_hand_over(l, ret);
         s->in_hand++;
         set_state(s, SENDER_BUSY);
+        if (!l->body)
+            prefetch(s); /* the next one is read while this one is sent */
         return DELIVERY_JOB;
     }
     if (!queue_may_send(s->engine, s->queue)) {
@@ -171,6 +173,8 @@ static void on_established(void *owner, struct delivery_conn *c, const struct de
 
     (void)c;
     s->was_established = true;
+    if (!s->queue->established++)
+        s->queue->hold_until_ms = 0; /* what others were refused was the host's trouble, and is over */
     s->queue->failures = 0;
     s->queue->retry_at_ms = 0;
     log_debug(LOG_DELIVERY, "connected queue=%s host=%s", s->queue->name, host->name);
@@ -204,13 +208,16 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     set_state(s, SENDER_BUSY);
     list_remove(&s->link);
     q->sender_count--;
+    q->established -= s->was_established;
     g->connection_count--;
     slots_give_back(set, ARRAY_LEN(set));
     if (o && !s->was_established && !g->draining) {
-        if (q->sender_count)
+        if (q->sender_count) {
             q->hold_until_ms = clock_wall_ms() + HOLD_MS;
-        else
+            scheduler_rewake(g, q);
+        } else {
             settle_queue_failure(g, q, o);
+        }
     }
     free(s);
     scheduler_unblock(g); /* those who waited longer come first */

@@ -22,7 +22,7 @@ enum {
     SPOOL_MAX_OPEN_SEGMENTS = 512,
     SPOOL_PROBE_MS = 1000,
     SPOOL_MAX_ACCOUNTS = 8,
-    SPOOL_HANDLES = 5, /* uv handles in struct spool */
+    SPOOL_HANDLES = 6, /* uv handles in struct spool */
 };
 
 /* Journal places are file number << PLACE_BITS | offset. */
@@ -128,6 +128,8 @@ struct spool {
     uv_check_t turn; /* runs what was put off to the end of the loop's turn */
     uv_idle_t spin;  /* keeps the loop from sleeping before that */
     uv_timer_t sync_timer;
+    uv_timer_t gather_timer; /* journal and accounting alone wait this long for company */
+    bool gather_due;
     uv_timer_t probe_timer;
     uv_timer_t maintenance_timer;
     unsigned open_handles;

@@ -23,7 +23,10 @@
 static void commit_start(struct spool *s);
 static void on_turn(uv_check_t *handle);
 static void on_spin(uv_idle_t *handle);
+enum { GATHER_MS = 5, GATHER_BYTES = 64 * 1024 };
+
 static void on_sync_timer(uv_timer_t *timer);
+static void on_gather_timer(uv_timer_t *timer);
 static void on_probe_timer(uv_timer_t *timer);
 
 /* ---- segments ---- */
@@ -327,6 +330,19 @@ static bool commit_wanted(const struct spool *s)
            (s->closing && !s->last_commit_made);
 }
 
+/* Outcomes without new messages are gathered for a few milliseconds: a job in the thread pool for
+ * each turn of the loop costs more than what it writes. What a kill -9 can lose by that was in flight a
+ * moment ago and is delivered again. */
+static bool gathering(struct spool *s)
+{
+    if (s->waiting || s->sync_due || s->rotate_due || s->probe_due || s->closing ||
+        s->gather_due || !s->writable || buf_len(&s->journal_waiting) >= GATHER_BYTES)
+        return false;
+    if (!uv_is_active((uv_handle_t *)&s->gather_timer))
+        uv_timer_start(&s->gather_timer, on_gather_timer, GATHER_MS, 0);
+    return true;
+}
+
 static void take_accounting(struct spool *s)
 {
     for (size_t i = 0; i < s->account_count; i++) {
@@ -533,9 +549,11 @@ static void commit_start(struct spool *s)
     bool try_now = s->writable || s->probe_due || (s->closing && !s->last_commit_made);
     if (!try_now)
         answer(take_waiting(s), s->last_error);
-    if (!try_now || !commit_wanted(s))
+    if (!try_now || !commit_wanted(s) || gathering(s))
         return;
     take_batch(s);
+    s->gather_due = false;
+    uv_timer_stop(&s->gather_timer);
     s->commit.running = true;
     BUG_ON(uv_queue_work(s->loop, &s->commit.work, on_commit_work, on_commit_done) < 0);
 }
@@ -577,6 +595,13 @@ static void on_sync_timer(uv_timer_t *timer)
     commit_start(s);
 }
 
+static void on_gather_timer(uv_timer_t *timer)
+{
+    struct spool *s = container_of(timer, struct spool, gather_timer);
+    s->gather_due = true;
+    commit_start(s);
+}
+
 static void on_probe_timer(uv_timer_t *timer)
 {
     struct spool *s = container_of(timer, struct spool, probe_timer);
@@ -591,6 +616,7 @@ static void init_handles(struct spool *s)
     uv_check_init(s->loop, &s->turn);
     uv_idle_init(s->loop, &s->spin);
     uv_timer_init(s->loop, &s->sync_timer);
+    uv_timer_init(s->loop, &s->gather_timer);
     uv_timer_init(s->loop, &s->probe_timer);
     uv_timer_init(s->loop, &s->maintenance_timer);
     s->open_handles = SPOOL_HANDLES;
@@ -701,6 +727,7 @@ void spool_close_step(struct spool *s)
     close_handle(s, (uv_handle_t *)&s->turn);
     close_handle(s, (uv_handle_t *)&s->spin);
     close_handle(s, (uv_handle_t *)&s->sync_timer);
+    close_handle(s, (uv_handle_t *)&s->gather_timer);
     close_handle(s, (uv_handle_t *)&s->probe_timer);
     close_handle(s, (uv_handle_t *)&s->maintenance_timer);
 }
