@@ -86,6 +86,7 @@ static void listener_free(struct listener *l)
     if (l->key_fd >= 0)
         close(l->key_fd);
     free(l->sockets);
+    free(l->address);
     free(l->name);
     free(l);
 }
@@ -96,22 +97,22 @@ static int bind_all(struct listener *l, unsigned count, struct err *e)
 {
     struct sockaddr_storage to;
     socklen_t len = 0;
-    int code = parse_address(l->name, &to, &len, e);
+    int code = parse_address(l->address, &to, &len, e);
     if (code < 0)
         return code;
-    bool both = l->name[0] == '*';
+    bool both = l->address[0] == '*';
     int alone = bind_one(&to, len, both, false);
     if (alone < 0)
-        return err_set(e, alone, "cannot listen on %s", l->name);
+        return err_set(e, alone, "cannot listen on %s", l->address);
     close(alone);
     l->sockets = xcalloc(count, sizeof(l->sockets[0]));
     while (l->socket_count < count) {
         int fd = bind_one(&to, len, both, true);
         if (fd < 0)
-            return err_set(e, fd, "cannot listen on %s", l->name);
+            return err_set(e, fd, "cannot listen on %s", l->address);
         l->sockets[l->socket_count++] = fd;
         if (listen(fd, BACKLOG) < 0)
-            return err_set(e, -errno, "cannot listen on %s", l->name);
+            return err_set(e, -errno, "cannot listen on %s", l->address);
     }
     return 0;
 }
@@ -168,7 +169,14 @@ static int add(struct root *r, const struct config *cfg, const char *name, struc
 {
     struct listener *l = xcalloc(1, sizeof(*l));
     const struct listener *old = find(r, name);
+    struct config_query q = {.listener = sv_of(name)};
+    const char *address = config_text(cfg, &q, DIR_ADDRESS);
+    if (!address || !address[0])
+        address = name;
+    if (old && strcmp(old->address, address) != 0)
+        log_warn(LOG_CONFIG, "listener '%s' stays at %s until the next start", name, old->address);
     l->name = xstrdup(name);
+    l->address = xstrdup(old ? old->address : address);
     l->cert_fd = l->key_fd = -1;
     list_push_back(to, &l->node);
     int code = old ? same_sockets(l, old, e) : bind_all(l, r->receiver_count, e);

@@ -86,7 +86,8 @@ struct kid {
 
 struct listener {
     struct list node; /* root.listeners */
-    char *name;       /* "ADDR:PORT" as in the section */
+    char *name;       /* as in the section */
+    char *address;    /* "ADDR:PORT" */
     int *sockets;     /* one per receiver */
     unsigned socket_count;
     int cert_fd, key_fd; /* -1 without TLS */
