@@ -257,7 +257,7 @@ class Tls(unittest.TestCase):
             listener=f'tls-certificate = {self.cert}\ntls-key = {self.key}\nsource = clients\n',
             extra=f'[listener implicit]\naddress = 127.0.0.1:{self.tls_port}\ntls-implicit = yes\n'
                   f'tls-certificate = {self.cert}\ntls-key = {self.key}\nsource = clients\n'
-                  f'[source clients]\n[smtp-user app]\npassword = {hashed}\npipe = bulk\n')
+                  f'[source clients]\nalways-allow-relaying = no\n[smtp-user app]\npassword = {hashed}\npipe = bulk\n')
         self.addCleanup(self.pmta.kill)
         self.pmta.start()
         self.context = ssl.create_default_context(cafile=self.cert)
