@@ -27,6 +27,7 @@ const struct command commands[] = {
     {
         .words = "show pipes",
         .verb = VERB_SHOW_PIPES,
+        .help = "the pipes: state, queued, rates, connections, spool",
         .options = WITH_PIPE,
         .render = render_pipes,
     },

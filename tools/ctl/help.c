@@ -86,9 +86,10 @@ void help_command(const struct command *c, struct buf *out)
     if (c->operands)
         buf_printf(out, " %s", c->operands);
     buf_append_str(out, "\n\n");
-    const char *help = command_help(c);
-    buf_printf(out, "%c", help[0] >= 'a' && help[0] <= 'z' ? help[0] - 32 : help[0]);
-    wrap(out, help + 1, 0, 1);
+    char *help = xstrdup(command_help(c));
+    help[0] = (char)(help[0] >= 'a' && help[0] <= 'z' ? help[0] - 32 : help[0]);
+    wrap(out, help, 0, 0);
+    free(help);
     if (c->more) {
         buf_append_char(out, '\n');
         wrap(out, c->more, 0, 0);

@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -19,10 +20,23 @@ enum { PASSWORD_MAX = 1024 };
 
 static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 static volatile sig_atomic_t caught;
+static sigset_t while_waiting; /* the watched signals come in ppoll only, so that none is missed */
 
 static void on_signal(int number)
 {
     caught = number;
+}
+
+/* One byte, as read(2). */
+static ssize_t read_byte(char *ret)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    ssize_t n;
+
+    do
+        n = ppoll(&p, 1, NULL, &while_waiting) < 0 ? -1 : read(STDIN_FILENO, ret, 1);
+    while (n < 0 && errno == EINTR && !caught);
+    return n;
 }
 
 /* Reads up to the newline, the end, or the limit. 0 or negative with *e. */
@@ -31,10 +45,8 @@ static int read_line(char *out, struct err *e)
     size_t n = 0;
 
     for (;;) {
-        char c;
-        ssize_t got = read(STDIN_FILENO, &c, 1);
-        if (got < 0 && errno == EINTR && !caught)
-            continue;
+        char c = '\0';
+        ssize_t got = read_byte(&c);
         if (got < 0)
             return err_set(e, -errno, "cannot read the password");
         if (got == 0 || c == '\n')
@@ -81,13 +93,19 @@ static int from_terminal(char *first, char *second, struct err *e)
         return err_set(e, -errno, "cannot switch the terminal's echo off");
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    for (size_t i = 0; i < ARRAY_LEN(watched); i++)
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
         sigaction(watched[i], &act, &old[i]);
+        sigaddset(&set, watched[i]);
+    }
+    sigprocmask(SIG_BLOCK, &set, &while_waiting);
     sigaction(SIGTSTP, &ignore, &old_stop); /* a stopped program would leave the echo off */
     int rc = tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) < 0
                  ? err_set(e, -errno, "cannot switch the terminal's echo off")
                  : ask_twice(first, second, e);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+    sigprocmask(SIG_SETMASK, &while_waiting, NULL);
     sigaction(SIGTSTP, &old_stop, NULL);
     for (size_t i = 0; i < ARRAY_LEN(watched); i++)
         sigaction(watched[i], &old[i], NULL);
@@ -114,6 +132,7 @@ int password_run(const struct parsed *p)
         fputs("pmtactl: libsodium does not work on this machine\n", stderr);
         return 1;
     }
+    sigprocmask(SIG_SETMASK, NULL, &while_waiting);
     char *first = sodium_malloc(PASSWORD_MAX + 1), *second = sodium_malloc(PASSWORD_MAX + 1);
     int rc = !first || !second      ? err_set(&e, -ENOMEM, "no locked memory for the password")
              : isatty(STDIN_FILENO) ? from_terminal(first, second, &e)

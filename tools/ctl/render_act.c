@@ -33,9 +33,7 @@ static void act_line(struct page *p, const json_t *o)
         page_clean(&p->out, queue);
         if (changed >= 0)
             page_printf(p, " (%s %s)", human_count(changed, text),
-                        strcmp(state, "scheduled") == 0
-                            ? "waiting for their next attempt before"
-                            : (changed == 1 ? "queue changed" : "queues changed"));
+                        changed == 1 ? "queue changed" : "queues changed");
     } else {
         page_text(p, state_colour(state), state);
         page_printf(p, "%s", changed == 0 ? " (it was already)" : "");
