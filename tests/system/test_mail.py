@@ -228,6 +228,23 @@ class Operators(World):
         self.pmta.wait_empty()
 
 
+    def test_a_removed_listener_stops_listening(self):
+        port = free_port()
+        self.pmta.write_config('90-more.conf', f'[listener more]\naddress = 127.0.0.1:{port}\n')
+        self.assertTrue(self.pmta.admin('reload root')[-1]['ok'])
+
+        def answers():
+            try:
+                with smtplib.SMTP('127.0.0.1', port, timeout=5):
+                    return True
+            except OSError:
+                return False
+        wait_until(answers, 'the new listener to answer')
+        os.unlink(os.path.join(self.pmta.conf, '90-more.conf'))
+        self.assertTrue(self.pmta.admin('reload root')[-1]['ok'])
+        wait_until(lambda: not answers(), 'the removed listener to be gone')
+
+
 class Full(World):
     options = {'extra': '[pipe small]\nmax-queued = 3\n'}
 
