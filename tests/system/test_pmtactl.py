@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -329,6 +330,16 @@ class Rendering(Base):
         self.assertIn("b@example.net and c@example.net Each waits in queue example.net/mta1 for an "
                       "operator: pipe 'bulk' is paused. After 'pmtactl resume pipe bulk'.", flat)
 
+    def test_why_groups_retries_that_are_spread(self):
+        rcpts = [dict(WHY["rcpts"][0], rcpt=i, address=f"u{i}@example.com",
+                      next_ms=int(NOW + 600000 + i * 5000),
+                      next=f"next attempt (retry-after) in 10m{i}s") for i in range(20)]
+        page = self.ask("why", "0123456789abc", answer=[dict(WHY, rcpts=rcpts), DONE])
+        flat = " ".join(page.split())
+        self.assertIn("u0@example.com, u1@example.com, u2@example.com and 17 others Each waits",
+                      flat)
+        self.assertRegex(flat, r" Next attempt \(retry-after\) at [-: \d]+ to [-: \d]+\. See ")
+
     def test_no_such_message(self):
         for words in (["why"], ["show", "message"], ["--json", "why"]):
             self.assertEqual(self.ask(*words, "0123456789abc", status=1),
@@ -600,6 +611,21 @@ class Generated(Base):
         self.server.answer = [b'{"process":"pipe/bulk","pipe":"bulk"}\n', DONE]
         self.assertEqual(self.complete("pause", "pipe", ""), ["bulk"])
         self.assertEqual(self.complete("ledger", "--pipe", "b"), ["bulk"])
+
+    def test_fields_of_the_processes_are_documented(self):
+        with open(os.path.join(SOURCE, "docs/admin.md")) as f:
+            known = set(re.findall(r"\w+", f.read()))
+        for name, least in (("pipe/admin/show.c", 30), ("pipe/admin/why.c", 9),
+                            ("pipe/admin/act.c", 6), ("pipe/admin/explain.c", 5),
+                            ("root/receiver/receiver_admin.c", 9), ("root/receiver/session.c", 9),
+                            ("root/resolver/main.c", 20)):
+            with open(os.path.join(SOURCE, name)) as f:
+                source = f.read()
+            fields = set(re.findall(r'json_object_set_new\(\s*\w+,\s*"(\w+)"', source))
+            for pack in re.findall(r'json_pack\((.*?)\);', source, re.S):
+                fields |= set(re.findall(r'"(\w+)"', pack))
+            self.assertGreaterEqual(len(fields), least, name)
+            self.assertEqual(fields - known, set(), f"{name}: no row in tools/ctl/fields.h")
 
     def test_manual_names_every_command_and_option(self):
         with open(os.path.join(SOURCE, "docs/man/pmtactl.1")) as f:

@@ -158,7 +158,6 @@
     FIELD(DELETE, "pipe", "matched", "number", "recipients that match")                           \
     FIELD(DELETE, "pipe", "deleted", "number", "of these, deleted")                               \
     FIELD(DELETE, "pipe", "dry_run", "flag", "they were only counted")                            \
-    FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")      \
-    FIELD(RELOAD, "root", "ok", "flag", "every process applied it")
+    FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")
 
 #endif

@@ -107,11 +107,25 @@ static bool same_text(const json_t *a, const json_t *b, const char *name)
     return strcmp(x ? x : "", y ? y : "") == 0;
 }
 
-/* Whether two recipients wait for the same thing. */
+/* What happens next, without the time that may follow it ("next attempt in 9m 58s"). */
+static struct strview next_event(const json_t *o)
+{
+    const char *next = field_text(o, "next"), *in;
+    int64_t ms;
+    struct strview event = sv_of(next ? next : "");
+
+    if (!next || !field_number(o, "next_ms", &ms) || ms <= 0)
+        return event;
+    for (const char *from = next; (in = strstr(from, " in ")); from = in + 1)
+        event.len = (size_t)(in - next);
+    return event;
+}
+
+/* Whether two recipients wait for the same thing; when may differ a little, retries are spread. */
 static bool same_reason(const json_t *a, const json_t *b)
 {
     return same_text(a, b, "queue") && same_text(a, b, "waits_for") && same_text(a, b, "because") &&
-           same_text(a, b, "where") && same_text(a, b, "next");
+           same_text(a, b, "where") && sv_eq(next_event(a), next_event(b));
 }
 
 /* "a@x", "a@x, b@x and 12 others" */
@@ -133,22 +147,39 @@ static void who(struct page *p, const json_t *rcpts, size_t first, size_t count)
     buf_free(&text);
 }
 
-static void append_next(struct buf *out, const json_t *o, int64_t now_ms)
+/* "Next attempt in 9m 58s, at 14:05:06.", or for several "Next attempt at 14:05:06 to 14:09:12." */
+static void append_next(struct buf *out, const json_t *rcpts, size_t first, size_t count,
+                        int64_t now_ms)
 {
-    const char *next = field_text(o, "next");
-    char at[HUMAN_SIZE];
-    int64_t ms;
+    const json_t *o = json_array_get(rcpts, first);
+    struct strview next = sv_of(field_text(o, "next"));
+    char at[HUMAN_SIZE], until[HUMAN_SIZE];
+    int64_t ms = 0, min = 0, max = 0;
 
-    if (!next || !*next)
+    if (!next.len)
         return;
-    buf_printf(out, "%c%s", next[0] >= 'a' && next[0] <= 'z' ? next[0] - 32 : next[0], next + 1);
-    if (field_number(o, "next_ms", &ms) && ms > 0)
-        buf_printf(out, ", at %s", human_time(ms, now_ms, at));
+    for (size_t i = first; i < first + count; i++) {
+        if (!field_number(json_array_get(rcpts, i), "next_ms", &ms) || ms <= 0)
+            continue;
+        min = min ? MIN_OF(min, ms) : ms;
+        max = MAX_OF(max, ms);
+    }
+    bool spread = min / 1000 != max / 1000;
+    if (spread)
+        next = next_event(o);
+    char head = next.ptr[0];
+    buf_printf(out, "%c%.*s", head >= 'a' && head <= 'z' ? head - 32 : head, (int)next.len - 1,
+               next.ptr + 1);
+    if (min)
+        buf_printf(out, "%s at %s", spread ? "" : ",", human_time(min, now_ms, at));
+    if (spread)
+        buf_printf(out, " to %s", human_time(max, now_ms, until));
     buf_append_str(out, ". ");
 }
 
-static void paragraph(struct page *p, const json_t *o, size_t count)
+static void paragraph(struct page *p, const json_t *rcpts, size_t first, size_t count)
 {
+    const json_t *o = json_array_get(rcpts, first);
     const char *waits_for = field_text(o, "waits_for"), *because = field_text(o, "because"),
                *where = field_text(o, "where"), *queue = field_text(o, "queue");
     struct buf text = {0};
@@ -165,7 +196,7 @@ static void paragraph(struct page *p, const json_t *o, size_t count)
                        : because[0],
                    because + 1, because[len - 1] == '.' ? "" : ".");
     }
-    append_next(&text, o, p->now_ms);
+    append_next(&text, rcpts, first, count, p->now_ms);
     if (where && strcmp(where, "default") == 0)
         buf_append_str(&text, "That is the default, written nowhere.");
     else if (where && *where)
@@ -191,7 +222,7 @@ void render_why(const struct answer *a, struct page *page)
                     break;
             buf_append_str(&page->out, first ? "\n" : "");
             who(page, rcpts, first, count);
-            paragraph(page, one, count);
+            paragraph(page, rcpts, first, count);
         }
         if (!total)
             page_printf(page, "  nothing of it waits\n");
