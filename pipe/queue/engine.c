@@ -239,6 +239,18 @@ static uint16_t count_live(const struct spool_recovered_rcpt *rcpts, uint32_t co
     return live;
 }
 
+struct recovered_names {
+    struct engine *engine;
+    struct vmta *vmta;
+    const struct envelope *env;
+};
+
+static const char *queue_name_by_address(void *arg, uint32_t i)
+{
+    struct recovered_names *n = arg;
+    return queue_for(n->engine, n->vmta, n->env->rcpts[i].address)->name;
+}
+
 void engine_recovered(struct engine *g, message_id id, const struct spool_place *place,
                       const struct envelope *env, const struct spool_recovered_rcpt *rcpts)
 {
@@ -246,6 +258,9 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
     struct message *m = index_add(&g->index, id, place, env->received_ms, live);
     struct vmta *vmta = get_vmta(g, vmta_name(g, env));
 
+    if (live == env->rcpt_count && report_lacks_received(g->report, id))
+        report_received(g->report, id, env, queue_name_by_address,
+                        &(struct recovered_names){g, vmta, env});
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         if (spool_state_is_final(rcpts[i].state))
             continue;

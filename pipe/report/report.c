@@ -21,6 +21,8 @@ struct report {
     char *pipe;
     struct spool *spool;
     int fd; /* accounting file, or -1 */
+    struct buf early;          /* records made before there was a spool */
+    message_id newest_received; /* of the r records found at the start; 0: none found */
     struct buf row;
     struct report_counts counts;
     struct rate_ring in;
@@ -33,6 +35,49 @@ static const char header_line[] =
 #undef COLUMN_NAME
     ;
 
+enum { TAIL_BYTES = 256 * 1024 };
+
+/* The message id in the last column of an r record, or 0. */
+static message_id received_id(struct strview line)
+{
+    struct strview id = sv_trim(line);
+    message_id n = 0;
+
+    if (!sv_starts_nocase(id, SV("r,")))
+        return 0;
+    for (ptrdiff_t at; (at = sv_find(id, ',')) >= 0;)
+        id = sv(id.ptr + at + 1, id.len - (size_t)at - 1);
+    ptrdiff_t dot = sv_find(id, '.');
+    return dot > 0 && message_id_parse(sv(id.ptr, (size_t)dot), &n) ? n : 0;
+}
+
+/* Finds the newest r record, and ends a line that a power cut left torn: its event was not journalled,
+ * so its record is made again. */
+static int read_tail(struct report *r, int dirfd, const char *name, off_t size)
+{
+    struct buf b = {0};
+    int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+    off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+
+    if (fd < 0)
+        return -errno;
+    ssize_t n = pread(fd, buf_reserve(&b, TAIL_BYTES), TAIL_BYTES, from);
+    int status = n < 0 ? -errno : 0;
+    close(fd);
+    if (n > 0)
+        buf_advance(&b, (size_t)n);
+    struct strview rest = buf_view(&b), line;
+    bool torn = rest.len && rest.ptr[rest.len - 1] != '\n';
+    while (rest.len && sv_split(&rest, '\n', &line)) {
+        message_id id = rest.ptr ? received_id(line) : 0; /* the last part is no whole line */
+        r->newest_received = MAX_OF(r->newest_received, id);
+    }
+    buf_free(&b);
+    if (status == 0 && torn && write(r->fd, "\r\n", 2) != 2)
+        status = -EIO;
+    return status;
+}
+
 static int open_accounting(struct report *r, int dirfd, struct err *e)
 {
     char name[300];
@@ -42,7 +87,9 @@ static int open_accounting(struct report *r, int dirfd, struct err *e)
     r->fd = openat(dirfd, name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (r->fd < 0)
         return err_set(e, -errno, "cannot open accounting file '%s'", name);
-    if (fstat(r->fd, &st) == 0 && st.st_size == 0) {
+    if (fstat(r->fd, &st) < 0)
+        return err_set(e, -errno, "cannot look at accounting file '%s'", name);
+    if (st.st_size == 0) {
         struct buf line = {0};
         buf_append(&line, header_line, sizeof(header_line) - 2); /* without the last comma */
         buf_append_str(&line, "\r\n");
@@ -50,8 +97,10 @@ static int open_accounting(struct report *r, int dirfd, struct err *e)
         buf_free(&line);
         if (n < 0)
             return err_set(e, -errno, "cannot write accounting file '%s'", name);
+        return 0;
     }
-    return 0;
+    int status = read_tail(r, dirfd, name, st.st_size);
+    return status < 0 ? err_set(e, status, "cannot read accounting file '%s'", name) : 0;
 }
 
 int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err *e)
@@ -76,6 +125,7 @@ void report_free(struct report *r)
     if (r->fd >= 0)
         close(r->fd);
     buf_free(&r->row);
+    buf_free(&r->early);
     free(r->pipe);
     free(r);
 }
@@ -83,6 +133,14 @@ void report_free(struct report *r)
 void report_set_spool(struct report *r, struct spool *spool)
 {
     r->spool = spool;
+    if (buf_len(&r->early))
+        spool_accounting(spool, r->fd, buf_view(&r->early));
+    buf_free(&r->early);
+}
+
+bool report_lacks_received(const struct report *r, message_id id)
+{
+    return r->newest_received && id > r->newest_received;
 }
 
 /* "2026-11-21 04:05:06+0000". The last two seconds asked for are remembered: most records of a busy
@@ -163,7 +221,10 @@ static void write_row(struct report *r, const struct row *row)
     csv_field(&csv, sv_of(number));
     csv_field(&csv, sv_of(row->id));
     csv_end(&csv);
-    spool_accounting(r->spool, r->fd, buf_view(&r->row));
+    if (r->spool)
+        spool_accounting(r->spool, r->fd, buf_view(&r->row));
+    else
+        buf_append_sv(&r->early, buf_view(&r->row));
 }
 
 static void count(struct report *r, const struct outcome *o)

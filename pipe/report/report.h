@@ -39,11 +39,15 @@ struct report_counts {
     uint64_t bounced;  /* also expired and deleted */
 };
 
-/* acct_dirfd: directory of the accounting file, borrowed; -1: no accounting file. spool is borrowed
- * and may be set later (report_set_spool), but before the first record. */
+/* acct_dirfd: directory of the accounting file, borrowed; -1: no accounting file. Records made before
+ * report_set_spool (during recovery) wait for it. */
 int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err *e);
 void report_free(struct report *r);
 void report_set_spool(struct report *r, struct spool *spool);
+
+/* True when a crash came between the acknowledgement of this message and its r record: ids rise, so
+ * it has none when it is newer than the newest one in the file. */
+bool report_lacks_received(const struct report *r, message_id id);
 
 /* One attempt (or decision) for one recipient. */
 struct report_rcpt {

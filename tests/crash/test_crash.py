@@ -124,20 +124,24 @@ class Crash(unittest.TestCase):
         duplicates = len(arrived) - len(set(arrived))
         delivered = {r['msgId'] for p in ('bulk', 'transactional') for r in pmta.records(p)
                      if r['type'] == 'd'}
+        received = {r['msgId'] for p in ('bulk', 'transactional') for r in pmta.records(p)
+                    if r['type'] == 'r'}
+        unreceived = [q for q in acknowledged.values() if q + '.0' not in received]
         recordless = [q for q in acknowledged.values() if q + '.0' not in delivered]
         lost = [m for m in acknowledged if m not in ids]
         with_queues = sum(kills.get(k, 0) * (2 if k == 'root' else 1)
                           for k in ('pipe/bulk', 'pipe/transactional', 'root'))
         bound = with_queues * IN_FLIGHT
         print(f'{ROUNDS} rounds {kills}: sent {sum(x.sent for x in loaders)}, acknowledged '
-              f'{len(acknowledged)}, arrived {len(ids)}, lost {len(lost)}, without record '
-              f'{len(recordless)}, duplicates {duplicates} (bound {bound})', flush=True)
+              f'{len(acknowledged)}, arrived {len(ids)}, lost {len(lost)}, without final '
+              f'record {len(recordless)}, without r record {len(unreceived)}, duplicates {duplicates} (bound {bound})', flush=True)
         for name, b in books.items():
             print('ledger', name, {k: v for k, v in b.items() if k not in ('process', 'pipe')})
             self.assertTrue(b['balanced'], b)
         self.assertGreater(len(acknowledged), ROUNDS * 5)
         self.assertEqual(lost, [])
         self.assertEqual(recordless, [])
+        self.assertEqual(unreceived, [])
         self.assertLessEqual(duplicates, bound)
 
 

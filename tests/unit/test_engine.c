@@ -88,6 +88,11 @@ char *message_id_format(message_id id, char *out)
     return out;
 }
 
+bool message_id_parse(struct strview s, message_id *ret)
+{
+    return sv_to_u64(s, ret);
+}
+
 /* --- fake connections --- */
 
 struct delivery_conn {
