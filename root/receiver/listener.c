@@ -67,6 +67,26 @@ static void close_same_name(struct receiver *r, const char *name)
     }
 }
 
+void listener_close_removed(struct receiver *r)
+{
+    list_for_each_safe (pos, &r->listeners) {
+        struct listener *l = list_entry(pos, struct listener, link);
+        if (!config_has_section(r->config, KIND_LISTENER, sv_of(l->name)))
+            listener_close(l);
+    }
+}
+
+/* The TLS context of the listener that a new one replaces, or NULL. */
+static struct tls_context *older_tls(struct receiver *r, const char *name)
+{
+    list_for_each (pos, &r->listeners) {
+        struct listener *l = list_entry(pos, struct listener, link);
+        if (strcmp(l->name, name) == 0 && l->tls)
+            return tls_context_ref(l->tls);
+    }
+    return NULL;
+}
+
 void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd)
 {
     struct tls_context *tls = NULL;
@@ -74,10 +94,11 @@ void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, in
 
     if (cert_fd >= 0) {
         tls = tls_context_server(cert_fd, key_fd, &e);
-        if (!tls)
-            log_error(LOG_TLS,
-                      "cannot use certificate or key listener=%s: %s, going on without TLS", name,
-                      e.text);
+        if (!tls) {
+            tls = older_tls(r, name);
+            log_error(LOG_TLS, "cannot use certificate or key listener=%s: %s, going on with%s",
+                      name, e.text, tls ? " the ones of before" : "out TLS");
+        }
     }
     close_same_name(r, name);
     struct listener *l = xcalloc(1, sizeof(*l));

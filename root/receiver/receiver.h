@@ -66,6 +66,8 @@ struct listener {
 /* Takes fd; the two others stay the caller's (or -1). Replaces a listener of the same name. */
 void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd);
 void listener_close(struct listener *l);
+/* Closes those that the configuration does not have any more. */
+void listener_close_removed(struct receiver *r);
 /* Connections can be accepted again after descriptors ran out. */
 void listener_resume_all(struct receiver *r);
 

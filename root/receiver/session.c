@@ -459,10 +459,14 @@ static const char *over_limit(struct session *s)
 void session_open(struct receiver *r, struct listener *l, int fd, const struct sockaddr *client)
 {
     static const struct stream_limits limits = {INPUT_MAX, OUTPUT_HIGH};
-    struct session *s = xcalloc(1, sizeof(*s));
     struct config_query q = {.listener = sv_of(l->name)};
-    bool implicit = l->tls && config_bool(r->config, &q, DIR_TLS_IMPLICIT);
+    bool implicit = config_bool(r->config, &q, DIR_TLS_IMPLICIT);
 
+    if (implicit && !l->tls) { /* never in clear where TLS was promised from the first byte */
+        close(fd);
+        return;
+    }
+    struct session *s = xcalloc(1, sizeof(*s));
     s->receiver = r;
     s->opened_ms = clock_mono_ms();
     list_init(&s->request.link);

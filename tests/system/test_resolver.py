@@ -66,10 +66,15 @@ def one(servers, name, **kw):
 
 
 def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u, socket.socket() as t:
-        u.bind(("127.0.0.1", 0))
-        t.bind(("127.0.0.1", u.getsockname()[1]))
-        return u.getsockname()[1]
+    """A port that is free for UDP and TCP; other tests take ports at the same time."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u, socket.socket() as t:
+            u.bind(("127.0.0.1", 0))
+            try:
+                t.bind(("127.0.0.1", u.getsockname()[1]))
+            except OSError:
+                continue
+            return u.getsockname()[1]
 
 
 class Nsd(unittest.TestCase):

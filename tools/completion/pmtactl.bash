@@ -1,0 +1,128 @@
+# bash completion for pmtactl, made by 'pmtactl --completion bash' from its command table.
+
+_pmtactl_pipes()
+{
+    pmtactl ${socket:+-s "$socket"} --timeout 2 --json show pipes 2>/dev/null |
+        sed -n 's/.*"pipe":"\([^"]*\)".*/\1/p'
+}
+
+_pmtactl()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    local typed="" options="--socket --json --timeout --help --version" operands=""
+    local i socket=""
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        -s | --socket) socket=${COMP_WORDS[++i]} ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta) ((i++)) ;;
+        -*) ;;
+        *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
+        esac
+    done
+
+    case $prev in
+    --pipe)
+        COMPREPLY=($(compgen -W "$(_pmtactl_pipes)" -- "$cur"))
+        return
+        ;;
+    -s | --socket)
+        compopt -o filenames 2>/dev/null
+        COMPREPLY=($(compgen -f -- "$cur"))
+        return
+        ;;
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta)
+        return
+        ;;
+    esac
+
+    case $typed in
+    "")
+        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        ;;
+    "show")
+        operands="pipes queues connections message"
+        ;;
+    "pause")
+        operands="pipe queue"
+        ;;
+    "resume")
+        operands="pipe queue"
+        ;;
+    "config")
+        operands="explain"
+        ;;
+    "status"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "show pipes"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show queues"*)
+        options="--socket --json --timeout --help --pipe --limit"
+        ;;
+    "show connections"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show message"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "why"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "ledger"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "pause pipe"*)
+        options="--socket --json --timeout --help"
+        operands=$(_pmtactl_pipes)
+        ;;
+    "pause queue"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "resume pipe"*)
+        options="--socket --json --timeout --help"
+        operands=$(_pmtactl_pipes)
+        ;;
+    "resume queue"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "schedule"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "delete"*)
+        options="--socket --json --timeout --help --pipe --queue --id --job --rcpt --sender --dry-run"
+        ;;
+    "config explain"*)
+        options="--socket --json --timeout --help --pipe --vmta"
+        ;;
+    "reload"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "debug"*)
+        options="--socket --json --timeout --help"
+        operands="all none main config ipc admin smtp-in spool queue limit delivery sign report dns tls"
+        ;;
+    "shutdown"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "hash-password"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "version"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "help"*)
+        options="--socket --json --timeout --help"
+        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        ;;
+    esac
+
+    if [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W "$options" -- "$cur"))
+    else
+        COMPREPLY=($(compgen -W "$operands" -- "$cur"))
+    fi
+}
+
+complete -F _pmtactl pmtactl

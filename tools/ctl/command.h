@@ -1,0 +1,130 @@
+/*
+ * What an operator types, as tables: options (one row each) and commands (one row each, with the
+ * admin verb behind it). Parser, help, shell completion, docs/admin.md and the man page's check
+ * come from these rows and from those of net/admin_verbs.h.
+ */
+#ifndef PMTA_CTL_COMMAND_H
+#define PMTA_CTL_COMMAND_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/admin_verbs.h"
+
+#include <jansson.h>
+
+enum option_kind {
+    OPTION_SWITCH,
+    OPTION_TEXT,
+    OPTION_NUMBER,
+};
+
+/* OPTION(ID, "name", letter or 0, kind, "ARGUMENT", "name in the JSON object" or NULL, "help") */
+#define CTL_OPTIONS(OPTION)                                                                        \
+    OPTION(SOCKET, "socket", 's', OPTION_TEXT, "PATH", NULL,                                       \
+           "admin socket; else $PMTA_ADMIN_SOCKET, else " CTL_DEFAULT_SOCKET)                      \
+    OPTION(JSON, "json", 0, OPTION_SWITCH, "", NULL, "print the objects as they came, one a line") \
+    OPTION(TIMEOUT, "timeout", 0, OPTION_NUMBER, "SECONDS", NULL,                                  \
+           "give up after this silence (default 60, 0: wait for ever)")                            \
+    OPTION(HELP, "help", 'h', OPTION_SWITCH, "", NULL, "print help and exit")                      \
+    OPTION(VERSION, "version", 0, OPTION_SWITCH, "", NULL, "print the version and exit")           \
+    OPTION(PIPE, "pipe", 0, OPTION_TEXT, "PIPE", NULL, "only this pipe")                           \
+    OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many queues (default 100)") \
+    OPTION(QUEUE, "queue", 0, OPTION_TEXT, "QUEUE", "queue",                                       \
+           "queues of this name, DOMAIN/VMTA with * and ?")                                        \
+    OPTION(ID, "id", 0, OPTION_TEXT, "ID", "id", "this message")                                   \
+    OPTION(JOB, "job", 0, OPTION_TEXT, "JOB", "job", "messages of this job, with * and ?")         \
+    OPTION(RCPT, "rcpt", 0, OPTION_TEXT, "ADDRESS", "rcpt", "this recipient, with * and ?")        \
+    OPTION(SENDER, "sender", 0, OPTION_TEXT, "ADDRESS", "sender",                                  \
+           "messages of this envelope sender, with * and ?")                                       \
+    OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
+           "only count what would be deleted")                                                     \
+    OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")
+
+#define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
+
+enum option {
+#define OPTION_ENUM(id, name, letter, kind, argument, json, help) OPT_##id,
+    CTL_OPTIONS(OPTION_ENUM)
+#undef OPTION_ENUM
+        OPTION_COUNT
+};
+
+#define OPTION_BIT(id) (1u << OPT_##id)
+#define OPTIONS_COMMON \
+    (OPTION_BIT(SOCKET) | OPTION_BIT(JSON) | OPTION_BIT(TIMEOUT) | OPTION_BIT(HELP))
+
+struct option_info {
+    const char *name;
+    char letter;
+    enum option_kind kind;
+    const char *argument;
+    const char *json;
+    const char *help;
+};
+
+const struct option_info *option_info(enum option o);
+
+/* What the words after the command are. */
+enum operand_kind {
+    OPERAND_NONE,
+    OPERAND_TARGET_PIPE, /* a pipe's name, which becomes the target */
+    OPERAND_ARGUMENT,    /* a member of the JSON object */
+    OPERAND_SUBSYSTEMS,  /* names of subsystems, joined with commas */
+    OPERAND_COMMAND,     /* words of a command (help) */
+};
+
+struct parsed;
+struct answer;
+struct page;
+
+struct command {
+    const char *words;    /* "show queues" */
+    enum admin_verb verb; /* VERB_COUNT: answered here, by run */
+    const char *operands; /* as help prints it */
+    enum operand_kind operand_kind;
+    bool operand_required;
+    const char *operand_json; /* of OPERAND_ARGUMENT */
+    unsigned options;         /* OPTION_BITs besides the common ones */
+    const char *help;         /* NULL: the verb's */
+    const char *more;         /* a paragraph for `help COMMAND`, or NULL */
+    int (*run)(const struct parsed *p);
+    void (*render)(const struct answer *a, struct page *page);
+};
+
+extern const struct command commands[];
+extern const size_t command_count;
+
+const char *command_help(const struct command *c);
+
+/* The command line, understood. */
+struct parsed {
+    const struct command *command; /* NULL: only options were given */
+    const char *options[OPTION_COUNT];
+    const char **operands; /* malloc'd */
+    size_t operand_count;
+};
+
+/* 0, or ERR_SYNTAX with one line in *e that names what was not understood and the nearest word. */
+int command_parse(int argc, char **argv, struct parsed *ret, struct err *e);
+void parsed_free(struct parsed *p);
+
+static inline bool parsed_has(const struct parsed *p, enum option o)
+{
+    return p->options[o] != NULL;
+}
+
+/* The line to send, without its newline, into *out. 0 or ERR_LIMIT. */
+int command_request(const struct parsed *p, struct buf *out, struct err *e);
+
+/* The command whose words the first ones of `words` are (the longest), and how many it took; NULL
+ * with *e filled. */
+const struct command *command_find(const char *const *words, size_t count, size_t *ret_taken,
+                                   struct err *e);
+
+/* `pmtactl --help`, `pmtactl help COMMAND`, and the script of `--completion bash`. */
+void help_overview(struct buf *out);
+void help_command(const struct command *c, struct buf *out);
+int help_run(const struct parsed *p);
+void completion_bash(struct buf *out);
+
+#endif

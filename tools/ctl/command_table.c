@@ -1,0 +1,218 @@
+/*
+ * The commands of pmtactl, one row each; see command.h. The order is that of the help page.
+ */
+#include "command.h"
+#include "password.h"
+#include "render.h"
+
+#include <stdio.h>
+
+static int run_version(const struct parsed *p)
+{
+    (void)p;
+    puts("pmtactl " PMTA_VERSION);
+    return 0;
+}
+
+#define WITH_PIPE OPTION_BIT(PIPE)
+
+const struct command commands[] = {
+    {
+        .words = "status",
+        .verb = VERB_STATUS,
+        .more = "The page to look at first: the daemon, its processes, the pipes, and a line each "
+                "for what receivers and the resolver do.",
+        .render = render_status,
+    },
+    {
+        .words = "show pipes",
+        .verb = VERB_SHOW_PIPES,
+        .help = "the pipes: state, queued, rates, connections, spool",
+        .options = WITH_PIPE,
+        .render = render_pipes,
+    },
+    {
+        .words = "show queues",
+        .verb = VERB_SHOW_QUEUES,
+        .operands = "[DOMAIN[/VMTA]]",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_json = "queue",
+        .options = WITH_PIPE | OPTION_BIT(LIMIT),
+        .more = "DOMAIN and VMTA may contain * and ?. The last column is the last answer of the "
+                "other side while something waits; on a terminal it is cut at the right edge.",
+        .render = render_queues,
+    },
+    {
+        .words = "show connections",
+        .verb = VERB_SHOW_CONNECTIONS,
+        .options = WITH_PIPE,
+        .more = "With --pipe only the connections out of that pipe.",
+        .render = render_connections,
+    },
+    {
+        .words = "show message",
+        .verb = VERB_SHOW_MESSAGE,
+        .operands = "ID",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "id",
+        .options = WITH_PIPE,
+        .more = "ID is the message id of the log and of the accounting file; ID.N is its "
+                "recipient N alone.",
+        .render = render_message,
+    },
+    {
+        .words = "why",
+        .verb = VERB_WHY,
+        .operands = "ID",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "id",
+        .options = WITH_PIPE,
+        .more = "A short paragraph per recipient. Recipients that wait for the same thing share "
+                "one. ID.N asks for recipient N alone.",
+        .render = render_why,
+    },
+    {
+        .words = "ledger",
+        .verb = VERB_LEDGER,
+        .options = WITH_PIPE,
+        .more = "Exit status 1 when a pipe's books do not balance.",
+        .render = render_ledger,
+    },
+    {
+        .words = "pause pipe",
+        .verb = VERB_PAUSE_PIPE,
+        .operands = "PIPE",
+        .operand_kind = OPERAND_TARGET_PIPE,
+        .operand_required = true,
+        .more = "PIPE '*' is all pipes. A pause survives a restart.",
+        .render = render_act,
+    },
+    {
+        .words = "pause queue",
+        .verb = VERB_PAUSE_QUEUE,
+        .operands = "DOMAIN/VMTA",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "queue",
+        .options = WITH_PIPE,
+        .more = "DOMAIN alone is DOMAIN/*. Queues that match later are paused too, and the pause "
+                "survives a restart.",
+        .render = render_act,
+    },
+    {
+        .words = "resume pipe",
+        .verb = VERB_RESUME_PIPE,
+        .operands = "PIPE",
+        .operand_kind = OPERAND_TARGET_PIPE,
+        .operand_required = true,
+        .more = "PIPE '*' is all pipes.",
+        .render = render_act,
+    },
+    {
+        .words = "resume queue",
+        .verb = VERB_RESUME_QUEUE,
+        .operands = "DOMAIN/VMTA",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "queue",
+        .options = WITH_PIPE,
+        .render = render_act,
+    },
+    {
+        .words = "schedule",
+        .verb = VERB_SCHEDULE,
+        .operands = "DOMAIN/VMTA",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "queue",
+        .options = WITH_PIPE,
+        .more = "DOMAIN alone is DOMAIN/*; '*' is every queue.",
+        .render = render_act,
+    },
+    {
+        .words = "delete",
+        .verb = VERB_DELETE,
+        .options = WITH_PIPE | OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) |
+                   OPTION_BIT(RCPT) | OPTION_BIT(SENDER) | OPTION_BIT(DRY_RUN),
+        .more = "At least one of --queue, --id, --job, --rcpt and --sender is needed. What is "
+                "being sent at this moment is left alone. Nobody is told but the accounting file; "
+                "try it with --dry-run first.",
+        .render = render_delete,
+    },
+    {
+        .words = "config explain",
+        .verb = VERB_CONFIG_EXPLAIN,
+        .operands = "DOMAIN",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA),
+        .more = "Without --pipe the answer is that of one pipe, which is named above it; without "
+                "--vmta it is for that pipe's default virtual MTA.",
+        .render = render_explain,
+    },
+    {
+        .words = "reload",
+        .verb = VERB_RELOAD,
+        .more = "A configuration with an error changes nothing; the error names file and line.",
+        .render = render_reload,
+    },
+    {
+        .words = "debug",
+        .verb = VERB_DEBUG,
+        .operands = "SUBSYSTEM...",
+        .operand_kind = OPERAND_SUBSYSTEMS,
+        .operand_required = true,
+        .operand_json = "subsystems",
+        .more = "'all' is every subsystem, 'none' none. What is not named is switched off.",
+        .render = render_act,
+    },
+    {
+        .words = "shutdown",
+        .verb = VERB_SHUTDOWN,
+        .render = render_act,
+    },
+    {
+        .words = "hash-password",
+        .verb = VERB_COUNT,
+        .help = "make the hash of a password for an [smtp-user] section",
+        .more = "Asks twice on a terminal, without echo; else reads one line from standard input. "
+                "Prints the Argon2id string for 'password ='.",
+        .run = password_run,
+    },
+    {
+        .words = "version",
+        .verb = VERB_COUNT,
+        .help = "print the version of pmtactl (that of the daemon is in status)",
+        .run = run_version,
+    },
+    {
+        .words = "help",
+        .verb = VERB_COUNT,
+        .operands = "[COMMAND]",
+        .operand_kind = OPERAND_COMMAND,
+        .help = "this page, or all about one command",
+        .run = help_run,
+    },
+};
+
+const size_t command_count = ARRAY_LEN(commands);
+
+static const struct option_info options[] = {
+#define OPTION_ROW(id, name, letter, kind, argument, json, help) \
+    {name, letter, kind, argument, json, help},
+    CTL_OPTIONS(OPTION_ROW)
+#undef OPTION_ROW
+};
+
+const struct option_info *option_info(enum option o)
+{
+    return &options[o];
+}
+
+const char *command_help(const struct command *c)
+{
+    return c->help ? c->help : admin_verb_info(c->verb)->help;
+}
