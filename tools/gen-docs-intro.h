@@ -19,8 +19,8 @@ struct block {
 static const struct block intro[] = {
     {BLOCK_HEADING, "Files"},
     {BLOCK_TEXT,
-     "The configuration is a directory, `/etc/pmta/config.d` unless the command line names "
-     "another. Its files that end in `.conf` are read in the order of their names; names "
+     "The configuration is a directory; `pmtad -c` names it. Its files that end in `.conf` are "
+     "read in the order of their names; names "
      "that begin with a dot are left out. `pmtad --check` reads and checks everything and "
      "starts nothing. A reload reads all files again; when anything is wrong nothing "
      "changes, and each problem is reported with its file and line."},

@@ -1,8 +1,8 @@
 /*
- * Answers questions to a finished configuration; see config.h. A query is a handful of hash look-ups:
- * each scope that it names (and none) with each way the domain can be written in a pattern. What is
- * found is ranked by scope, then domain, then place in the files. Nothing changes after
- * config_finish, so answers stay valid as long as a reference is held.
+ * Answers questions to a finished configuration; see config.h. A query is a handful of hash
+ * look-ups: each scope that it names (and none) with each way the domain can be written in a
+ * pattern. What is found is ranked by scope, then domain, then place in the files. Nothing changes
+ * after config_finish, so answers stay valid as long as a reference is held.
  */
 #include "mail/config_internal.h"
 
@@ -12,7 +12,7 @@
 static const struct {
     uint32_t kind;
     unsigned weight;
-} scopes[] = {{KIND_SMTP_USER, 32},       {KIND_SOURCE, 16}, {KIND_LISTENER, 8},
+} scopes[] = {{KIND_SMTP_USER, 32},  {KIND_SOURCE, 16},          {KIND_LISTENER, 8},
               {KIND_VIRTUAL_MTA, 4}, {KIND_VIRTUAL_MTA_POOL, 2}, {KIND_PIPE, 1}};
 
 struct candidate {

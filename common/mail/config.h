@@ -1,11 +1,11 @@
 /*
- * The configuration: an immutable, refcounted set of sections read from config.d, checked whole, and
- * asked with a query. Only root reads files (config_load, library pmta_config_load, inih); every other
- * process decodes the snapshot that root passes.
+ * The configuration: an immutable, refcounted set of sections read from config.d, checked whole,
+ * and asked with a query. Only root reads files (config_load, library pmta_config_load, inih);
+ * every other process decodes the snapshot that root passes.
  *
- * A section is one or more `kind name` pairs ([virtual-mta mta1, domain gmail.com]). Which value wins
- * for a query: scope first (virtual-mta, then virtual-mta-pool, then pipe, then global), then how
- * closely the domain pattern matches (exact, exact by macro, longest *.suffix, *).
+ * A section is one or more `kind name` pairs ([virtual-mta mta1, domain gmail.com]). Which value
+ * wins for a query: scope first (virtual-mta, then virtual-mta-pool, then pipe, then global), then
+ * how closely the domain pattern matches (exact, exact by macro, longest *.suffix, *).
  *
  * Directives are rows of mail/directives.h; DIR_<NAME> is the id.
  */
@@ -31,12 +31,14 @@ struct config_origin {
 
 struct config_value {
     enum directive directive;
-    const char *text; /* as written, trimmed; the default's text when nobody set it */
+    /* as written, trimmed; the default's text when nobody set it; NULL when it has no default, or
+     * was cleared with "" (then origin says where) */
+    const char *text;
     union {
-        bool yes;             /* TYPE_BOOL */
-        int64_t number;       /* TYPE_INT, TYPE_INTERVAL (ms), TYPE_SIZE (bytes), TYPE_ENUM (index) */
-        struct rate rate;     /* TYPE_RATE */
-        struct {              /* TYPE_INTERVAL_LIST (ms) */
+        bool yes;         /* TYPE_BOOL */
+        int64_t number;   /* TYPE_INT, TYPE_INTERVAL (ms), TYPE_SIZE (bytes), TYPE_ENUM (index) */
+        struct rate rate; /* TYPE_RATE */
+        struct {          /* TYPE_INTERVAL_LIST (ms) */
             const int64_t *items;
             size_t count;
         } intervals;
@@ -47,13 +49,13 @@ struct config_value {
 
 /* What is asked about. Views that do not apply are left empty. */
 struct config_query {
-    struct strview domain;   /* recipient domain of a queue, lower case */
-    struct strview vmta;     /* virtual MTA */
-    struct strview pool;     /* virtual MTA pool */
+    struct strview domain; /* recipient domain of a queue, lower case */
+    struct strview vmta;   /* virtual MTA */
+    struct strview pool;   /* virtual MTA pool */
     struct strview pipe;
-    struct strview listener; /* name of the section: a label, or "ADDR:PORT" */
-    struct strview source;   /* named source, overrides what the address gives */
-    struct strview user;     /* smtp-user */
+    struct strview listener;       /* name of the section: a label, or "ADDR:PORT" */
+    struct strview source;         /* named source, overrides what the address gives */
+    struct strview user;           /* smtp-user */
     const struct sockaddr *client; /* for [source CIDR]: longest prefix wins per directive */
 };
 
@@ -77,8 +79,8 @@ void config_explain(const struct config *cfg, const struct config_query *q, enum
 const char *config_section_name(const struct config *cfg, enum config_kind kind, size_t i);
 bool config_has_section(const struct config *cfg, enum config_kind kind, struct strview name);
 
-/* Name of the narrowest [source] that applies (q->source, or the longest matching CIDR), or NULL when
- * none does: then nothing may be relayed. */
+/* Name of the narrowest [source] that applies (q->source, or the longest matching CIDR), or NULL
+ * when none does: then nothing may be relayed. */
 const char *config_source_name(const struct config *cfg, const struct config_query *q);
 
 uint64_t config_generation(const struct config *cfg);
@@ -93,16 +95,16 @@ int config_snapshot_decode(struct strview in, struct config **ret, struct err *e
 /* --- directive table --- */
 
 struct directive_info {
-    const char *name;         /* "max-smtp-out" */
+    const char *name; /* "max-smtp-out" */
     enum directive_type type;
     uint32_t kinds;           /* KIND_x bits of the sections it may stand in */
     const char *default_text; /* NULL: none */
     int64_t min, max;         /* for numbers; in the unit of the value */
     enum directive_reload reload;
     bool repeatable;
-    bool total;               /* DIRECTIVE_TOTAL */
-    const char *choices;      /* TYPE_ENUM: "a|b|c" */
-    const char *help;         /* one line */
+    bool total;          /* DIRECTIVE_TOTAL */
+    const char *choices; /* TYPE_ENUM: "a|b|c" */
+    const char *help;    /* one line */
 };
 
 const struct directive_info *directive_info(enum directive d);
@@ -112,13 +114,13 @@ const char *config_kind_name(enum config_kind kind);
 
 /* Problems found while reading; each is one line "FILE:LINE: what, and what was expected". */
 struct config_report {
-    struct buf text;   /* lines */
+    struct buf text; /* lines */
     unsigned errors;
     unsigned warnings;
 };
 
-/* Reads DIR/…conf in name order. On errors returns ERR_CONFIG with report filled and *ret untouched;
- * reading goes on after an error so that all are reported (at most 50). */
+/* Reads DIR/…conf in name order. On errors returns ERR_CONFIG with report filled and *ret
+ * untouched; reading goes on after an error so that all are reported (at most 50). */
 int config_load(const char *dir, uint64_t generation, struct config **ret,
                 struct config_report *report);
 

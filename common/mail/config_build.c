@@ -1,7 +1,8 @@
 /*
- * Puts a configuration together: sections, values, domain patterns with macros multiplied out, index.
- * The loader and the snapshot decoder both come through here, so a decoded configuration answers as
- * the one that was encoded. Errors carry no file and line; callers know them. Memory: cfg->arena.
+ * Puts a configuration together: sections, values, domain patterns with macros multiplied out,
+ * index. The loader and the snapshot decoder both come through here, so a decoded configuration
+ * answers as the one that was encoded. Errors carry no file and line; callers know them. Memory:
+ * cfg->arena.
  */
 #include "mail/config_internal.h"
 
@@ -80,13 +81,14 @@ static bool parse_cidr(struct config_section *s, const char *text)
     return true;
 }
 
-static int add_pair(struct config *cfg, struct config_section *s, struct strview pair, struct err *e)
+static int add_pair(struct config *cfg, struct config_section *s, struct strview pair,
+                    struct err *e)
 {
     static const char *const names[] = {
 #define KIND_TEXT(id, bit, name) name,
         CONFIG_KINDS(KIND_TEXT)
 #undef KIND_TEXT
-        NULL};
+            NULL};
     char hint[128];
     unsigned i = 0;
     size_t n = 0;
@@ -108,6 +110,8 @@ static int add_pair(struct config *cfg, struct config_section *s, struct strview
     char *copy = arena_strndup(&cfg->arena, name.ptr, name.len);
     if (1u << i != KIND_SMTP_USER)
         str_lower(copy, name.len);
+    if (1u << i == KIND_PIPE)
+        s->pipe_written = arena_strndup(&cfg->arena, name.ptr, name.len);
     s->kinds |= 1u << i;
     s->name[i] = copy;
     return 0;
@@ -120,14 +124,19 @@ static int check_names(struct config_section *s, struct err *e)
     const char *source = s->name[config_kind_index(KIND_SOURCE)];
 
     if ((s->kinds & (s->kinds - 1)) && (s->kinds & ~queue))
-        return err_set(e, ERR_CONFIG, "these kinds cannot stand together (expected [virtual-mta], "
+        return err_set(e, ERR_CONFIG,
+                       "these kinds cannot stand together (expected [virtual-mta], "
                        "[virtual-mta-pool], [pipe] and [domain] only)");
     if (pipe && pipe[strspn(pipe, "abcdefghijklmnopqrstuvwxyz0123456789-_")])
-        return err_set(e, ERR_CONFIG, "'%.60s' is not a pipe's name (expected letters, digits, - "
-                       "and _)", pipe);
+        return err_set(e, ERR_CONFIG,
+                       "'%.60s' is not a pipe's name (expected letters, digits, - "
+                       "and _)",
+                       pipe);
     if (source && looks_like_cidr(source) && !parse_cidr(s, source))
-        return err_set(e, ERR_CONFIG, "'%.60s' is not a network (expected ADDRESS, "
-                       "ADDRESS/BITS or a name)", source);
+        return err_set(e, ERR_CONFIG,
+                       "'%.60s' is not a network (expected ADDRESS, "
+                       "ADDRESS/BITS or a name)",
+                       source);
     return 0;
 }
 
@@ -146,41 +155,69 @@ static void link_section(struct config *cfg, struct config_section *s)
     cfg->cidrs[cfg->cidr_count++] = s;
 }
 
-int config_add_section(struct config *cfg, struct strview title, const char *file, unsigned line,
-                       struct config_section **ret, struct err *e)
+/* One copy of a file's name for all that stands in it. */
+static const char *keep_file(struct config *cfg, const char *file)
 {
-    struct config_section *s = arena_alloc(&cfg->arena, sizeof(*s));
-    struct strview rest = title, pair;
+    if (!cfg->last_file || strcmp(cfg->last_file, file) != 0)
+        cfg->last_file = arena_strdup(&cfg->arena, file);
+    return cfg->last_file;
+}
+
+/* Spool directories have lower case names, so these two would be one. */
+static int check_case(const struct config_section *old, const struct config_section *s,
+                      struct err *e)
+{
+    if (s->kinds != KIND_PIPE || strcmp(old->pipe_written, s->pipe_written) == 0)
+        return 0;
+    return err_set(e, ERR_CONFIG, "pipe '%s' and pipe '%s' at %s:%u differ only in case",
+                   s->pipe_written, old->pipe_written, old->file, old->line);
+}
+
+static int find_or_link(struct config *cfg, const struct config_section *new, struct strview title,
+                        struct config_section **ret, struct err *e)
+{
     struct buf key = {0};
     int r = 0;
 
-    if (!title.len || title.len > CONFIG_MAX_TEXT || memchr(title.ptr, 0, title.len))
-        return err_set(e, ERR_CONFIG, "section header is empty or too long");
-    while (r == 0 && sv_split(&rest, ',', &pair))
-        r = add_pair(cfg, s, pair, e);
-    if (r == 0)
-        r = check_names(s, e);
-    if (r < 0)
-        return r;
     for (unsigned i = 0; i < CONFIG_KIND_COUNT; i++)
-        if (s->name[i])
-            buf_printf(&key, "%u %s,", i, s->name[i]);
+        if (new->kinds & 1u << i)
+            buf_printf(&key, "%u %s,", i, new->name[i]);
     uint64_t h = hash_bytes(buf_data(&key), buf_len(&key));
     struct hash_node *old = hash_find(&cfg->sections, h, buf_data(&key));
     if (old) {
         *ret = container_of(old, struct config_section, by_key);
+        r = check_case(*ret, new, e);
     } else if (cfg->section_count == CONFIG_MAX_SECTIONS) {
         r = err_set(e, ERR_CONFIG, "more than %d sections", CONFIG_MAX_SECTIONS);
     } else {
+        struct config_section *s = arena_alloc(&cfg->arena, sizeof(*s));
+        *s = *new;
         s->key = arena_strdup(&cfg->arena, buf_data(&key));
         s->title = arena_strndup(&cfg->arena, title.ptr, title.len);
-        s->file = arena_strdup(&cfg->arena, file);
-        s->line = line;
         link_section(cfg, s);
         *ret = s;
     }
     buf_free(&key);
     return r;
+}
+
+int config_add_section(struct config *cfg, struct strview title, const char *file, unsigned line,
+                       struct config_section **ret, struct err *e)
+{
+    struct config_section s = {.line = line};
+    struct strview rest = title, pair;
+    int r = 0;
+
+    if (!title.len || title.len > CONFIG_MAX_TEXT || memchr(title.ptr, 0, title.len))
+        return err_set(e, ERR_CONFIG, "section header is empty or too long");
+    while (r == 0 && sv_split(&rest, ',', &pair))
+        r = add_pair(cfg, &s, pair, e);
+    if (r == 0)
+        r = check_names(&s, e);
+    if (r < 0)
+        return r;
+    s.file = keep_file(cfg, file);
+    return find_or_link(cfg, &s, title, ret, e);
 }
 
 struct value_node *config_section_value(const struct config_section *s, enum directive d)
@@ -189,6 +226,34 @@ struct value_node *config_section_value(const struct config_section *s, enum dir
         if (n->value.directive == d)
             return n;
     return NULL;
+}
+
+/* A value that has no default may be cleared, unless its section means nothing without it. */
+static bool may_clear(enum directive d)
+{
+    return !directive_info(d)->default_text && d != DIR_DOMAINS && d != DIR_POOL_MEMBER &&
+           d != DIR_PASSWORD;
+}
+
+static void link_value(struct config_section *s, struct value_node *node,
+                       struct config_origin *ret_old)
+{
+    struct value_node *old = config_section_value(s, node->value.directive);
+    bool repeatable = directive_info(node->value.directive)->repeatable;
+
+    if (!old) {
+        node->last = &node->value;
+        node->sibling = (struct value_node *)s->values;
+        s->values = &node->value;
+    } else if (repeatable && node->value.text && old->value.text) {
+        old->last->next = &node->value;
+        old->last = &node->value;
+    } else {
+        if (!repeatable)
+            *ret_old = old->value.origin;
+        old->value = node->value;
+        old->last = &old->value;
+    }
 }
 
 int config_add_value(struct config *cfg, struct config_section *s, enum directive d,
@@ -204,28 +269,18 @@ int config_add_value(struct config *cfg, struct config_section *s, enum directiv
     if (!(s->kinds & info->kinds))
         return err_set(e, ERR_CONFIG, "'%s' cannot stand in [%.80s] (expected in %s)", info->name,
                        s->title, config_kinds_text(info->kinds, where, sizeof(where)));
+    if (!text.len && !may_clear(d))
+        return err_set(e, ERR_CONFIG, "%s: cannot be empty", info->name);
     struct value_node *node = arena_alloc(&cfg->arena, sizeof(*node));
     node->value = (struct config_value){
         .directive = d,
-        .text = arena_strndup(&cfg->arena, text.ptr, text.len),
-        .origin = {arena_strdup(&cfg->arena, file), line, s->title},
+        .text = text.len ? arena_strndup(&cfg->arena, text.ptr, text.len) : NULL,
+        .origin = {keep_file(cfg, file), line, s->title},
     };
-    int r = config_value_parse(&node->value, &cfg->arena, e);
+    int r = text.len ? config_value_parse(&node->value, &cfg->arena, e) : 0;
     if (r < 0)
         return r;
-    struct value_node *old = config_section_value(s, d);
-    if (!old) {
-        node->sibling = (struct value_node *)s->values;
-        s->values = &node->value;
-    } else if (info->repeatable) {
-        struct value_node *last = old;
-        while (last->value.next)
-            last = container_of(last->value.next, struct value_node, value);
-        last->value.next = &node->value;
-    } else {
-        *ret_old = old->value.origin;
-        old->value = node->value;
-    }
+    link_value(s, node, ret_old);
     return 0;
 }
 
@@ -279,8 +334,10 @@ static int add_pattern(struct config *cfg, struct config_section *s, struct strv
     if (both || below)
         d = sv(p.ptr + (both ? 4 : 2), p.len - (both ? 4 : 2));
     if (!config_is_domain(d))
-        return err_set(e, ERR_CONFIG, "'%.*s' is not a domain pattern (expected DOMAIN, *.DOMAIN, "
-                       "[*.]DOMAIN or *)", (int)MIN_OF(p.len, (size_t)100), p.ptr);
+        return err_set(e, ERR_CONFIG,
+                       "'%.*s' is not a domain pattern (expected DOMAIN, *.DOMAIN, "
+                       "[*.]DOMAIN or *)",
+                       (int)MIN_OF(p.len, (size_t)100), p.ptr);
     if (!both && !below)
         return index_pattern(cfg, s, d, closeness, e);
     closeness = 100 + (unsigned)d.len * 4 + (below ? 2 : 0) + !macro;
@@ -309,48 +366,76 @@ static int unknown_macro(struct config *cfg, struct strview name, struct err *e)
     for (struct config_section *s = cfg->first; s; s = s->next)
         if (s->name[i])
             names[n++] = s->name[i];
-    err_set(e, ERR_CONFIG, "macro '$%.*s' is not defined%s", SV_ARG(name),
-            config_suggest(name, names, hint));
+    err_set(e, ERR_CONFIG, "macro '$%.*s' is not defined%s", (int)MIN_OF(name.len, (size_t)60),
+            name.ptr, config_suggest(name, names, hint));
     free(names);
     return ERR_CONFIG;
 }
 
-/* Replaces the first $NAME by each item of the macro, and goes on with what comes out. */
-static int expand(struct config *cfg, struct config_section *s, struct strview p, unsigned depth,
-                  struct err *e)
+/* A section whose domain is being multiplied out. */
+struct expansion {
+    struct config *cfg;
+    struct config_section *section;
+    size_t patterns_before;
+    struct err *e;
+};
+
+static int expand(struct expansion *x, struct strview p, unsigned depth);
+
+/* p with the bytes from at to end replaced by item. */
+static int expand_item(struct expansion *x, struct strview p, size_t at, size_t end,
+                       struct strview item, unsigned depth)
 {
-    ptrdiff_t at = sv_find(p, '$');
+    struct buf b = {0};
+    int r;
+
+    if (++x->cfg->macro_steps > CONFIG_MAX_STEPS)
+        return err_set(x->e, ERR_CONFIG, "macros take more than %d steps to multiply out",
+                       CONFIG_MAX_STEPS);
+    buf_append(&b, p.ptr, at);
+    buf_append_sv(&b, item);
+    buf_append(&b, p.ptr + end, p.len - end);
+    str_lower(buf_data(&b), buf_len(&b));
+    if (buf_len(&b) > 4 * CONFIG_MAX_NAME)
+        r = err_set(x->e, ERR_CONFIG, "pattern is too long after macros");
+    else
+        r = expand(x, buf_view(&b), depth + 1);
+    buf_free(&b);
+    return r;
+}
+
+/* Replaces the first $NAME by each item of the macro, and goes on with what comes out. */
+static int expand(struct expansion *x, struct strview p, unsigned depth)
+{
+    ptrdiff_t dollar = sv_find(p, '$');
     int r = 0;
 
-    if (at < 0)
-        return add_pattern(cfg, s, p, depth > 0, e);
-    size_t end = (size_t)at + 1;
-    while (end < p.len && (ascii_is_alpha(p.ptr[end]) || ascii_is_digit(p.ptr[end]) ||
-                           p.ptr[end] == '_'))
+    if (x->cfg->pattern_count - x->patterns_before >= CONFIG_SECTION_PATTERNS)
+        return err_set(x->e, ERR_CONFIG, "macros give more than %d domain patterns",
+                       CONFIG_SECTION_PATTERNS);
+    if (dollar < 0)
+        return add_pattern(x->cfg, x->section, p, depth > 0, x->e);
+    size_t at = (size_t)dollar, end = at + 1;
+    while (end < p.len &&
+           (ascii_is_alpha(p.ptr[end]) || ascii_is_digit(p.ptr[end]) || p.ptr[end] == '_'))
         end++;
-    struct strview name = sv(p.ptr + at + 1, end - (size_t)at - 1);
-    struct config_section *macro = find_macro(cfg, name);
+    struct strview name = sv(p.ptr + at + 1, end - at - 1);
+    struct config_section *macro = find_macro(x->cfg, name);
     if (!macro)
-        return unknown_macro(cfg, name, e);
+        return unknown_macro(x->cfg, name, x->e);
     if (depth == MACRO_DEPTH)
-        return err_set(e, ERR_CONFIG, "macro '$%.*s' refers to itself, or macros are nested more "
-                       "than %d deep", SV_ARG(name), MACRO_DEPTH);
+        return err_set(x->e, ERR_CONFIG,
+                       "macro '$%.*s' refers to itself, or macros are nested "
+                       "more than %d deep",
+                       SV_ARG(name), MACRO_DEPTH);
     struct value_node *node = config_section_value(macro, DIR_DOMAINS);
-    for (const struct config_value *v = node ? &node->value : NULL; v && r == 0; v = v->next) {
+    if (!node)
+        return err_set(x->e, ERR_CONFIG, "macro '$%.*s' at %s:%u has no domains", SV_ARG(name),
+                       macro->file, macro->line);
+    for (const struct config_value *v = &node->value; v && r == 0; v = v->next) {
         struct strview rest = sv_of(v->text), item;
-        while (r == 0 && sv_split(&rest, ',', &item)) {
-            struct buf b = {0};
-            item = sv_trim(item);
-            buf_append(&b, p.ptr, (size_t)at);
-            buf_append_sv(&b, item);
-            buf_append(&b, p.ptr + end, p.len - end);
-            str_lower(buf_data(&b), buf_len(&b));
-            if (buf_len(&b) > 4 * CONFIG_MAX_NAME)
-                r = err_set(e, ERR_CONFIG, "pattern is too long after macros");
-            else
-                r = expand(cfg, s, buf_view(&b), depth + 1, e);
-            buf_free(&b);
-        }
+        while (r == 0 && sv_split(&rest, ',', &item))
+            r = expand_item(x, p, at, end, sv_trim(item), depth);
     }
     return r;
 }
@@ -370,8 +455,9 @@ int config_finish(struct config *cfg, const struct config_section **ret_where, s
     list_names(cfg);
     for (struct config_section *s = cfg->first; s; s = s->next) {
         *ret_where = s;
+        struct expansion x = {cfg, s, cfg->pattern_count, e};
         int r = s->kinds & KIND_DOMAIN
-                    ? expand(cfg, s, sv_of(s->name[config_kind_index(KIND_DOMAIN)]), 0, e)
+                    ? expand(&x, sv_of(s->name[config_kind_index(KIND_DOMAIN)]), 0)
                     : index_pattern(cfg, s, sv(NULL, 0), 0, e);
         if (r < 0)
             return r;

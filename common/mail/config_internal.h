@@ -14,7 +14,9 @@ enum {
     CONFIG_KIND_COUNT = 9,
     CONFIG_MAX_NAME = 253,
     CONFIG_MAX_TEXT = 65536,
-    CONFIG_MAX_PATTERNS = 1000000, /* domains in all sections, macros multiplied out */
+    CONFIG_MAX_PATTERNS = 500000,    /* domains in all sections, macros multiplied out */
+    CONFIG_SECTION_PATTERNS = 10000, /* the same, in one section */
+    CONFIG_MAX_STEPS = 2000000,      /* replacements of a macro by an item, in all sections */
     CONFIG_MAX_SECTIONS = 200000,
 };
 
@@ -25,6 +27,7 @@ struct config_section {
     const char *name[CONFIG_KIND_COUNT]; /* lower case, but for smtp-user; NULL: kind not there */
     const char *key;                     /* canonical: two headers with one key are one section */
     const char *title;                   /* as first written */
+    const char *pipe_written;            /* name of the pipe in its own case, or NULL */
     const char *file;
     unsigned line;
     struct config_value *values; /* one per directive, linked by struct value_node */
@@ -38,6 +41,7 @@ struct config_section {
 struct value_node {
     struct config_value value; /* first: a config_value is cast back */
     struct value_node *sibling;
+    struct config_value *last; /* of the values of a repeatable directive */
 };
 
 /* How a section is reached: by its narrowest scope and by one domain. */
@@ -57,6 +61,8 @@ struct config {
     struct config_section *first, **last;
     uint32_t section_count;
     size_t pattern_count;
+    size_t macro_steps;
+    const char *last_file; /* most recent file name in the arena */
     struct hash patterns;
     struct hash sections;
     struct config_section **cidrs;
@@ -75,7 +81,8 @@ struct config *config_new(uint64_t generation);
  * (without file and line). */
 int config_add_section(struct config *cfg, struct strview title, const char *file, unsigned line,
                        struct config_section **ret, struct err *e);
-/* Sets a value. *ret_old gets where a single-valued directive was set before in this section. */
+/* Sets a value. *ret_old gets where a single-valued directive was set before in this section. Empty
+ * text clears: the directive counts as not set, for this scope; value->text is then NULL. */
 int config_add_value(struct config *cfg, struct config_section *s, enum directive d,
                      struct strview text, const char *file, unsigned line,
                      struct config_origin *ret_old, struct err *e);

@@ -26,7 +26,7 @@ static void put_values(struct buf *out, const struct config_section *s, enum dir
     for (const struct config_value *v = node ? &node->value : NULL; v; v = v->next) {
         buf_append_char(out, 'V');
         put_text(out, directive_info(d)->name);
-        put_text(out, v->text);
+        put_text(out, v->text ? v->text : "");
         put_text(out, v->origin.file);
         put_number(out, v->origin.line, 4);
     }

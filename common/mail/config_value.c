@@ -10,9 +10,18 @@
 #include <stdio.h>
 
 static const struct directive_info table[DIRECTIVE_COUNT] = {
-#define DIRECTIVE_ROW(id, name, kinds, type, def, min, max, reload, flags, choices, help)          \
-    {name, type, kinds, def, min, max, reload, ((flags) & DIRECTIVE_REPEATABLE) != 0,    \
-     ((flags) & DIRECTIVE_TOTAL) != 0, choices, help},
+#define DIRECTIVE_ROW(id, name, kinds, type, def, min, max, reload, flags, choices, help) \
+    {name,                                                                                \
+     type,                                                                                \
+     kinds,                                                                               \
+     def,                                                                                 \
+     min,                                                                                 \
+     max,                                                                                 \
+     reload,                                                                              \
+     ((flags)&DIRECTIVE_REPEATABLE) != 0,                                                 \
+     ((flags)&DIRECTIVE_TOTAL) != 0,                                                      \
+     choices,                                                                             \
+     help},
     DIRECTIVES(DIRECTIVE_ROW)
 #undef DIRECTIVE_ROW
 };
@@ -86,8 +95,7 @@ bool config_is_name(struct strview s)
     if (!s.len || s.len > CONFIG_MAX_NAME)
         return false;
     for (size_t i = 0; i < s.len; i++)
-        if (!ascii_is_alpha(s.ptr[i]) && !ascii_is_digit(s.ptr[i]) &&
-            !memchr("._-:", s.ptr[i], 4))
+        if (!ascii_is_alpha(s.ptr[i]) && !ascii_is_digit(s.ptr[i]) && !memchr("._-:", s.ptr[i], 4))
             return false;
     return true;
 }
@@ -174,8 +182,11 @@ static int parse_intervals(struct config_value *v, const struct directive_info *
 {
     enum { MAX = 30 };
     struct strview rest = sv_of(v->text), item;
-    int64_t *items = arena_alloc(a, MAX * sizeof(*items));
-    size_t count = 0;
+    size_t count = 0, room = 1;
+
+    for (size_t i = 0; i < rest.len && room < MAX; i++)
+        room += rest.ptr[i] == ',';
+    int64_t *items = arena_alloc(a, room * sizeof(*items));
 
     while (sv_split(&rest, ',', &item)) {
         if (count == MAX)
@@ -256,7 +267,8 @@ static int check_special(const struct config_value *v, struct err *e)
         return 0;
     case DIR_PASSWORD:
         if (t.len < 40 || !sv_starts_nocase(t, SV("$argon2id$v=")))
-            return err_set(e, ERR_CONFIG, "password: not an Argon2id hash "
+            return err_set(e, ERR_CONFIG,
+                           "password: not an Argon2id hash "
                            "(expected $argon2id$..., from pmtactl hash-password)");
         return 0;
     default:

@@ -98,7 +98,8 @@ static bool is_host_name(struct strview s)
         return false;
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
-        if (c == '.' ? label == 0 : !ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-' && c != '_')
+        if (c == '.' ? label == 0
+                     : !ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-' && c != '_')
             return false;
         label = c == '.' ? 0 : label + 1;
         if (label > 63)
@@ -116,8 +117,10 @@ int source_host_parse(struct strview text, struct sockaddr_storage *ret_addr,
         n++;
     struct strview ip = sv(text.ptr, n), host = sv_trim(sv(text.ptr + n, text.len - n));
     if (ip_address_parse(ip, 0, ret_addr) < 0 || !is_host_name(host))
-        return err_set(e, ERR_SYNTAX, "'%.*s' is not an address and a host name "
-                       "(expected IP HOSTNAME, as in 192.0.2.55 out1.example.com)", SV_ARG(text));
+        return err_set(e, ERR_SYNTAX,
+                       "'%.*s' is not an address and a host name "
+                       "(expected IP HOSTNAME, as in 192.0.2.55 out1.example.com)",
+                       SV_ARG(text));
     *ret_host = host;
     return 0;
 }
@@ -142,8 +145,10 @@ static int parse_entry(struct strview text, struct arena *a, struct host_entry *
     if (ret->kind != HOST_LOOKUP_MX && ip_address_parse(host, ret->port, &ret->addr) == 0)
         ret->kind = HOST_ADDRESS;
     else if (brackets || !is_host_name(host))
-        return err_set(e, ERR_SYNTAX, "'%.*s' is not a host (expected a host name, [ADDRESS], "
-                       "either with :PORT, or lookup-mx:DOMAIN)", SV_ARG(text));
+        return err_set(e, ERR_SYNTAX,
+                       "'%.*s' is not a host (expected a host name, [ADDRESS], "
+                       "either with :PORT, or lookup-mx:DOMAIN)",
+                       SV_ARG(text));
     char *name = arena_strndup(a, host.ptr, host.len);
     str_lower(name, host.len);
     ret->name = sv(name, host.len);

@@ -26,9 +26,9 @@ struct host_entry {
 
 enum { HOST_LIST_MAX = 256 };
 
-/* "h1, h2:26; [10.1.1.1]:2525; [IPv6:2001:db8::1]; lookup-mx:x.org": comma within a group, semicolon
- * before the next. The array and names are in the arena. Empty text gives no entries. 0 or
- * ERR_SYNTAX with *e filled. */
+/* "h1, h2:26; [10.1.1.1]:2525; [IPv6:2001:db8::1]; lookup-mx:x.org": comma within a group,
+ * semicolon before the next. The array and names are in the arena. Empty text gives no entries. 0
+ * or ERR_SYNTAX with *e filled. */
 int host_list_parse(struct strview text, struct arena *a, struct host_entry **ret,
                     size_t *ret_count, struct err *e);
 

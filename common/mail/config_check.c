@@ -1,0 +1,143 @@
+/*
+ * What can only be checked when all files are read: names that refer to sections, and directives
+ * that need each other. Each problem is one line in the loader's report.
+ */
+#include "mail/config_internal.h"
+#include "mail/config_load.h"
+
+#include "mail/host_list.h"
+
+/* ": did you mean 'x'?" among the names of sections of these kinds. out: 128 bytes. */
+static const char *suggest_section(const struct config *cfg, uint32_t kinds, struct strview name,
+                                   char *out)
+{
+    const char **names = xcalloc(cfg->section_count + 1, sizeof(char *));
+    size_t n = 0;
+
+    for (unsigned i = 0; i < CONFIG_KIND_COUNT; i++)
+        for (size_t j = 0; kinds & 1u << i && j < cfg->name_count[i]; j++)
+            names[n++] = cfg->names[i][j];
+    config_suggest(name, names, out);
+    free(names);
+    return out;
+}
+
+static bool is_section(const struct config *cfg, uint32_t kinds, struct strview name)
+{
+    for (; kinds; kinds &= kinds - 1)
+        if (config_has_section(cfg, (enum config_kind)(kinds & -kinds), name))
+            return true;
+    return false;
+}
+
+/* A name that something refers to must be a section. */
+static void check_reference(struct loader *l, const char *what, const char *name, uint32_t kinds,
+                            const char *file, unsigned line)
+{
+    char hint[128], where[200];
+
+    if (is_section(l->cfg, kinds, sv_of(name)) || l->report->errors > CONFIG_MAX_ERRORS)
+        return;
+    load_error(l, file, line, "%s: '%.60s' is not defined (expected the name of a section %s)%s",
+               what, name, config_kinds_text(kinds, where, sizeof(where)),
+               suggest_section(l->cfg, kinds, sv_of(name), hint));
+}
+
+static void check_values(struct loader *l, const struct config_section *s)
+{
+    static const struct {
+        enum directive directive;
+        uint32_t kinds;
+    } refs[] = {{DIR_PIPE, KIND_PIPE},
+                {DIR_DEFAULT_PIPE, KIND_PIPE},
+                {DIR_SOURCE_NAME, KIND_SOURCE},
+                {DIR_POOL_MEMBER, KIND_VIRTUAL_MTA},
+                {DIR_DEFAULT_VIRTUAL_MTA, KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL}};
+
+    for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
+        struct value_node *n = config_section_value(s, refs[i].directive);
+        for (const struct config_value *v = n ? &n->value : NULL; v && v->text; v = v->next)
+            check_reference(l, directive_info(v->directive)->name, v->text, refs[i].kinds,
+                            v->origin.file, v->origin.line);
+    }
+}
+
+/* [pipe x, domain y] needs [pipe x]. */
+static void check_header(struct loader *l, const struct config_section *s)
+{
+    if (!(s->kinds & (s->kinds - 1)))
+        return;
+    for (uint32_t left = s->kinds & ~(uint32_t)KIND_DOMAIN; left; left &= left - 1) {
+        enum config_kind kind = (enum config_kind)(left & -left);
+        check_reference(l, config_kind_name(kind), s->name[config_kind_index(kind)], kind, s->file,
+                        s->line);
+    }
+}
+
+/* A key goes with a certificate, whichever of [listener] and [pmta] they stand in. */
+static void check_listener(struct loader *l, const struct config_section *s)
+{
+    const char *name = s->name[config_kind_index(KIND_LISTENER)];
+    const struct config_query q = {.listener = sv_of(name)};
+    const struct config_value *certificate = config_get(l->cfg, &q, DIR_TLS_CERTIFICATE);
+    const struct config_value *key = config_get(l->cfg, &q, DIR_TLS_KEY);
+    const struct config_value *implicit = config_get(l->cfg, &q, DIR_TLS_IMPLICIT);
+    const struct config_value *address = config_get(l->cfg, &q, DIR_ADDRESS);
+    struct sockaddr_storage addr;
+
+    if (!address->text && listener_address_parse(sv_of(name), &addr) < 0)
+        load_error(l, s->file, s->line,
+                   "listener '%.60s' has no address (expected [listener "
+                   "ADDR:PORT], or address = ADDR:PORT)",
+                   name);
+    /* a certificate that is cleared on purpose leaves the key of [pmta] without effect */
+    if (key->text && !certificate->text && !certificate->origin.file)
+        load_error(l, key->origin.file, key->origin.line,
+                   "tls-key without tls-certificate in "
+                   "listener '%.60s' (expected both, or the certificate alone)",
+                   name);
+    if (implicit->yes && !certificate->text)
+        load_error(l, implicit->origin.file, implicit->origin.line,
+                   "tls-implicit without tls-certificate");
+    if (certificate->text && key->text && config_section_value(s, DIR_TLS_CERTIFICATE) &&
+        !config_section_value(s, DIR_TLS_KEY))
+        load_warn(
+            l, certificate->origin.file, certificate->origin.line,
+            "tls-certificate of this "
+            "listener goes with the tls-key at %s:%u; set tls-key here as well (\"\" when the "
+            "certificate's file holds it)",
+            key->origin.file, key->origin.line);
+}
+
+static void check_section(struct loader *l, const struct config_section *s)
+{
+    check_values(l, s);
+    check_header(l, s);
+    if (s->kinds == KIND_LISTENER)
+        check_listener(l, s);
+    if (s->kinds == KIND_SMTP_USER && !config_section_value(s, DIR_PASSWORD))
+        load_error(l, s->file, s->line, "smtp-user without password");
+    if (s->kinds == KIND_VIRTUAL_MTA_POOL && !config_section_value(s, DIR_POOL_MEMBER))
+        load_error(l, s->file, s->line, "pool without virtual-mta");
+    if (s->kinds == KIND_VIRTUAL_MTA &&
+        config_has_section(l->cfg, KIND_VIRTUAL_MTA_POOL,
+                           sv_of(s->name[config_kind_index(KIND_VIRTUAL_MTA)])))
+        load_error(l, s->file, s->line, "a virtual MTA and a pool cannot have one name");
+}
+
+void load_check(struct loader *l)
+{
+    const struct config_section *where = NULL;
+    struct err e = {0};
+
+    if (config_finish(l->cfg, &where, &e) < 0) {
+        load_error(l, where->file, where->line, "%s", e.text);
+        return;
+    }
+    for (const struct config_section *s = l->cfg->first; s; s = s->next)
+        check_section(l, s);
+    if (!config_section_name(l->cfg, KIND_PIPE, 0))
+        load_error(l, l->dir, 0, "no [pipe NAME] (expected at least one)");
+    if (!config_section_name(l->cfg, KIND_LISTENER, 0))
+        load_error(l, l->dir, 0, "no [listener ADDR:PORT] (expected at least one)");
+}
