@@ -11,6 +11,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #define IDLE_MS  300000u
 #define TICK_MS  100u
@@ -63,9 +64,20 @@ static void on_written(uv_write_t *request, int status)
         connection_step(c);
 }
 
+/* A client that does not wait for the greeting; its bytes stay in the socket. */
+static bool has_input(const struct connection *c)
+{
+    char byte;
+    uv_os_fd_t fd;
+    return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 &&
+           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct connection *c = timer->data;
+    if (c->session.greeting_due && has_input(c))
+        session_early(&c->session);
     session_resume(&c->session);
     connection_step(c);
 }
@@ -90,7 +102,8 @@ static void check_expected(struct server *s)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct connection *c = stream->data;
-    c->last_ms = uv_now(&c->server->loop);
+    if (c->session.state != SESSION_HUNG) /* whoever talks to the deaf is idle */
+        c->last_ms = uv_now(&c->server->loop);
     if (n < 0)
         session_eof(&c->session);
     else
@@ -191,6 +204,8 @@ static void on_connection(uv_stream_t *listener, int status)
     } else {
         uv_tcp_nodelay(&c->tcp, 1);
         session_start(&c->session);
+        if (!c->session.greeting_due && has_input(c))
+            session_early(&c->session);
         connection_step(c);
     }
 }

@@ -62,8 +62,9 @@ static void refuse(struct session *s, enum policy_phase phase, int code, const c
     reply(s, code, text);
 }
 
-/* Lets the fault and the delay of this phase strike. True when the phase has been answered. */
-static bool misbehave(struct session *s, enum policy_phase phase, const struct policy *personality)
+/* Draws the delay, which begins, and the fault of this phase, which is returned or NULL. */
+static const struct fault *draw(struct session *s, enum policy_phase phase,
+                                const struct policy *personality)
 {
     struct policies *p = &s->sink->options.policies;
     int64_t delay = policies_delay_ms(p, personality, phase, &s->rng);
@@ -73,16 +74,29 @@ static bool misbehave(struct session *s, enum policy_phase phase, const struct p
         s->wait_ms = delay;
         s->sendable = buf_len(&s->out);
     }
-    if (!f || f->kind == FAULT_LOST)
-        return false;
-    s->sink->tally.faults++;
+    if (f)
+        s->sink->tally.faults++;
+    return f;
+}
+
+/* Lets a fault strike instead of the answer; "lost" ends the session like a drop. */
+static void strike(struct session *s, enum policy_phase phase, const struct fault *f)
+{
     if (f->kind == FAULT_REPLY)
         refuse(s, phase, f->code, f->text);
     if (f->kind == FAULT_HANG)
         s->state = SESSION_HUNG;
-    if (f->kind == FAULT_DROP || f->code == 421)
+    if (f->kind == FAULT_DROP || f->kind == FAULT_LOST || f->code == 421)
         s->state = SESSION_ENDED;
-    return true;
+}
+
+/* True when a fault has answered the phase. */
+static bool misbehave(struct session *s, enum policy_phase phase, const struct policy *personality)
+{
+    const struct fault *f = draw(s, phase, personality);
+    if (f)
+        strike(s, phase, f);
+    return f != NULL;
 }
 
 static void reset_transaction(struct session *s)
@@ -94,17 +108,29 @@ static void reset_transaction(struct session *s)
     buf_reset(&s->recipients);
 }
 
+/* 421 ends the session; after another refusal the client may still say QUIT (RFC 5321 section 3.1).
+ */
 void session_start(struct session *s)
 {
     s->state = SESSION_COMMAND;
-    if (misbehave(s, PHASE_CONNECT, NULL)) {
-        if (s->state == SESSION_COMMAND)
-            s->state = SESSION_ENDED;
-    } else {
+    if (misbehave(s, PHASE_CONNECT, NULL))
+        s->refusing = true;
+    else
         buf_printf(&s->out, "220 %s ESMTP pmta-sink\r\n", s->sink->options.host_name);
-    }
+    s->greeting_due = s->next == SESSION_WAIT;
     if (s->state == SESSION_ENDED && s->next == SESSION_READ)
         s->next = SESSION_CLOSE;
+}
+
+void session_early(struct session *s)
+{
+    s->sink->tally.early++;
+    if (!s->sink->options.strict || s->state == SESSION_HUNG)
+        return;
+    buf_reset(&s->out);
+    refuse(s, PHASE_CONNECT, 554, "5.5.0 Wait for the greeting");
+    s->state = SESSION_ENDED;
+    s->next = SESSION_CLOSE;
 }
 
 static void cmd_helo(struct session *s, struct strview arg, bool extended)
@@ -319,25 +345,21 @@ static void count_message(struct session *s)
 
 static void end_of_data(struct session *s)
 {
-    struct policies *p = &s->sink->options.policies;
-    struct rng ahead = s->rng;
     s->state = SESSION_COMMAND;
     count_hygiene(s);
-    /* The same draw as in misbehave, which leaves "lost" to us. */
-    policies_delay_ms(p, s->personality, PHASE_EOD, &ahead);
-    const struct fault *f = policies_fault(p, s->personality, PHASE_EOD, &ahead);
     if (s->content.size > s->sink->options.max_size) {
         refuse(s, PHASE_EOD, 552, "5.3.4 Message is too big");
     } else if (s->sink->options.strict && content_is_unclean(&s->content)) {
         refuse(s, PHASE_EOD, 554, "5.6.0 Message breaks the rules for lines");
-    } else if (!misbehave(s, PHASE_EOD, s->personality)) {
-        count_message(s);
-        if (f) {
-            s->sink->tally.faults++;
-            s->state = SESSION_ENDED;
-        } else {
+    } else {
+        const struct fault *f = draw(s, PHASE_EOD, s->personality);
+        /* Counted now, also when the answer is late or never comes: it would be delivered. */
+        if (!f || f->kind == FAULT_LOST)
+            count_message(s);
+        if (f)
+            strike(s, PHASE_EOD, f);
+        else
             reply(s, 250, "2.0.0 Ok");
-        }
     }
     reset_transaction(s);
 }
@@ -397,6 +419,10 @@ static enum verb verb_of(struct strview line, struct strview *arg)
 
 static void run(struct session *s, enum verb verb, struct strview arg)
 {
+    if (s->refusing && verb != QUIT) {
+        refuse(s, PHASE_CONNECT, 503, "5.5.1 No service here");
+        return;
+    }
     switch (verb) {
     case HELO:
     case EHLO:
@@ -548,6 +574,7 @@ void session_feed(struct session *s, const char *data, size_t len)
 void session_resume(struct session *s)
 {
     s->next = SESSION_READ;
+    s->greeting_due = false;
     buf_consume(&s->pending, consume(s, buf_data(&s->pending), buf_len(&s->pending)));
 }
 

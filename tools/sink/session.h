@@ -32,9 +32,11 @@ struct session {
     struct buf out;
     struct buf pending; /* input that could not be used yet */
     struct rng rng;
-    bool greeted;  /* HELO or EHLO was accepted */
-    bool in_mail;  /* MAIL was accepted */
-    bool chunking; /* BDAT was used in this transaction */
+    bool refusing;     /* the greeting was a refusal */
+    bool greeting_due; /* the greeting is late on purpose */
+    bool greeted;      /* HELO or EHLO was accepted */
+    bool in_mail;      /* MAIL was accepted */
+    bool chunking;     /* BDAT was used in this transaction */
     bool chunk_last;
     uint64_t chunk_left;
     uint64_t messages;
@@ -52,6 +54,9 @@ void session_fini(struct session *s);
 
 /* Greets. */
 void session_start(struct session *s);
+/* Input has come before the greeting went out; call it after session_start, or before the
+ * session_resume that ends greeting_due. */
+void session_early(struct session *s);
 void session_feed(struct session *s, const char *data, size_t len);
 /* The wait is over. */
 void session_resume(struct session *s);
