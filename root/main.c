@@ -114,7 +114,8 @@ static char *directory_of(const char *path)
     return slash ? xstrndup(path, MAX_OF((size_t)(slash - path), (size_t)1)) : NULL;
 }
 
-/* Beside pmtad as it was called (which may be a link), beside the file itself, libexec. */
+/* Beside pmtad as it was called (which may be a link), beside the file itself, in the libexec of the
+ * tree that it stands in (which may have been moved), in libexec. */
 static void find_program_dirs(struct root *r, const char *called)
 {
     char self[PATH_MAX];
@@ -124,8 +125,11 @@ static void find_program_dirs(struct root *r, const char *called)
         r->program_dirs[count++] = dir;
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n > 0) {
+        struct buf moved = {0};
         self[n] = '\0';
-        r->program_dirs[count++] = directory_of(self);
+        r->program_dirs[count++] = dir = directory_of(self);
+        buf_printf(&moved, "%s/../libexec/pmta", dir);
+        r->program_dirs[count++] = buf_take(&moved);
     }
     r->program_dirs[count] = xstrdup(PMTA_LIBEXEC);
 }

@@ -107,7 +107,7 @@ struct root {
     uid_t uid; /* of the children; valid when drop */
     gid_t gid;
     bool drop;             /* started as root */
-    char *program_dirs[3]; /* where children are looked for; NULL when there are fewer */
+    char *program_dirs[4]; /* where children are looked for; NULL when there are fewer */
 
     char *run_dir;
     int lock_fd, spool_fd, log_fd; /* log_fd 2: stderr */

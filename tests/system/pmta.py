@@ -56,7 +56,8 @@ class Pmta:
     """A pmtad with two pipes. `extra` is more configuration text; `sink` the port of the next hop."""
 
     def __init__(self, directory, sink, extra='', listener='', options=(), pmta='', source='',
-                 domain=''):
+                 domain='', program=os.path.join(BIN, 'pmtad')):
+        self.program = program
         self.dir = directory
         self.port = free_port()
         self.run = directory.sub('run')
@@ -104,7 +105,7 @@ idle-timeout-out = 200ms
         with open(self.log, 'ab') as log:
             self.mark = log.tell()
             self.process = subprocess.Popen(
-                [os.path.join(BIN, 'pmtad'), '-c', self.conf] + self.options,
+                [self.program, '-c', self.conf] + self.options,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             self.wait_log('all processes are ready')

@@ -414,6 +414,84 @@ class TlsOut(unittest.TestCase):
         self.assertEqual(seen, {'tls': 0, 'clear': 1})
 
 
+class Source(unittest.TestCase):
+    def test_connections_leave_from_the_virtual_mtas_addresses(self):
+        d = Directory()
+        self.addCleanup(d.remove)
+        seen = []
+        listener = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(listener.close)
+
+        def serve():
+            while True:
+                try:
+                    s, peer = listener.accept()
+                except OSError:
+                    return
+                s.sendall(b'220 sink\r\n')
+                seen.append((peer[0], s.recv(1000).decode().strip()))
+                s.close()
+        threading.Thread(target=serve, daemon=True).start()
+        pmta = Pmta(d, listener.getsockname()[1],
+                    extra='[virtual-mta mta1]\nsmtp-source-host = 127.0.0.5 out5.example\n'
+                          'smtp-source-host = 127.0.0.6 out6.example\n')
+        self.addCleanup(pmta.kill)
+        pmta.start()
+        pmta.send('a@x.example', pipe='bulk', headers='X-Virtual-MTA: mta1\r\n')
+        wait_until(lambda: len(set(seen)) >= 2, 'connections from both addresses')
+        self.assertEqual(set(seen), {('127.0.0.5', 'EHLO out5.example'),
+                                     ('127.0.0.6', 'EHLO out6.example')})
+
+
+@unittest.skipUnless(shutil.which('smtp-sink', path='/usr/sbin:/usr/bin'), 'postfix is not installed')
+class SmtpSink(unittest.TestCase):
+    """Postfix's own receiving side, with and without pipelining and ESMTP."""
+
+    def test_dialects(self):
+        d = Directory()
+        self.addCleanup(d.remove)
+        for flags in ([], ['-p'], ['-e'], ['-8']):
+            with self.subTest(flags=flags):
+                port = free_port()
+                sink = subprocess.Popen(['/usr/sbin/smtp-sink', *flags, '-u', 'nobody',
+                                         f'127.0.0.1:{port}', '100'], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                try:
+                    sub = Directory()
+                    self.addCleanup(sub.remove)
+                    pmta = Pmta(sub, port)
+                    pmta.start()
+                    for i in range(10):
+                        pmta.send([f'a{i}@x.example', f'b{i}@x.example'], pipe='bulk')
+                    self.assertEqual(pmta.wait_empty()['bulk']['delivered'], 20)
+                    self.assertEqual(pmta.stop(), 0)
+                finally:
+                    pmta.kill()
+                    sink.terminate()
+                    sink.wait(10)
+
+
+class Install(unittest.TestCase):
+    def test_an_installed_tree_runs_from_where_it_stands(self):
+        top = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+        d = Directory()
+        self.addCleanup(d.remove)
+        subprocess.run(['make', '-C', top, 'install', f'DESTDIR={d.path}'], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        root = os.path.join(d.path, 'usr', 'local')
+        for name in ('bin/pmtactl', 'bin/pmta-sink', 'bin/pmta-flood', 'bin/pmta-spool',
+                     'sbin/pmtad', 'libexec/pmta/pmta-pipe', 'libexec/pmta/pmta-receiver',
+                     'libexec/pmta/pmta-resolver'):
+            self.assertTrue(os.path.exists(os.path.join(root, name)), name)
+        pmta = Pmta(d, free_port(), program=os.path.join(root, 'sbin', 'pmtad'))
+        self.addCleanup(pmta.kill)
+        pmta.start()
+        exe = os.readlink(f'/proc/{pmta.pids()["pipe/bulk"]}/exe')
+        self.assertEqual(os.path.realpath(exe),
+                         os.path.realpath(os.path.join(root, 'libexec/pmta/pmta-pipe')))
+        self.assertEqual(pmta.stop(), 0)
+
+
 NSD = shutil.which('nsd') or '/usr/sbin/nsd'
 ZONE = """$ORIGIN dns.test.
 $TTL 300
