@@ -1,6 +1,6 @@
 /*
- * The reader of configuration files on any bytes. The input is one file; every include reads it again
- * under another identity, so that nesting is tried too. What loads must survive the snapshot.
+ * The reader of configuration files on any bytes. The input is one file; every include reads it
+ * again under another identity, so that nesting is tried too. What loads must survive the snapshot.
  */
 #include "mail/config_load.h"
 
@@ -18,7 +18,8 @@ static int list(void *arg, const char *dir, void (*found)(void *to, const char *
     return 0;
 }
 
-static int match(void *arg, const char *pattern, void (*found)(void *to, const char *path), void *to)
+static int match(void *arg, const char *pattern, void (*found)(void *to, const char *path),
+                 void *to)
 {
     (void)arg;
     if (strchr(pattern, '*'))
