@@ -5,8 +5,6 @@
 
 #include "mail/config.h"
 
-#define SHIPPED_CONFIG "../config.d"
-
 #include <stdio.h>
 #include <unistd.h>
 
@@ -35,7 +33,9 @@ static void shipped(void **state)
     struct config_query q = {.listener = SV("smtp")};
     (void)state;
 
-    int ret = config_load_with(SHIPPED_CONFIG, 1, &o, 1, &cfg, &r);
+    const char *shipped_dir = getenv("PMTA_SHIPPED_CONFIG");
+    assert_non_null(shipped_dir); /* meson sets it */
+    int ret = config_load_with(shipped_dir, 1, &o, 1, &cfg, &r);
     assert_string_equal(buf_data(&r.text), "");
     assert_int_equal(ret, 0);
     assert_int_equal(r.warnings, 0);
@@ -115,9 +115,18 @@ static int set_up(void **state)
     return mkdtemp(dir) ? 0 : -1;
 }
 
+static int tear_down(void **state)
+{
+    char path[80];
+    (void)state;
+    snprintf(path, sizeof(path), "%s/a.conf", dir);
+    unlink(path);
+    return rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(shipped), cmocka_unit_test(precedence),
                                        cmocka_unit_test(errors)};
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,0 +1,348 @@
+/*
+ * The loader on files in memory: the traps of inih, includes, macros, references, error lines.
+ */
+#include "unit.h"
+
+#include "mail/config_load.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+
+/* path, text, path, text, …, NULL; those in d/ that end in .conf are the directory */
+struct memory {
+    const char *const *files;
+};
+
+static int list(void *arg, const char *dir, void (*found)(void *to, const char *path), void *to)
+{
+    const struct memory *m = arg;
+    (void)dir;
+    for (size_t i = 0; m->files[i]; i += 2)
+        if (fnmatch("d/*.conf", m->files[i], FNM_PATHNAME) == 0)
+            found(to, m->files[i]);
+    return 0;
+}
+
+static int match(void *arg, const char *pattern, void (*found)(void *to, const char *path),
+                 void *to)
+{
+    const struct memory *m = arg;
+    for (size_t i = 0; m->files[i]; i += 2)
+        if (fnmatch(pattern, m->files[i], FNM_PATHNAME) == 0)
+            found(to, m->files[i]);
+    return 0;
+}
+
+static int identify(void *arg, const char *path, struct config_file_id *ret)
+{
+    const struct memory *m = arg;
+    for (size_t i = 0; m->files[i]; i += 2)
+        if (strcmp(m->files[i], path) == 0) {
+            *ret = (struct config_file_id){1, i};
+            return 0;
+        }
+    return -ENOENT;
+}
+
+static int read_text(void *arg, const char *path, size_t max, struct buf *text)
+{
+    const struct memory *m = arg;
+    struct config_file_id id;
+    if (identify(arg, path, &id) < 0)
+        return -ENOENT;
+    buf_append_str(text, m->files[id.number + 1]);
+    return buf_len(text) > max ? -EFBIG : 0;
+}
+
+static int load_files(const char *const *files, struct config **ret, struct config_report *r)
+{
+    struct memory m = {files};
+    const struct config_files provider = {&m, list, match, read_text, identify};
+    return config_load_files(&provider, "d", 1, NULL, 0, ret, r);
+}
+
+#define BASE "[pipe bulk]\n[listener 127.0.0.1:2525]\n"
+
+/* BASE is d/0.conf, so that lines of text count from one. */
+static int load(const char *text, struct config **ret, struct config_report *r)
+{
+    const char *const files[] = {"d/0.conf", BASE, "d/a.conf", text, NULL};
+    return load_files(files, ret, r);
+}
+
+static void load_good(const char *text, struct config **ret)
+{
+    struct config_report r = {0};
+    *ret = NULL;
+    load(text, ret, &r);
+    assert_string_equal(buf_data(&r.text), "");
+    assert_non_null(*ret);
+    buf_free(&r.text);
+}
+
+static void errors(void **state)
+{
+    static const char *const rows[][2] = {
+        {"x\n", "d/a.conf:1: 'x' is not a setting (expected NAME = VALUE)\n"},
+        {"receivers = 1\n",
+         "d/a.conf:1: 'receivers' stands before the first section (expected [pmta] or another)\n"},
+        {"[pmta\n", "d/a.conf:1: section header does not end (expected ']')\n"},
+        {"[pmta]\nreceivers =\n", "d/a.conf:2: 'receivers' has no value (\"\" is empty)\n"},
+        {"[pmta]\nreceivers = \"\"\n", "d/a.conf:2: receivers: cannot be empty\n"},
+        {"[pmta]\nreceivers : 3\n",
+         "d/a.conf:2: 'receivers : 3' is not a setting (expected NAME = VALUE)\n"},
+        {"[pmta]\nuser = a\x01"
+         "b\n",
+         "d/a.conf:2: line has a control character\n"},
+        {"[pmta]\nbounce-after = 5\n",
+         "d/a.conf:2: bounce-after: '5' is not valid (expected an interval such as 30s, 5m or "
+         "4d12h)\n"},
+        {"[pmta]\ndns-timeout = 50ms\n",
+         "d/a.conf:2: dns-timeout: 50ms is out of bounds (expected 100ms to 1m)\n"},
+        {"[domain x.org]\nspool = /x\n",
+         "d/a.conf:2: 'spool' cannot stand in [domain x.org] (expected in [pmta])\n"},
+        {"[pipe a, pipe b]\n", "d/a.conf:1: 'pipe' stands twice in a section header\n"},
+        {"[pipe Bulk]\n",
+         "d/a.conf:1: pipe 'Bulk' and pipe 'bulk' at d/0.conf:1 differ only in case\n"},
+        {"[pipe bulc, domain x.org]\n",
+         "d/a.conf:1: pipe: 'bulc' is not defined (expected the name of a section [pipe]): did "
+         "you mean 'bulk'?\n"},
+        {"[virtual-mta mta1]\n[virtual-mta mta2, domain x.org]\n",
+         "d/a.conf:2: virtual-mta: 'mta2' is not defined (expected the name of a section "
+         "[virtual-mta]): did you mean 'mta1'?\n"},
+        {"[virtual-mta-pool p]\nvirtual-mta = zzzzzzzz\n",
+         "d/a.conf:2: virtual-mta: 'zzzzzzzz' is not defined (expected the name of a section "
+         "[virtual-mta])\n"},
+        {"[virtual-mta-pool p]\n", "d/a.conf:1: pool without virtual-mta\n"},
+        {"[smtp-user u]\n", "d/a.conf:1: smtp-user without password\n"},
+        {"[listener x]\n", "d/a.conf:1: listener 'x' has no address (expected [listener "
+                           "ADDR:PORT], or address = ADDR:PORT)\n"},
+        {"[pmta]\ntls-key = /k\n",
+         "d/a.conf:2: tls-key without tls-certificate in listener '127.0.0.1:2525' (expected "
+         "both, or the certificate alone)\n"},
+        {"[listener 127.0.0.1:2525]\ntls-implicit = yes\n",
+         "d/a.conf:2: tls-implicit without tls-certificate\n"},
+        {"[source 10.0.0.0/33]\n", "d/a.conf:1: '10.0.0.0/33' is not a network (expected ADDRESS, "
+                                   "ADDRESS/BITS or a name)\n"},
+        {"[domain $mms]\n[domain-macro ms]\ndomains = x.org\n",
+         "d/a.conf:1: macro '$mms' is not defined: did you mean 'ms'?\n"},
+        {"[domain $a]\n[domain-macro a]\n",
+         "d/a.conf:1: macro '$a' at d/a.conf:2 has no domains\n"},
+        {"[domain $a]\n[domain-macro a]\ndomains = $a\n",
+         "d/a.conf:1: macro '$a' refers to itself, or macros are nested more than 16 deep\n"},
+        {"[domain $a$a$a$a$a.org]\n[domain-macro a]\ndomains = a, b, c, d, e, f, g\n",
+         "d/a.conf:1: macros give more than 10000 domain patterns\n"},
+        {"[pmta]\ninclude = none.inc\n", "d/a.conf:2: include: no file matches 'd/none.inc'\n"},
+        {"[pmta]\ninclude = a.conf\n", "d/a.conf:2: 'a.conf' includes itself\n"},
+        {"[pmta]\ninclude = 0.conf\n",
+         "d/a.conf:2: '0.conf' is read with its directory already (expected a file that does not "
+         "end in .conf, or of another directory)\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct config *cfg = NULL;
+        struct config_report r = {0};
+        int ret = load(rows[i][0], &cfg, &r);
+        assert_string_equal(buf_data(&r.text), rows[i][1]);
+        assert_int_equal(ret, ERR_CONFIG);
+        buf_free(&r.text);
+    }
+}
+
+static void many_errors(void **state)
+{
+    struct buf text = {0};
+    struct config *cfg = NULL;
+    struct config_report r = {0};
+    (void)state;
+    for (int i = 0; i < 60; i++)
+        buf_append_str(&text, "x\n");
+    assert_int_equal(load(buf_data(&text), &cfg, &r), ERR_CONFIG);
+    const char *last = strstr(buf_data(&r.text), "d/a.conf:50:");
+    assert_non_null(last);
+    assert_string_equal(strchr(last, '\n') + 1,
+                        "d/a.conf: too many errors, the rest is not shown\n");
+    buf_free(&text);
+    buf_free(&r.text);
+}
+
+static void nothing(void **state)
+{
+    static const char *const files[] = {NULL};
+    struct config *cfg = NULL;
+    struct config_report r = {0};
+    (void)state;
+    assert_int_equal(load_files(files, &cfg, &r), ERR_CONFIG);
+    assert_string_equal(buf_data(&r.text), "d: has no file that ends in .conf\n");
+    buf_free(&r.text);
+}
+
+static void repeated(void **state)
+{
+    struct config *cfg = NULL;
+    struct config_report r = {0};
+    (void)state;
+    assert_int_equal(load("[pmta]\nreceivers = 1\nreceivers = 2\n", &cfg, &r), 0);
+    assert_string_equal(
+        buf_data(&r.text),
+        "d/a.conf:3: warning: 'receivers' was set at d/a.conf:2 already; this one counts\n");
+    assert_int_equal(config_number(cfg, NULL, DIR_RECEIVERS), 2);
+    config_unref(cfg);
+    buf_free(&r.text);
+}
+
+/* What inih alone would cut, join or drop. */
+static void traps(void **state)
+{
+    static const char name[] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh.org";
+    struct config_query q = {.domain = SV(name)};
+    struct buf text = {0};
+    struct config *cfg;
+    (void)state;
+
+    buf_append_str(&text, "\xef\xbb\xbf[pmta] ; c\r\n  host-name = h.org # c\r\n"
+                          "\treceivers = 3\r\nname-server = [::1]:53\r\n");
+    buf_printf(&text, "[domain %s]\nsmtp-hosts = h1; h2", name);
+    for (int i = 0; i < 250; i++)
+        buf_append_str(&text, "; some-long-host.org");
+    size_t written = buf_len(&text);
+    buf_append_str(&text, "\nsmtp-port = 77");
+    load_good(buf_data(&text), &cfg);
+    assert_string_equal(config_text(cfg, NULL, DIR_HOST_NAME), "h.org");
+    assert_int_equal(config_number(cfg, NULL, DIR_RECEIVERS), 3);
+    assert_string_equal(config_text(cfg, NULL, DIR_NAME_SERVER), "[::1]:53");
+    const char *hosts = config_text(cfg, &q, DIR_SMTP_HOSTS);
+    assert_int_equal(strlen(hosts), strlen("h1; h2") + 250 * strlen("; some-long-host.org"));
+    assert_true(strlen(hosts) > 5000 - 100 && strlen(hosts) < written);
+    assert_int_equal(config_number(cfg, &q, DIR_SMTP_PORT), 77);
+    config_unref(cfg);
+    buf_free(&text);
+}
+
+static void long_line(void **state)
+{
+    struct buf text = {0};
+    struct config *cfg = NULL;
+    struct config_report r = {0};
+    (void)state;
+    buf_append_str(&text, "[pmta]\nhost-name = ");
+    for (int i = 0; i < 65536; i++)
+        buf_append_char(&text, 'a');
+    assert_int_equal(load(buf_data(&text), &cfg, &r), ERR_CONFIG);
+    assert_string_equal(buf_data(&r.text), "d/a.conf:2: line is too long (at most 65536 bytes)\n");
+    buf_free(&text);
+    buf_free(&r.text);
+}
+
+static void includes(void **state)
+{
+    static const char *const files[] = {
+        "d/a.conf", BASE "[domain x.org]\ninclude = *.inc\nsmtp-port = 5\n",
+        "d/b.inc",  "bounce-after = 1h\n[pmta]\nreceivers = 4\ninclude = sub/c\n",
+        "d/sub/c",  "user = u\n",
+        NULL};
+    static const char *const loop[] = {
+        "d/a.conf", BASE "include = b.inc\n", "d/b.inc", "\ninclude = c.inc\n",
+        "d/c.inc",  "include = b.inc\n",      NULL};
+    const struct config_query q = {.domain = SV("x.org")};
+    struct config *cfg = NULL;
+    struct config_report r = {0};
+    (void)state;
+
+    assert_int_equal(load_files(files, &cfg, &r), 0);
+    assert_int_equal(config_number(cfg, &q, DIR_SMTP_PORT), 5);
+    assert_int_equal(config_number(cfg, NULL, DIR_SMTP_PORT), 25);
+    assert_int_equal(config_number(cfg, &q, DIR_BOUNCE_AFTER), 3600000);
+    assert_int_equal(config_number(cfg, NULL, DIR_RECEIVERS), 4);
+    assert_string_equal(config_text(cfg, NULL, DIR_USER), "u");
+    config_unref(cfg);
+    assert_int_equal(load_files(loop, &cfg, &r), ERR_CONFIG);
+    assert_string_equal(buf_data(&r.text), "d/c.inc:1: 'b.inc' includes itself\n");
+    buf_free(&r.text);
+}
+
+static void macros(void **state)
+{
+    static const struct {
+        const char *domain;
+        int64_t port;
+    } rows[] = {{"yahoo.com", 2},
+                {"yahoo.co.uk", 3},
+                {"live.com", 4},
+                {"yahoo.org", 25},
+                {"a.live.com", 25}};
+    struct config *cfg;
+    (void)state;
+    load_good("[domain yahoo.co.uk]\nsmtp-port = 3\n[domain $all]\nsmtp-port = 4\n"
+              "[domain yahoo.$tld]\nsmtp-port = 2\n[domain-macro tld]\ndomains = com, co.uk\n"
+              "[domain-macro all]\ndomains = $ms\n[domain-macro ms]\ndomains = live.com\n",
+              &cfg);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct config_query q = {.domain = sv_of(rows[i].domain)};
+        assert_int_equal(config_number(cfg, &q, DIR_SMTP_PORT), rows[i].port);
+    }
+    config_unref(cfg);
+}
+
+static void sources(void **state)
+{
+    struct sockaddr_in client = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a010203)};
+    struct config_query q = {.client = (const struct sockaddr *)&client};
+    struct config *cfg;
+    (void)state;
+    load_good("[source 10/8]\nmax-smtp-in = 8\nmax-errors-in = 8\n[source 10.1/16]\n"
+              "max-smtp-in = 16\n[source named]\nmax-smtp-in = 1\n",
+              &cfg);
+    assert_int_equal(config_number(cfg, &q, DIR_MAX_SMTP_IN), 16);
+    assert_int_equal(config_number(cfg, &q, DIR_MAX_ERRORS_IN), 8);
+    assert_string_equal(config_source_name(cfg, &q), "10.1/16");
+    q.source = SV("NAMED");
+    assert_int_equal(config_number(cfg, &q, DIR_MAX_SMTP_IN), 1);
+    assert_string_equal(config_source_name(cfg, &q), "named");
+    client.sin_addr.s_addr = htonl(0x0b010203);
+    q.source = sv(NULL, 0);
+    assert_null(config_source_name(cfg, &q));
+    config_unref(cfg);
+}
+
+/* "" clears, names are without case, pools keep their order; all survive the snapshot. */
+static void clear_and_case(void **state)
+{
+    const struct config_query in_vmta = {.vmta = SV("MTA1"), .domain = SV("x.org")};
+    const struct config_query in_pool = {.pool = SV("P")};
+    struct config *files, *cfg = NULL;
+    struct buf b = {0};
+    struct err e;
+    (void)state;
+    load_good("[pmta]\nsmtp-hosts = h\nsmtp-source-host = 192.0.2.1 a.org\n[virtual-mta Mta1]\n"
+              "smtp-hosts = \"\"\nsmtp-source-host = 192.0.2.2 b.org\nsmtp-source-host = \"\"\n"
+              "smtp-source-host = 192.0.2.3 c.org\n[virtual-mta m2]\n[virtual-mta-pool p]\n"
+              "virtual-mta = M2\nvirtual-mta = mta1\n",
+              &files);
+    config_snapshot_encode(files, &b);
+    assert_int_equal(config_snapshot_decode(buf_view(&b), &cfg, &e), 0);
+    assert_null(config_text(cfg, &in_vmta, DIR_SMTP_HOSTS));
+    assert_string_equal(config_text(cfg, NULL, DIR_SMTP_HOSTS), "h");
+    const struct config_value *v = config_get(cfg, &in_vmta, DIR_SMTP_SOURCE_HOST);
+    assert_string_equal(v->text, "192.0.2.3 c.org");
+    assert_null(v->next);
+    v = config_get(cfg, &in_pool, DIR_POOL_MEMBER);
+    assert_string_equal(v->text, "M2");
+    assert_string_equal(v->next->text, "mta1");
+    assert_true(config_has_section(cfg, KIND_VIRTUAL_MTA, SV("MTA1")));
+    config_unref(cfg);
+    config_unref(files);
+    buf_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors),   cmocka_unit_test(many_errors),
+        cmocka_unit_test(nothing),  cmocka_unit_test(repeated),
+        cmocka_unit_test(traps),    cmocka_unit_test(long_line),
+        cmocka_unit_test(includes), cmocka_unit_test(macros),
+        cmocka_unit_test(sources),  cmocka_unit_test(clear_and_case),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
