@@ -471,7 +471,7 @@ class Bench:
 
     # (g)
     def backlog(self):
-        n, size = self.count(200000, 20000), KIB
+        n, size = self.count(200000, 20000), 4 * KIB
         r = self.results["backlog"] = {"recipients": n}
         sink = pmta.free_port()
         with engine(self, sink) as e:
