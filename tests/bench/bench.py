@@ -493,6 +493,10 @@ class Bench:
                 e.admin('schedule pipe/bulk {"queue":"*"}')
                 pmta.wait_until(lambda: (e.book() or before)["queued"] == 0, "the drain", 600)
                 r["drain_per_s"] = before["queued"] / (time.monotonic() - began)
+            after = e.book()
+            drained = after["delivered"] - before["delivered"]
+            if drained != before["queued"] or not after["balanced"]:
+                raise AssertionError(f"{drained} of {before['queued']} were delivered: {after}")
         self.report_backlog(r)
 
     def backlog_restart(self, e, r):
