@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "mail/config_load.h"
+#include "mail/host_list.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -335,14 +336,49 @@ static void clear_and_case(void **state)
     buf_free(&b);
 }
 
+static void addresses(void **state)
+{
+    static const struct {
+        const char *text;
+        bool server, listener, source, hosts;
+    } rows[] = {{"127.0.0.1", true, false, false, true},
+                {"127.0.0.1:53", true, true, false, true},
+                {"[::1]:53", true, true, false, true},
+                {"::1", true, false, false, false},
+                {"*:25", false, true, false, false},
+                {"127.0.0.1:65536", false, false, false, false},
+                {"192.0.2.1 a.org", false, false, true, false},
+                {"192.0.2.1 a b", false, false, false, false},
+                {"h1, h2:26; [10.1.1.1]:25", false, false, false, true},
+                {"lookup-mx:x.org", false, false, false, true},
+                {"h1,,h2", false, false, false, false},
+                {"[::1", false, false, false, false},
+                {"h:0", false, false, false, false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct strview t = sv_of(rows[i].text), host;
+        struct sockaddr_storage addr;
+        struct host_entry *list;
+        struct arena a = {0};
+        struct err e;
+        size_t n;
+        assert_int_equal(name_server_parse(t, &addr) == 0, rows[i].server);
+        assert_int_equal(listener_address_parse(t, &addr) == 0, rows[i].listener);
+        assert_int_equal(source_host_parse(t, &addr, &host, &e) == 0, rows[i].source);
+        assert_int_equal(host_list_parse(t, &a, &list, &n, &e) == 0, rows[i].hosts);
+        arena_free(&a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors),   cmocka_unit_test(many_errors),
-        cmocka_unit_test(nothing),  cmocka_unit_test(repeated),
-        cmocka_unit_test(traps),    cmocka_unit_test(long_line),
-        cmocka_unit_test(includes), cmocka_unit_test(macros),
-        cmocka_unit_test(sources),  cmocka_unit_test(clear_and_case),
+        cmocka_unit_test(errors),    cmocka_unit_test(many_errors),
+        cmocka_unit_test(nothing),   cmocka_unit_test(repeated),
+        cmocka_unit_test(traps),     cmocka_unit_test(long_line),
+        cmocka_unit_test(includes),  cmocka_unit_test(macros),
+        cmocka_unit_test(sources),   cmocka_unit_test(clear_and_case),
+        cmocka_unit_test(addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
