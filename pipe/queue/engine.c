@@ -83,7 +83,7 @@ void engine_set_spool(struct engine *g, struct spool *spool)
 static void configure_queue(struct engine *g, struct queue *q)
 {
     queue_settings_fini(&q->settings);
-    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), sv_of(q->vmta->name),
+    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta,
                            q->domain);
     q->slots.max = q->settings.max_smtp_out;
     q->config_generation = g->config_generation;
@@ -139,15 +139,16 @@ void engine_configure(struct engine *g, struct config *cfg)
 /* --- messages in --- */
 
 /* The virtual MTA of a message: its own wish, else the pipe's, else the global one. */
-static struct strview vmta_name(const struct engine *g, const struct envelope *env)
+static struct strview vmta_name(struct engine *g, const struct envelope *env)
 {
     struct config_query q = {.pipe = sv_of(g->pipe)};
-    const char *name;
+    struct strview name = env->vmta;
 
-    if (env->vmta.len)
-        return env->vmta;
-    name = config_text(g->config, &q, DIR_DEFAULT_VIRTUAL_MTA);
-    return name && *name ? sv_of(name) : SV(VMTA_DEFAULT);
+    if (!name.len)
+        name = sv_of(config_text(g->config, &q, DIR_DEFAULT_VIRTUAL_MTA));
+    if (!name.len)
+        return SV(VMTA_DEFAULT);
+    return vmta_choose(g->config, name, g->pool_turn++);
 }
 
 static struct queue *get_queue(struct engine *g, struct strview domain, struct vmta *vmta)
@@ -193,8 +194,7 @@ unsigned engine_refuses(struct engine *g, const struct envelope *env, const char
         *ret_text = "4.3.1 Too much mail is queued in this pipe, try again later";
         return 452;
     }
-    if (wish.len && !sv_eq_nocase(wish, SV(VMTA_DEFAULT)) &&
-        !config_has_section(g->config, KIND_VIRTUAL_MTA, wish)) {
+    if (wish.len && !vmta_is_known(g->config, wish)) {
         *ret_text = "5.7.1 No such virtual MTA";
         return 550;
     }

@@ -12,9 +12,14 @@ uint32_t settings_total_connections(const struct config *cfg, const struct confi
 }
 
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
-                            struct strview vmta, struct strview domain)
+                            const struct vmta *vmta, struct strview domain)
 {
-    struct config_query q = {.domain = domain, .vmta = vmta, .pipe = pipe};
+    struct config_query q = {
+        .domain = domain,
+        .vmta = sv_of(vmta->name),
+        .pool = sv_of(vmta->pool),
+        .pipe = pipe,
+    };
     const struct config_value *retry = config_get(cfg, &q, DIR_RETRY_AFTER);
     const char *hosts = config_text(cfg, &q, DIR_SMTP_HOSTS);
 
@@ -64,6 +69,48 @@ static void add_source(struct vmta *v, const struct sockaddr_storage *addr, stru
         s->addr = *addr;
 }
 
+static const struct config_value *pool_members(const struct config *cfg, const char *pool)
+{
+    return config_get(cfg, &(struct config_query){.pool = sv_of(pool)}, DIR_POOL_MEMBER);
+}
+
+static char *find_pool(const struct config *cfg, struct strview vmta)
+{
+    const char *pool;
+
+    for (size_t i = 0; (pool = config_section_name(cfg, KIND_VIRTUAL_MTA_POOL, i)); i++)
+        for (const struct config_value *m = pool_members(cfg, pool); m && m->text; m = m->next)
+            if (sv_eq_nocase(sv_of(m->text), vmta))
+                return xstrdup(pool);
+    return NULL;
+}
+
+struct strview vmta_choose(const struct config *cfg, struct strview name, uint64_t turn)
+{
+    char pool[256];
+    uint64_t count = 0;
+
+    if (name.len >= sizeof(pool) || !config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, name))
+        return name;
+    memcpy(pool, name.ptr, name.len);
+    pool[name.len] = '\0';
+    const struct config_value *first = pool_members(cfg, pool), *m;
+    for (m = first; m && m->text; m = m->next)
+        count++;
+    if (!count)
+        return name;
+    m = first;
+    for (turn %= count; turn; turn--)
+        m = m->next;
+    return sv_of(m->text);
+}
+
+bool vmta_is_known(const struct config *cfg, struct strview name)
+{
+    return sv_eq_nocase(name, SV(VMTA_DEFAULT)) || config_has_section(cfg, KIND_VIRTUAL_MTA, name) ||
+           config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, name);
+}
+
 void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pipe,
                     const char *helo_fallback)
 {
@@ -73,6 +120,8 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
     const char *helo = config_text(cfg, &q, DIR_HOST_NAME);
 
     forget_sources(v);
+    free(v->pool);
+    v->pool = find_pool(cfg, name);
     v->defined =
         strcmp(v->name, VMTA_DEFAULT) == 0 || config_has_section(cfg, KIND_VIRTUAL_MTA, name);
     v->slots.max = config_has_section(cfg, KIND_VIRTUAL_MTA, name)
@@ -95,6 +144,7 @@ void vmta_free(struct vmta *v)
     if (!v)
         return;
     forget_sources(v);
+    free(v->pool);
     free(v->name);
     free(v);
 }

@@ -31,8 +31,9 @@ struct queue_settings {
 };
 
 /* Fills *ret; empty it with queue_settings_fini. */
+struct vmta;
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
-                            struct strview vmta, struct strview domain);
+                            const struct vmta *vmta, struct strview domain);
 void queue_settings_fini(struct queue_settings *s);
 
 /* The limit that stands on the pipe or virtual MTA itself (not on a domain), for all its queues
@@ -51,6 +52,7 @@ struct vmta {
     struct slots slots;
     struct vmta_source *sources; /* at least one */
     size_t source_count;
+    char *pool;   /* the pool that it is a member of, for settings that stand there; or NULL */
     size_t turn;  /* the source that is next */
     bool defined; /* the configuration has it; "default" always is */
 };
@@ -62,5 +64,11 @@ struct vmta {
 void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pipe,
                     const char *helo_fallback);
 void vmta_free(struct vmta *v);
+
+/* A name as a message or a directive gives it: itself, or when it is a pool's, the member whose turn
+ * it is. The view lives in cfg, or is the one given. */
+struct strview vmta_choose(const struct config *cfg, struct strview name, uint64_t turn);
+/* A virtual MTA or a pool of that name is defined, or it is the default one. */
+bool vmta_is_known(const struct config *cfg, struct strview name);
 
 #endif

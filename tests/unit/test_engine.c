@@ -247,6 +247,11 @@ static const char *const base_config = "[pmta]\nhost-name = me.example\n"
                                        "[source 127.0.0.1]\nalways-allow-relaying = yes\n"
                                        "[pipe bulk]\nmax-smtp-out = 3\nmax-queued = 100\n"
                                        "[virtual-mta mta1]\n"
+                                       "[virtual-mta mta2]\n[virtual-mta mta3]\n"
+                                       "[virtual-mta-pool pool-a]\nvirtual-mta = mta2\n"
+                                       "virtual-mta = mta3\n"
+                                       "[virtual-mta-pool pool-a, domain fixed.example]\n"
+                                       "max-smtp-out = 1\n"
                                        "[domain *]\nmax-smtp-out = 2\nretry-after = 10m,1h\n"
                                        "bounce-after = 1d\n"
                                        "[domain fixed.example]\nsmtp-hosts = [127.0.0.9]:26\n"
@@ -684,6 +689,21 @@ static void refuses(void **state)
     assert_true(strncmp(text, "4.3.1", 5) == 0);
 }
 
+static void pools_take_turns(void **state)
+{
+    struct envelope env = {.rcpt_count = 1, .vmta = SV("pool-a")};
+    const char *text;
+    (void)state;
+
+    assert_int_equal(engine_refuses(w.g, &env, &text), 0);
+    for (int i = 0; i < 4; i++)
+        queue_mail("a@fixed.example", "pool-a");
+    assert_int_equal(queue_named("fixed.example/mta2")->live, 2);
+    assert_int_equal(queue_named("fixed.example/mta3")->live, 2);
+    /* the pool's own setting applies to its members */
+    assert_int_equal(queue_named("fixed.example/mta2")->settings.max_smtp_out, 1);
+}
+
 static void recovers(void **state)
 {
     struct envelope_rcpt rcpts[3] = {{SV("a@fixed.example"), {NULL, 0}, 0},
@@ -747,6 +767,7 @@ int main(void)
         CASE(damaged_message_leaves),
         CASE(deletes),
         CASE(refuses),
+        CASE(pools_take_turns),
         CASE(recovers),
         CASE(index_is_small),
     };
