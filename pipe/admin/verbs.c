@@ -25,7 +25,8 @@ void pipe_admin(void *owner, const struct child_admin_request *req)
     admin_dispatch(p->child, p->process, req, handlers, ARRAY_LEN(handlers), p);
 }
 
-struct message *admin_find_message(struct pipe *p, struct admin *a, int *ret_rcpt)
+struct message *admin_find_message(struct pipe *p, struct admin *a, struct arena *arena,
+                                   struct envelope *ret_env, int *ret_rcpt)
 {
     struct strview text = admin_text(a, "id"), id;
     uint64_t rcpt = 0;
@@ -43,6 +44,10 @@ struct message *admin_find_message(struct pipe *p, struct admin *a, int *ret_rcp
     struct message *m = index_find(engine_index(p->engine), number);
     if (!m || !m->live) {
         admin_end(a);
+        return NULL;
+    }
+    if (spool_read_envelope(p->spool, m->id, &m->place, arena, ret_env) < 0) {
+        admin_error(a, "the envelope could not be read from the spool");
         return NULL;
     }
     return m;

@@ -162,12 +162,9 @@ void why_message(void *owner, struct admin *a)
     struct envelope env;
     char id[MESSAGE_ID_SIZE];
     int only;
-    struct message *m = admin_find_message(p, a, &only);
+    struct message *m = admin_find_message(p, a, &arena, &env, &only);
 
-    if (!m)
-        return;
-    if (spool_read_envelope(p->spool, m->id, &m->place, &arena, &env) < 0) {
-        admin_error(a, "the envelope could not be read from the spool");
+    if (!m) {
         arena_free(&arena);
         return;
     }
