@@ -6,6 +6,7 @@
 #include "gen-docs-intro.h"
 
 #include "base/buf.h"
+#include "kit/generated.h"
 
 #include <stdio.h>
 
@@ -285,29 +286,9 @@ static void man(struct buf *out)
     buf_append_str(out, ".SH \"SEE ALSO\"\n\\fBpmtad\\fR(8), \\fBpmtactl\\fR(1)\n");
 }
 
-static int check(const char *path, const struct buf *wanted)
-{
-    struct buf have = {0};
-    FILE *f = fopen(path, "re");
-    size_t n;
-    if (!f) {
-        perror(path);
-        return 1;
-    }
-    while ((n = fread(buf_reserve(&have, 4096), 1, 4096, f)) > 0)
-        buf_advance(&have, n);
-    fclose(f);
-    bool same = sv_eq(buf_view(&have), buf_view(wanted));
-    if (!same)
-        fprintf(stderr, "%s does not agree with the rows: write it again with gen-docs\n", path);
-    buf_free(&have);
-    return !same;
-}
-
 int main(int argc, char **argv)
 {
     struct buf out = {0};
-    int status = 0;
     bool as_man = argc > 1 && strcmp(argv[1], "man") == 0;
     bool checks = argc == 4 && strcmp(argv[2], "--check") == 0;
 
@@ -319,10 +300,7 @@ int main(int argc, char **argv)
         man(&out);
     else
         markdown(&out);
-    if (checks)
-        status = check(argv[3], &out);
-    else
-        fputs(buf_data(&out), stdout);
+    int status = generated_finish(&out, checks ? argv[3] : NULL, "gen-docs");
     buf_free(&out);
     return status;
 }

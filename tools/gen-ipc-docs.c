@@ -2,6 +2,7 @@
  * Prints docs/ipc.md from the rows of common/net/ipc_messages.h. With --check FILE it prints
  * nothing and fails when the file says something else: a test runs that.
  */
+#include "kit/generated.h"
 #include "net/ipc.h"
 
 #include <stdio.h>
@@ -54,35 +55,13 @@ static void page(struct buf *out)
     IPC_MESSAGES(ONE, FIELD)
 }
 
-static int check(const char *path, const struct buf *wanted)
-{
-    struct buf have = {0};
-    FILE *f = fopen(path, "r");
-    size_t n;
-    if (!f) {
-        perror(path);
-        return 1;
-    }
-    while ((n = fread(buf_reserve(&have, 4096), 1, 4096, f)) > 0)
-        buf_advance(&have, n);
-    fclose(f);
-    bool same = sv_eq(buf_view(&have), buf_view(wanted));
-    if (!same)
-        fprintf(stderr, "%s does not agree with the rows: write it again with gen-ipc-docs\n",
-                path);
-    buf_free(&have);
-    return !same;
-}
-
 int main(int argc, char **argv)
 {
     struct buf out = {0};
-    int status = 0;
+    bool check = argc == 3 && strcmp(argv[1], "--check") == 0;
+
     page(&out);
-    if (argc == 3 && strcmp(argv[1], "--check") == 0)
-        status = check(argv[2], &out);
-    else
-        fputs(buf_data(&out), stdout);
+    int status = generated_finish(&out, check ? argv[2] : NULL, "gen-ipc-docs");
     buf_free(&out);
     return status;
 }

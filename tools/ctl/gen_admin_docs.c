@@ -5,6 +5,7 @@
  */
 #include "command.h"
 #include "fields.h"
+#include "kit/generated.h"
 
 #include <stdio.h>
 
@@ -108,37 +109,13 @@ static void page(struct buf *out)
         verb_section(out, (enum admin_verb)v);
 }
 
-static int check(const char *path, const struct buf *wanted)
-{
-    struct buf have = {0};
-    FILE *f = fopen(path, "r");
-    size_t n;
-
-    if (!f) {
-        perror(path);
-        return 1;
-    }
-    while ((n = fread(buf_reserve(&have, 4096), 1, 4096, f)) > 0)
-        buf_advance(&have, n);
-    fclose(f);
-    bool same = sv_eq(buf_view(&have), buf_view(wanted));
-    if (!same)
-        fprintf(stderr, "%s does not agree with the rows: write it again with gen-admin-docs\n",
-                path);
-    buf_free(&have);
-    return !same;
-}
-
 int main(int argc, char **argv)
 {
     struct buf out = {0};
-    int status = 0;
+    bool check = argc == 3 && strcmp(argv[1], "--check") == 0;
 
     page(&out);
-    if (argc == 3 && strcmp(argv[1], "--check") == 0)
-        status = check(argv[2], &out);
-    else
-        fputs(buf_data(&out), stdout);
+    int status = generated_finish(&out, check ? argv[2] : NULL, "gen-admin-docs");
     buf_free(&out);
     return status;
 }
