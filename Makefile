@@ -8,7 +8,7 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 10
 BENCH_ARGS ?=
 DEMO_ARGS ?=
 CLANG_FORMAT ?= clang-format
