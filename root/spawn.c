@@ -57,8 +57,20 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* 0 stays /dev/null or what root has, 1 and 2 are where root's go, 3 is control, nothing else. */
-static void arrange_descriptors(int control)
+/* Opened before privileges go: the program may stand below a directory that the user of the children
+ * must not enter (a tree in root's home). The number is out of the way of the ones that are arranged. */
+static int open_program(const char *path)
+{
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    int high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 100);
+    if (high < 0)
+        fail(path);
+    return high;
+}
+
+/* 0 stays /dev/null or what root has, 1 and 2 are where root's go, 3 is control, and the program until
+ * it is executed; nothing else. */
+static void arrange_descriptors(int control, int program)
 {
     int null = open("/dev/null", O_RDWR);
     if (null < 0 || dup2(null, 0) < 0)
@@ -69,7 +81,8 @@ static void arrange_descriptors(int control)
     } else if (dup2(control, CHILD_CONTROL_FD) < 0) {
         fail("control");
     }
-    if (close_range(CHILD_CONTROL_FD + 1, ~0u, 0) < 0)
+    if (close_range(CHILD_CONTROL_FD + 1, (unsigned)program - 1, 0) < 0 ||
+        close_range((unsigned)program + 1, ~0u, 0) < 0)
         fail("close_range");
 }
 
@@ -89,12 +102,14 @@ static void drop_privileges(const struct root *r)
 NORETURN static void become_child(const struct root *r, const struct kid *k, int control,
                                   const char *path, char *const argv[])
 {
+    int program = open_program(path);
+
     reset_signals();
-    arrange_descriptors(control);
+    arrange_descriptors(control, program);
     if (k->nice && setpriority(PRIO_PROCESS, 0, k->nice) < 0 && errno != EACCES && errno != EPERM)
         fail("priority");
     drop_privileges(r);
-    execv(path, argv);
+    fexecve(program, argv, environ);
     fail(path);
 }
 

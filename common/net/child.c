@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -485,6 +486,7 @@ int child_main(int argc, char **argv, const struct child_ops *ops, void *owner,
         return 2;
     }
     ignore_signals();
+    prctl(PR_SET_NAME, ops->program); /* executed by descriptor, the kernel has no better name */
     struct child *c = child_new(ops, owner, name);
     *ret_child = c;
     name_process(c);
