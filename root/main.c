@@ -114,8 +114,8 @@ static char *directory_of(const char *path)
     return slash ? xstrndup(path, MAX_OF((size_t)(slash - path), (size_t)1)) : NULL;
 }
 
-/* Beside pmtad as it was called (which may be a link), beside the file itself, in the libexec of the
- * tree that it stands in (which may have been moved), in libexec. */
+/* Beside pmtad as it was called (which may be a link), beside the file itself, in the libexec of
+ * the tree that it stands in (which may have been moved), in libexec. */
 static void find_program_dirs(struct root *r, const char *called)
 {
     char self[PATH_MAX];

@@ -57,8 +57,9 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Opened before privileges go: the program may stand below a directory that the user of the children
- * must not enter (a tree in root's home). The number is out of the way of the ones that are arranged. */
+/* Opened before privileges go: the program may stand below a directory that the user of the
+ * children must not enter (a tree in root's home). The number is out of the way of the ones that
+ * are arranged. */
 static int open_program(const char *path)
 {
     int fd = open(path, O_PATH | O_CLOEXEC);
@@ -68,8 +69,8 @@ static int open_program(const char *path)
     return high;
 }
 
-/* 0 stays /dev/null or what root has, 1 and 2 are where root's go, 3 is control, and the program until
- * it is executed; nothing else. */
+/* 0 stays /dev/null or what root has, 1 and 2 are where root's go, 3 is control, and the program
+ * until it is executed; nothing else. */
 static void arrange_descriptors(int control, int program)
 {
     int null = open("/dev/null", O_RDWR);

@@ -12,8 +12,8 @@ const char *err_name(int code)
     switch (code) {
     case 0:
         return "success";
-#define ERR_CASE(name, number, text)                                                               \
-    case ERR_##name:                                                                               \
+#define ERR_CASE(name, number, text) \
+    case ERR_##name:                 \
         return text;
         ERR_TABLE(ERR_CASE)
 #undef ERR_CASE

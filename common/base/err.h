@@ -8,18 +8,18 @@
 #include "base/util.h"
 
 /* ERR(NAME, number, text) */
-#define ERR_TABLE(ERR)                                                                             \
-    ERR(CONFIG, 10001, "configuration error")                                                      \
-    ERR(PROTOCOL, 10002, "peer broke the protocol")                                                \
-    ERR(LIMIT, 10003, "limit reached")                                                             \
-    ERR(CORRUPT, 10004, "data is corrupt")                                                         \
-    ERR(VERSION, 10005, "format or build version not supported")                                   \
-    ERR(NOT_FOUND, 10006, "not found")                                                             \
-    ERR(BUSY, 10007, "busy")                                                                       \
-    ERR(CLOSED, 10008, "closed")                                                                   \
-    ERR(TIMEOUT, 10009, "timed out")                                                               \
-    ERR(TLS, 10010, "TLS failure")                                                                 \
-    ERR(SYNTAX, 10011, "syntax error")                                                             \
+#define ERR_TABLE(ERR)                                           \
+    ERR(CONFIG, 10001, "configuration error")                    \
+    ERR(PROTOCOL, 10002, "peer broke the protocol")              \
+    ERR(LIMIT, 10003, "limit reached")                           \
+    ERR(CORRUPT, 10004, "data is corrupt")                       \
+    ERR(VERSION, 10005, "format or build version not supported") \
+    ERR(NOT_FOUND, 10006, "not found")                           \
+    ERR(BUSY, 10007, "busy")                                     \
+    ERR(CLOSED, 10008, "closed")                                 \
+    ERR(TIMEOUT, 10009, "timed out")                             \
+    ERR(TLS, 10010, "TLS failure")                               \
+    ERR(SYNTAX, 10011, "syntax error")                           \
     ERR(CANCELLED, 10012, "cancelled")
 
 enum err_code {

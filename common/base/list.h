@@ -75,11 +75,12 @@ static inline void list_splice_back(struct list *to, struct list *from)
     list_init(from);
 }
 
-#define list_for_each(pos, head) for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
+#define list_for_each(pos, head) \
+    for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
 /* As list_for_each, and the body may remove (or free) `pos`. */
-#define list_for_each_safe(pos, head)                                                              \
-    for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head);                  \
+#define list_for_each_safe(pos, head)                                             \
+    for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head); \
          pos = pos##_next, pos##_next = pos->next)
 
 #define list_entry(node, type, member) container_of(node, type, member)

@@ -95,7 +95,8 @@ void log_line(enum log_level level, enum log_subsystem subsystem, const char *fm
     va_list ap;
 
     buf_printf(&the_log.pending, "%s %-5s %s[%d] %s: ", stamp(), level_names[level],
-               the_log.process, the_log.pid ? the_log.pid : (int)getpid(), subsystem_names[subsystem]);
+               the_log.process, the_log.pid ? the_log.pid : (int)getpid(),
+               subsystem_names[subsystem]);
     va_start(ap, fmt);
     buf_vprintf(&the_log.pending, fmt, ap);
     va_end(ap);

@@ -12,10 +12,10 @@
 #include "base/util.h"
 
 /* LEVEL(NAME, "name") */
-#define LOG_LEVELS(LEVEL)                                                                          \
-    LEVEL(DEBUG, "debug")                                                                          \
-    LEVEL(INFO, "info")                                                                            \
-    LEVEL(WARN, "warn")                                                                            \
+#define LOG_LEVELS(LEVEL) \
+    LEVEL(DEBUG, "debug") \
+    LEVEL(INFO, "info")   \
+    LEVEL(WARN, "warn")   \
     LEVEL(ERROR, "error")
 
 enum log_level {
@@ -25,26 +25,26 @@ enum log_level {
 };
 
 /* SUBSYSTEM(NAME, "name"): what debug output can be switched on for, one by one */
-#define LOG_SUBSYSTEMS(SUBSYSTEM)                                                                  \
-    SUBSYSTEM(MAIN, "main")                                                                        \
-    SUBSYSTEM(CONFIG, "config")                                                                    \
-    SUBSYSTEM(IPC, "ipc")                                                                          \
-    SUBSYSTEM(ADMIN, "admin")                                                                      \
-    SUBSYSTEM(SMTP_IN, "smtp-in")                                                                  \
-    SUBSYSTEM(SPOOL, "spool")                                                                      \
-    SUBSYSTEM(QUEUE, "queue")                                                                      \
-    SUBSYSTEM(LIMIT, "limit")                                                                      \
-    SUBSYSTEM(DELIVERY, "delivery")                                                                \
-    SUBSYSTEM(SIGN, "sign")                                                                        \
-    SUBSYSTEM(REPORT, "report")                                                                    \
-    SUBSYSTEM(DNS, "dns")                                                                          \
+#define LOG_SUBSYSTEMS(SUBSYSTEM)   \
+    SUBSYSTEM(MAIN, "main")         \
+    SUBSYSTEM(CONFIG, "config")     \
+    SUBSYSTEM(IPC, "ipc")           \
+    SUBSYSTEM(ADMIN, "admin")       \
+    SUBSYSTEM(SMTP_IN, "smtp-in")   \
+    SUBSYSTEM(SPOOL, "spool")       \
+    SUBSYSTEM(QUEUE, "queue")       \
+    SUBSYSTEM(LIMIT, "limit")       \
+    SUBSYSTEM(DELIVERY, "delivery") \
+    SUBSYSTEM(SIGN, "sign")         \
+    SUBSYSTEM(REPORT, "report")     \
+    SUBSYSTEM(DNS, "dns")           \
     SUBSYSTEM(TLS, "tls")
 
 enum log_subsystem {
 #define LOG_ENUM(name, text) LOG_##name,
     LOG_SUBSYSTEMS(LOG_ENUM)
 #undef LOG_ENUM
-    LOG_SUBSYSTEM_COUNT
+        LOG_SUBSYSTEM_COUNT
 };
 
 /* Names this process in every line ("pipe/bulk"); the text is copied. Call again after fork. */
@@ -69,10 +69,10 @@ const char *log_safe(const char *data, size_t len, size_t max);
 
 #define log_is_debug(subsystem) ((log_debug_mask() & (1u << (subsystem))) != 0)
 
-#define log_debug(subsystem, ...)                                                                  \
-    do {                                                                                           \
-        if (log_is_debug(subsystem))                                                               \
-            log_line(LOG_DEBUG, subsystem, __VA_ARGS__);                                           \
+#define log_debug(subsystem, ...)                        \
+    do {                                                 \
+        if (log_is_debug(subsystem))                     \
+            log_line(LOG_DEBUG, subsystem, __VA_ARGS__); \
     } while (0)
 #define log_info(subsystem, ...)  log_line(LOG_INFO, subsystem, __VA_ARGS__)
 #define log_warn(subsystem, ...)  log_line(LOG_WARN, subsystem, __VA_ARGS__)

@@ -13,7 +13,7 @@
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The structure of type `type` whose member `member` is at `ptr`. */
-#define container_of(ptr, type, member)                                                            \
+#define container_of(ptr, type, member) \
     ((type *)(void *)((char *)(uintptr_t)(ptr)-offsetof(type, member)))
 
 #define PRINTF_LIKE(fmt_arg, first_arg) __attribute__((format(printf, fmt_arg, first_arg)))
@@ -35,10 +35,10 @@ char *xstrndup(const char *s, size_t len);
 NORETURN void die_bug(const char *file, int line, const char *what);
 
 /* Checked in every build: a broken invariant of ours, never of a peer's bytes. */
-#define BUG_ON(cond)                                                                               \
-    do {                                                                                           \
-        if (cond)                                                                                  \
-            die_bug(__FILE__, __LINE__, #cond);                                                    \
+#define BUG_ON(cond)                            \
+    do {                                        \
+        if (cond)                               \
+            die_bug(__FILE__, __LINE__, #cond); \
     } while (0)
 
 #endif

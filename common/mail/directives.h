@@ -12,15 +12,15 @@
 #define PMTA_MAIL_DIRECTIVES_H
 
 /* KIND(ID, bit, "name in the section header") */
-#define CONFIG_KINDS(KIND)                                                                         \
-    KIND(PMTA, 0, "pmta")                                                                          \
-    KIND(LISTENER, 1, "listener")                                                                  \
-    KIND(SOURCE, 2, "source")                                                                      \
-    KIND(SMTP_USER, 3, "smtp-user")                                                                \
-    KIND(PIPE, 4, "pipe")                                                                          \
-    KIND(VIRTUAL_MTA, 5, "virtual-mta")                                                            \
-    KIND(VIRTUAL_MTA_POOL, 6, "virtual-mta-pool")                                                  \
-    KIND(DOMAIN, 7, "domain")                                                                      \
+#define CONFIG_KINDS(KIND)                        \
+    KIND(PMTA, 0, "pmta")                         \
+    KIND(LISTENER, 1, "listener")                 \
+    KIND(SOURCE, 2, "source")                     \
+    KIND(SMTP_USER, 3, "smtp-user")               \
+    KIND(PIPE, 4, "pipe")                         \
+    KIND(VIRTUAL_MTA, 5, "virtual-mta")           \
+    KIND(VIRTUAL_MTA_POOL, 6, "virtual-mta-pool") \
+    KIND(DOMAIN, 7, "domain")                     \
     KIND(DOMAIN_MACRO, 8, "domain-macro")
 
 enum config_kind {
@@ -57,8 +57,8 @@ enum directive_flag {
     DIRECTIVE_REPEATABLE = 1,
     /* In a section without a domain it bounds the sum over all queues of that pipe, virtual MTA or
      * pool: a query with a domain sees sections with a domain and [pmta] only, a query for a pipe,
-     * virtual MTA or pool without a domain sees sections without a domain only, and not [pmta]. When
-     * nobody set such a total, the value's origin.file is NULL: there is no limit. */
+     * virtual MTA or pool without a domain sees sections without a domain only, and not [pmta].
+     * When nobody set such a total, the value's origin.file is NULL: there is no limit. */
     DIRECTIVE_TOTAL = 2,
 };
 
@@ -195,7 +195,7 @@ enum directive {
 #define DIRECTIVE_ENUM(id, name, kinds, type, def, min, max, reload, flags, choices, help) DIR_##id,
     DIRECTIVES(DIRECTIVE_ENUM)
 #undef DIRECTIVE_ENUM
-    DIRECTIVE_COUNT
+        DIRECTIVE_COUNT
 };
 
 #endif

@@ -5,19 +5,19 @@
 #include "mail/envelope.h"
 
 /* FIELD(NAME, tag, member, kind): kind is sv, or the width of a little-endian number */
-#define ENVELOPE_FIELDS(FIELD)                                                                     \
-    FIELD(RECEIVED, 1, received_ms, u64)                                                           \
-    FIELD(SENDER, 2, sender, sv)                                                                   \
-    FIELD(ENVID, 3, envid, sv)                                                                     \
-    FIELD(SOURCE, 4, source, sv)                                                                   \
-    FIELD(PEER, 5, peer, sv)                                                                       \
-    FIELD(USER, 6, user, sv)                                                                       \
-    FIELD(JOB, 7, job, sv)                                                                         \
-    FIELD(VMTA, 8, vmta, sv)                                                                       \
-    FIELD(CONTENT_BYTES, 9, content_bytes, u64)                                                    \
-    FIELD(HEADER_BYTES, 10, header_bytes, u64)                                                     \
-    FIELD(STUFFED_DOTS, 11, stuffed_dots, u64)                                                     \
-    FIELD(RET, 12, ret, u64)                                                                       \
+#define ENVELOPE_FIELDS(FIELD)                  \
+    FIELD(RECEIVED, 1, received_ms, u64)        \
+    FIELD(SENDER, 2, sender, sv)                \
+    FIELD(ENVID, 3, envid, sv)                  \
+    FIELD(SOURCE, 4, source, sv)                \
+    FIELD(PEER, 5, peer, sv)                    \
+    FIELD(USER, 6, user, sv)                    \
+    FIELD(JOB, 7, job, sv)                      \
+    FIELD(VMTA, 8, vmta, sv)                    \
+    FIELD(CONTENT_BYTES, 9, content_bytes, u64) \
+    FIELD(HEADER_BYTES, 10, header_bytes, u64)  \
+    FIELD(STUFFED_DOTS, 11, stuffed_dots, u64)  \
+    FIELD(RET, 12, ret, u64)                    \
     FIELD(FLAGS, 13, flags, u64)
 
 enum envelope_tag {
@@ -123,11 +123,11 @@ int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret
             return err_set(e, ERR_CORRUPT, "envelope ends inside a field");
         struct strview v = sv(in.ptr + 6, len);
         switch (get_number(in.ptr, 2)) {
-#define FIELD_GET(name, tag, member, kind)                                                         \
-    case TAG_##name:                                                                               \
-        if (!ok_##kind(v))                                                                         \
-            return err_set(e, ERR_CORRUPT, "envelope field %d has %zu bytes", tag, v.len);         \
-        ret->member = get_##kind(v);                                                               \
+#define FIELD_GET(name, tag, member, kind)                                                 \
+    case TAG_##name:                                                                       \
+        if (!ok_##kind(v))                                                                 \
+            return err_set(e, ERR_CORRUPT, "envelope field %d has %zu bytes", tag, v.len); \
+        ret->member = get_##kind(v);                                                       \
         break;
             ENVELOPE_FIELDS(FIELD_GET)
 #undef FIELD_GET

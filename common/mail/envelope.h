@@ -28,24 +28,26 @@ enum envelope_flag {
 
 struct envelope_rcpt {
     struct strview address; /* without angle brackets */
-    struct strview orcpt;   /* RFC 3461 section 4.2, as given ("rfc822;…", xtext kept); or empty */
-    uint8_t notify;         /* NOTIFY_x bits */
+    struct strview orcpt; /* RFC 3461 section 4.2, as given ("rfc822;…", xtext kept); or empty */
+    uint8_t notify;       /* NOTIFY_x bits */
 };
 
 struct envelope {
-    int64_t received_ms;    /* wall clock, when the message was accepted */
-    struct strview sender;  /* empty: null reverse path */
-    struct strview envid;   /* RFC 3461 section 4.4, xtext kept */
-    struct strview source;  /* name of the matching [source], for accounting */
-    struct strview peer;    /* address of the client, as text */
-    struct strview user;    /* authenticated user, or empty */
-    struct strview job;     /* X-Job */
-    struct strview vmta;    /* virtual MTA or pool asked for; empty: the pipe decides */
-    uint64_t content_bytes; /* header and body in wire form: CRLF, dot-stuffed, without the final dot */
-    uint32_t header_bytes;  /* of these, up to and including the blank line */
-    uint32_t stuffed_dots;  /* dots added by stuffing; content_bytes less this is the RFC 1870 size */
-    uint8_t ret;            /* enum envelope_ret */
-    uint8_t flags;          /* ENVELOPE_x bits */
+    int64_t received_ms;   /* wall clock, when the message was accepted */
+    struct strview sender; /* empty: null reverse path */
+    struct strview envid;  /* RFC 3461 section 4.4, xtext kept */
+    struct strview source; /* name of the matching [source], for accounting */
+    struct strview peer;   /* address of the client, as text */
+    struct strview user;   /* authenticated user, or empty */
+    struct strview job;    /* X-Job */
+    struct strview vmta;   /* virtual MTA or pool asked for; empty: the pipe decides */
+    uint64_t
+        content_bytes; /* header and body in wire form: CRLF, dot-stuffed, without the final dot */
+    uint32_t header_bytes; /* of these, up to and including the blank line */
+    uint32_t
+        stuffed_dots; /* dots added by stuffing; content_bytes less this is the RFC 1870 size */
+    uint8_t ret;      /* enum envelope_ret */
+    uint8_t flags;    /* ENVELOPE_x bits */
     uint32_t rcpt_count;
     struct envelope_rcpt *rcpts;
 };
@@ -55,7 +57,8 @@ enum { ENVELOPE_MAX_RCPTS = 65535, ENVELOPE_MAX_BYTES = 96 * 1024 };
 /* Appends the encoded envelope. */
 void envelope_encode(struct buf *out, const struct envelope *env);
 
-/* Views in *ret point into `in`; the rcpts array is in `arena`. 0, or ERR_CORRUPT with *e filled. */
+/* Views in *ret point into `in`; the rcpts array is in `arena`. 0, or ERR_CORRUPT with *e filled.
+ */
 int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret, struct err *e);
 
 /* Domain of an address (after the last '@'), without a trailing dot; empty when there is none. */

@@ -8,39 +8,39 @@
 #include "base/str.h"
 
 /* CLASS(NAME, "name", accounting record type) */
-#define OUTCOME_CLASSES(CLASS)                                                                     \
-    CLASS(DELIVERED, "delivered", 'd')                                                             \
-    CLASS(DEFERRED, "deferred", 't')                                                               \
-    CLASS(BOUNCED, "bounced", 'b')                                                                 \
-    CLASS(EXPIRED, "expired", 'b')                                                                 \
+#define OUTCOME_CLASSES(CLASS)         \
+    CLASS(DELIVERED, "delivered", 'd') \
+    CLASS(DEFERRED, "deferred", 't')   \
+    CLASS(BOUNCED, "bounced", 'b')     \
+    CLASS(EXPIRED, "expired", 'b')     \
     CLASS(DELETED, "deleted", 'b')
 
 enum outcome_class {
 #define OUTCOME_ENUM(name, text, type) OUTCOME_##name,
     OUTCOME_CLASSES(OUTCOME_ENUM)
 #undef OUTCOME_ENUM
-    OUTCOME_CLASS_COUNT
+        OUTCOME_CLASS_COUNT
 };
 
 /* PHASE(NAME, "name"): how far the attempt got */
-#define OUTCOME_PHASES(PHASE)                                                                      \
-    PHASE(QUEUE, "queue")                                                                          \
-    PHASE(DNS, "dns")                                                                              \
-    PHASE(CONNECT, "connect")                                                                      \
-    PHASE(GREETING, "greeting")                                                                    \
-    PHASE(HELO, "helo")                                                                            \
-    PHASE(STARTTLS, "starttls")                                                                    \
-    PHASE(MAIL, "mail")                                                                            \
-    PHASE(RCPT, "rcpt")                                                                            \
-    PHASE(DATA, "data")                                                                            \
-    PHASE(END_OF_DATA, "end-of-data")                                                              \
+#define OUTCOME_PHASES(PHASE)         \
+    PHASE(QUEUE, "queue")             \
+    PHASE(DNS, "dns")                 \
+    PHASE(CONNECT, "connect")         \
+    PHASE(GREETING, "greeting")       \
+    PHASE(HELO, "helo")               \
+    PHASE(STARTTLS, "starttls")       \
+    PHASE(MAIL, "mail")               \
+    PHASE(RCPT, "rcpt")               \
+    PHASE(DATA, "data")               \
+    PHASE(END_OF_DATA, "end-of-data") \
     PHASE(QUIT, "quit")
 
 enum outcome_phase {
 #define OUTCOME_ENUM(name, text) PHASE_##name,
     OUTCOME_PHASES(OUTCOME_ENUM)
 #undef OUTCOME_ENUM
-    OUTCOME_PHASE_COUNT
+        OUTCOME_PHASE_COUNT
 };
 
 /* RFC 3463 class.subject.detail; all 0 when the peer gave none. */

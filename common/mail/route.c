@@ -6,8 +6,8 @@
 const char *route_status_name(enum route_status s)
 {
     switch (s) {
-#define ROUTE_CASE(name, number, text)                                                             \
-    case ROUTE_##name:                                                                             \
+#define ROUTE_CASE(name, number, text) \
+    case ROUTE_##name:                 \
         return text;
         ROUTE_STATUSES(ROUTE_CASE)
 #undef ROUTE_CASE
@@ -19,8 +19,7 @@ void route_hosts_append(struct buf *out, uint16_t preference, int family, const 
                         struct strview host)
 {
     size_t len = family == AF_INET6 ? 16 : 4;
-    char head[3] = {(char)(preference & 0xff), (char)(preference >> 8),
-                    family == AF_INET6 ? 6 : 4};
+    char head[3] = {(char)(preference & 0xff), (char)(preference >> 8), family == AF_INET6 ? 6 : 4};
 
     buf_append(out, head, sizeof(head));
     buf_append(out, bytes, len);

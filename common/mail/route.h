@@ -1,8 +1,8 @@
 /*
  * Where the mail for a domain goes: what the resolver answers and the pipe caches. The wire form of
- * the host list (ipc route_reply.hosts) is, per address: u16 preference, u8 family (4 or 6), address
- * bytes (4 or 16), u8 name length, host name; hosts by rising preference, order of equal ones as the
- * DNS gave them (the pipe shuffles).
+ * the host list (ipc route_reply.hosts) is, per address: u16 preference, u8 family (4 or 6),
+ * address bytes (4 or 16), u8 name length, host name; hosts by rising preference, order of equal
+ * ones as the DNS gave them (the pipe shuffles).
  */
 #ifndef PMTA_MAIL_ROUTE_H
 #define PMTA_MAIL_ROUTE_H
@@ -20,11 +20,11 @@ enum route_kind {
 };
 
 /* STATUS(NAME, number, "name") */
-#define ROUTE_STATUSES(STATUS)                                                                     \
-    STATUS(OK, 0, "ok")                                                                            \
-    STATUS(NO_DOMAIN, 1, "no such domain")  /* NXDOMAIN: 5.1.2 */                                  \
-    STATUS(NULL_MX, 2, "null MX")           /* RFC 7505: 5.1.10 */                                 \
-    STATUS(NO_HOST, 3, "no usable address") /* no MX, no address, or MX hosts without: 5.4.4 */    \
+#define ROUTE_STATUSES(STATUS)                                                                  \
+    STATUS(OK, 0, "ok")                                                                         \
+    STATUS(NO_DOMAIN, 1, "no such domain")  /* NXDOMAIN: 5.1.2 */                               \
+    STATUS(NULL_MX, 2, "null MX")           /* RFC 7505: 5.1.10 */                              \
+    STATUS(NO_HOST, 3, "no usable address") /* no MX, no address, or MX hosts without: 5.4.4 */ \
     STATUS(TEMPORARY, 4, "DNS failure")     /* SERVFAIL, time-out: 4.4.3 */
 
 enum route_status {

@@ -3,9 +3,9 @@
  * configuration, edges, listeners and directories; start when told; answer admin lines; drain and
  * exit. The process fills in a struct child_ops and calls child_main from main().
  *
- * Order guaranteed by root at start: log_output, config, directory*, edge*, start, listener*. Later:
- * config at a reload, edge when a peer was restarted, log_output at log rotation, listener at any
- * time, drain once.
+ * Order guaranteed by root at start: log_output, config, directory*, edge*, start, listener*.
+ * Later: config at a reload, edge when a peer was restarted, log_output at log rotation, listener
+ * at any time, drain once.
  */
 #ifndef PMTA_NET_CHILD_H
 #define PMTA_NET_CHILD_H
@@ -17,8 +17,8 @@ enum { CHILD_CONTROL_FD = 3 };
 
 struct child;
 
-/* One admin line for this process: "VERB TARGET {json}". Answer with child_admin_reply any number of
- * times, now or later, the last with last = true. `line` is valid until the call returns. */
+/* One admin line for this process: "VERB TARGET {json}". Answer with child_admin_reply any number
+ * of times, now or later, the last with last = true. `line` is valid until the call returns. */
 struct child_admin_request {
     uint64_t token;
     uint8_t level; /* enum admin_level of the operator */

@@ -38,9 +38,9 @@ typedef struct strview ipc_ctype_bytes;
 
 /* struct ipc_<name> with one member per field; views in a decoded message point into the frame. */
 #define IPC_MEMBER(type, name) ipc_ctype_##type name;
-#define IPC_STRUCT(name, id, from, to, fds, fields, help)                                          \
-    struct ipc_##name {                                                                            \
-        fields                                                                                     \
+#define IPC_STRUCT(name, id, from, to, fds, fields, help) \
+    struct ipc_##name {                                   \
+        fields                                            \
     };
 IPC_MESSAGES(IPC_STRUCT, IPC_MEMBER)
 #undef IPC_STRUCT
@@ -50,8 +50,8 @@ IPC_MESSAGES(IPC_STRUCT, IPC_MEMBER)
  * int ipc_decode_<name>(struct strview frame, struct ipc_<name> *ret): 0 or ERR_PROTOCOL; the frame
  * must be of that id and be consumed whole. */
 #define IPC_NOFIELD(type, name)
-#define IPC_PROTOTYPES(name, id, from, to, fds, fields, help)                                      \
-    void ipc_encode_##name(struct buf *out, const struct ipc_##name *m);                           \
+#define IPC_PROTOTYPES(name, id, from, to, fds, fields, help)            \
+    void ipc_encode_##name(struct buf *out, const struct ipc_##name *m); \
     int ipc_decode_##name(struct strview frame, struct ipc_##name *ret) MUST_CHECK;
 IPC_MESSAGES(IPC_PROTOTYPES, IPC_NOFIELD)
 #undef IPC_PROTOTYPES
@@ -79,7 +79,8 @@ const char *ipc_name(unsigned id);
 const char *ipc_role_name(enum role role);
 
 /* What a receiver checks before a frame is handed out: header, known id, and that the row lets
- * `sender` send it to `receiver` with that many descriptors. 0 or ERR_PROTOCOL; *ret_id is the id. */
+ * `sender` send it to `receiver` with that many descriptors. 0 or ERR_PROTOCOL; *ret_id is the id.
+ */
 int ipc_frame_check(struct strview frame, enum role sender, enum role receiver, unsigned fd_count,
                     uint16_t *ret_id) MUST_CHECK;
 
@@ -105,18 +106,18 @@ struct ipc_edge *ipc_edge_open(uv_loop_t *loop, int fd, enum role self, enum rol
 void ipc_edge_close(struct ipc_edge *e);
 
 /* Queues one encoded frame and at most IPC_FDS_MAX descriptors; fds are duplicated, they stay the
- * caller's. What the socket does not take now waits in memory, in order. Returns 0 or ERR_LIMIT when
- * the frame is over IPC_FRAME_MAX. Nothing happens on an edge that is down. */
+ * caller's. What the socket does not take now waits in memory, in order. Returns 0 or ERR_LIMIT
+ * when the frame is over IPC_FRAME_MAX. Nothing happens on an edge that is down. */
 int ipc_edge_send(struct ipc_edge *e, const struct buf *frame, const int *fds, unsigned fd_count);
 
 /* Encodes and sends a struct ipc_<name>: ipc_send(edge, ready, &(struct ipc_ready){…}). */
 #define ipc_send(edge, name, ...) ipc_send_fds(edge, name, (__VA_ARGS__), NULL, 0)
-#define ipc_send_fds(edge, name, msg, fds, fd_count)                                               \
-    do {                                                                                           \
-        struct buf ipc_frame_ = {0};                                                               \
-        ipc_encode_##name(&ipc_frame_, (msg));                                                     \
-        ipc_edge_send(edge, &ipc_frame_, fds, fd_count);                                           \
-        buf_free(&ipc_frame_);                                                                     \
+#define ipc_send_fds(edge, name, msg, fds, fd_count)     \
+    do {                                                 \
+        struct buf ipc_frame_ = {0};                     \
+        ipc_encode_##name(&ipc_frame_, (msg));           \
+        ipc_edge_send(edge, &ipc_frame_, fds, fd_count); \
+        buf_free(&ipc_frame_);                           \
     } while (0)
 
 /* More than the high-water mark (1 MiB) waits in memory: stop producing until drained(). */

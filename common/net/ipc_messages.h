@@ -11,11 +11,11 @@
 #define PMTA_NET_IPC_MESSAGES_H
 
 /* ROLE(NAME, bit, "name as printed") */
-#define IPC_ROLES(ROLE)                                                                            \
-    ROLE(ROOT, 0, "root")                                                                          \
-    ROLE(RECEIVER, 1, "receiver")                                                                  \
-    ROLE(PIPE, 2, "pipe")                                                                          \
-    ROLE(RESOLVER, 3, "resolver")                                                                  \
+#define IPC_ROLES(ROLE)           \
+    ROLE(ROOT, 0, "root")         \
+    ROLE(RECEIVER, 1, "receiver") \
+    ROLE(PIPE, 2, "pipe")         \
+    ROLE(RESOLVER, 3, "resolver") \
     ROLE(WEB, 4, "web")
 
 enum role {

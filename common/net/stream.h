@@ -3,8 +3,8 @@
  * Input gathers in a buf, output is queued with marks; close is asynchronous and idempotent.
  *
  * No callback fires inside a call of this interface, but for stream_ops.read during the delivery of
- * one read event. After stream_close only `closed` fires, once, and the stream's memory is gone after
- * it. A stream may be closed from any callback.
+ * one read event. After stream_close only `closed` fires, once, and the stream's memory is gone
+ * after it. A stream may be closed from any callback.
  *
  * TLS lives in stream_tls.c (library pmta_tls, BoringSSL) behind struct stream_tls_ops, so that a
  * process that must not link it can still use plain streams.
@@ -59,10 +59,10 @@ void stream_read_stop(struct stream *s);
 /* Unconsumed input. The owner consumes; the stream appends. */
 struct buf *stream_input(struct stream *s);
 
-/* Queues bytes. stream_write copies; stream_write_ref does not: release(arg) is called exactly once,
- * when the bytes are no longer needed (also when the stream closes), never inside the call. Nothing
- * is put on the wire before stream_flush or the end of the current read callback, so that several
- * small writes become one writev. */
+/* Queues bytes. stream_write copies; stream_write_ref does not: release(arg) is called exactly
+ * once, when the bytes are no longer needed (also when the stream closes), never inside the call.
+ * Nothing is put on the wire before stream_flush or the end of the current read callback, so that
+ * several small writes become one writev. */
 void stream_write(struct stream *s, const void *data, size_t len);
 void stream_write_ref(struct stream *s, const void *data, size_t len, void (*release)(void *arg),
                       void *arg);
@@ -88,16 +88,16 @@ void stream_local(const struct stream *s, struct sockaddr_storage *ret);
 /* A certificate chain with its key, or what a client needs: refcounted, opaque. */
 struct tls_context;
 
-/* From PEM files; the descriptors stay the caller's and are read from offset 0. TLS 1.2 and 1.3. NULL
- * with *e filled when chain or key cannot be used or do not match. */
+/* From PEM files; the descriptors stay the caller's and are read from offset 0. TLS 1.2 and 1.3.
+ * NULL with *e filled when chain or key cannot be used or do not match. */
 struct tls_context *tls_context_server(int cert_fd, int key_fd, struct err *e);
 /* For outgoing connections, without certificate verification (opportunistic, RFC 7435). */
 struct tls_context *tls_context_client(struct err *e);
 struct tls_context *tls_context_ref(struct tls_context *t);
 void tls_context_unref(struct tls_context *t);
 
-/* Starts the handshake; tls() tells the end. Input that is buffered unread is discarded first when it
- * is plain text received before the handshake (RFC 3207 section 4.2: no injected commands); the
+/* Starts the handshake; tls() tells the end. Input that is buffered unread is discarded first when
+ * it is plain text received before the handshake (RFC 3207 section 4.2: no injected commands); the
  * return value is how many bytes that were. Output queued before is sent in clear first. */
 size_t stream_tls_accept(struct stream *s, struct tls_context *ctx);
 size_t stream_tls_connect(struct stream *s, struct tls_context *ctx, const char *sni_host);

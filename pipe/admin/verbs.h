@@ -23,9 +23,9 @@ void act_resume_queue(void *owner, struct admin *a);
 void act_schedule(void *owner, struct admin *a);
 void act_delete(void *owner, struct admin *a);
 
-/* The message that "id" or "id.N" in the arguments names, with *ret_rcpt = N or -1, and its envelope,
- * whose views are in arena. NULL after an empty or error answer was given: an id that another pipe
- * may hold is no error here. */
+/* The message that "id" or "id.N" in the arguments names, with *ret_rcpt = N or -1, and its
+ * envelope, whose views are in arena. NULL after an empty or error answer was given: an id that
+ * another pipe may hold is no error here. */
 struct message *admin_find_message(struct pipe *p, struct admin *a, struct arena *arena,
                                    struct envelope *ret_env, int *ret_rcpt);
 

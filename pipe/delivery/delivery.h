@@ -26,7 +26,7 @@ struct delivery_host {
 };
 
 struct delivery_params {
-    const char *queue;      /* "example.com/mta1", for the log */
+    const char *queue; /* "example.com/mta1", for the log */
     const char *helo_name;
     const struct sockaddr *source; /* NULL: the system chooses */
     const struct delivery_host *hosts;
@@ -45,16 +45,17 @@ struct delivery_params {
 /* A message to send in one transaction, filled in by the queue; everything stays valid until
  * job_done. */
 struct delivery_job {
-    const struct envelope *env;     /* sender, envid, ret, flags, sizes */
-    const uint32_t *rcpts;          /* indices into env->rcpts */
+    const struct envelope *env; /* sender, envid, ret, flags, sizes */
+    const uint32_t *rcpts;      /* indices into env->rcpts */
     uint32_t rcpt_count;
-    struct strview prefix;          /* header fields put before the content (signatures), wire form */
-    struct strview content;         /* header and body in wire form without the final dot line; or empty and: */
-    int content_fd;                 /* content_bytes from content_offset here; -1 when in memory */
+    struct strview prefix; /* header fields put before the content (signatures), wire form */
+    struct strview
+        content;    /* header and body in wire form without the final dot line; or empty and: */
+    int content_fd; /* content_bytes from content_offset here; -1 when in memory */
     uint64_t content_offset;
     uint64_t content_bytes;
-    const char *id;                 /* for the log */
-    void *cookie;                   /* the queue's */
+    const char *id; /* for the log */
+    void *cookie;   /* the queue's */
 };
 
 enum delivery_next {
@@ -67,8 +68,8 @@ enum delivery_next {
 struct delivery_conn;
 
 struct delivery_ops {
-    /* The connection can take another message. May be called while others are under way (pipelining);
-     * called from the loop, never inside delivery_open or delivery_wakeup. */
+    /* The connection can take another message. May be called while others are under way
+     * (pipelining); called from the loop, never inside delivery_open or delivery_wakeup. */
     enum delivery_next (*next)(void *owner, struct delivery_conn *c, struct delivery_job *ret);
     /* One recipient (position in job->rcpts) ended: exactly once each, before job_done. */
     void (*rcpt_done)(void *owner, struct delivery_conn *c, const struct delivery_job *job,
@@ -77,13 +78,13 @@ struct delivery_ops {
     void (*job_done)(void *owner, struct delivery_conn *c, const struct delivery_job *job);
     /* EHLO (and TLS) succeeded on this host. */
     void (*established)(void *owner, struct delivery_conn *c, const struct delivery_host *host);
-    /* One address could not be used (connect failed, 4xx/5xx greeting, TLS broken …); the next is tried.
-     * For the log and host memory. */
+    /* One address could not be used (connect failed, 4xx/5xx greeting, TLS broken …); the next is
+     * tried. For the log and host memory. */
     void (*host_failed)(void *owner, struct delivery_conn *c, const struct delivery_host *host,
                         const struct outcome *outcome);
     /* The connection ended; last callback, c is freed after it. outcome is NULL when it ended in
-     * order; otherwise why: before `established`, no address worked and nothing was sent; after it, the
-     * peer went away (recipients under way were told with rcpt_done). */
+     * order; otherwise why: before `established`, no address worked and nothing was sent; after it,
+     * the peer went away (recipients under way were told with rcpt_done). */
     void (*closed)(void *owner, struct delivery_conn *c, const struct outcome *outcome);
 };
 
@@ -103,10 +104,10 @@ struct delivery_info {
     const char *host;
     struct strview peer_ip;
     struct strview source_ip;
-    const char *phase;  /* what it does now */
-    const char *tls;    /* "TLSv1.3/CIPHER" or "" */
-    uint64_t messages;  /* sent on it */
-    int64_t opened_ms;  /* wall clock */
+    const char *phase; /* what it does now */
+    const char *tls;   /* "TLSv1.3/CIPHER" or "" */
+    uint64_t messages; /* sent on it */
+    int64_t opened_ms; /* wall clock */
 };
 void delivery_info(const struct delivery_conn *c, struct delivery_info *ret);
 

@@ -83,8 +83,7 @@ void engine_set_spool(struct engine *g, struct spool *spool)
 static void configure_queue(struct engine *g, struct queue *q)
 {
     queue_settings_fini(&q->settings);
-    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta,
-                           q->domain);
+    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain);
     q->slots.max = q->settings.max_smtp_out;
     q->config_generation = g->config_generation;
 }

@@ -174,7 +174,8 @@ static void on_established(void *owner, struct delivery_conn *c, const struct de
     (void)c;
     s->was_established = true;
     if (!s->queue->established++)
-        s->queue->hold_until_ms = 0; /* what others were refused was the host's trouble, and is over */
+        s->queue->hold_until_ms =
+            0; /* what others were refused was the host's trouble, and is over */
     s->queue->failures = 0;
     s->queue->retry_at_ms = 0;
     log_debug(LOG_DELIVERY, "connected queue=%s host=%s", s->queue->name, host->name);

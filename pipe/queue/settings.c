@@ -107,7 +107,8 @@ struct strview vmta_choose(const struct config *cfg, struct strview name, uint64
 
 bool vmta_is_known(const struct config *cfg, struct strview name)
 {
-    return sv_eq_nocase(name, SV(VMTA_DEFAULT)) || config_has_section(cfg, KIND_VIRTUAL_MTA, name) ||
+    return sv_eq_nocase(name, SV(VMTA_DEFAULT)) ||
+           config_has_section(cfg, KIND_VIRTUAL_MTA, name) ||
            config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, name);
 }
 

@@ -65,8 +65,8 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
                     const char *helo_fallback);
 void vmta_free(struct vmta *v);
 
-/* A name as a message or a directive gives it: itself, or when it is a pool's, the member whose turn
- * it is. The view lives in cfg, or is the one given. */
+/* A name as a message or a directive gives it: itself, or when it is a pool's, the member whose
+ * turn it is. The view lives in cfg, or is the one given. */
 struct strview vmta_choose(const struct config *cfg, struct strview name, uint64_t turn);
 /* A virtual MTA or a pool of that name is defined, or it is the default one. */
 bool vmta_is_known(const struct config *cfg, struct strview name);

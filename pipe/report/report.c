@@ -20,8 +20,8 @@
 struct report {
     char *pipe;
     struct spool *spool;
-    int fd; /* accounting file, or -1 */
-    struct buf early;          /* records made before there was a spool */
+    int fd;                     /* accounting file, or -1 */
+    struct buf early;           /* records made before there was a spool */
     message_id newest_received; /* of the r records found at the start; 0: none found */
     struct buf row;
     struct report_counts counts;
@@ -51,8 +51,8 @@ static message_id received_id(struct strview line)
     return dot > 0 && message_id_parse(sv(id.ptr, (size_t)dot), &n) ? n : 0;
 }
 
-/* Finds the newest r record, and ends a line that a power cut left torn: its event was not journalled,
- * so its record is made again. */
+/* Finds the newest r record, and ends a line that a power cut left torn: its event was not
+ * journalled, so its record is made again. */
 static int read_tail(struct report *r, int dirfd, const char *name, off_t size)
 {
     struct buf b = {0};

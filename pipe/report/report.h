@@ -39,8 +39,8 @@ struct report_counts {
     uint64_t bounced;  /* also expired and deleted */
 };
 
-/* acct_dirfd: directory of the accounting file, borrowed; -1: no accounting file. Records made before
- * report_set_spool (during recovery) wait for it. */
+/* acct_dirfd: directory of the accounting file, borrowed; -1: no accounting file. Records made
+ * before report_set_spool (during recovery) wait for it. */
 int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err *e);
 void report_free(struct report *r);
 void report_set_spool(struct report *r, struct spool *spool);

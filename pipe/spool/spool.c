@@ -331,12 +331,12 @@ static bool commit_wanted(const struct spool *s)
 }
 
 /* Outcomes without new messages are gathered for a few milliseconds: a job in the thread pool for
- * each turn of the loop costs more than what it writes. What a kill -9 can lose by that was in flight a
- * moment ago and is delivered again. */
+ * each turn of the loop costs more than what it writes. What a kill -9 can lose by that was in
+ * flight a moment ago and is delivered again. */
 static bool gathering(struct spool *s)
 {
-    if (s->waiting || s->sync_due || s->rotate_due || s->probe_due || s->closing ||
-        s->gather_due || !s->writable || buf_len(&s->journal_waiting) >= GATHER_BYTES)
+    if (s->waiting || s->sync_due || s->rotate_due || s->probe_due || s->closing || s->gather_due ||
+        !s->writable || buf_len(&s->journal_waiting) >= GATHER_BYTES)
         return false;
     if (!uv_is_active((uv_handle_t *)&s->gather_timer))
         uv_timer_start(&s->gather_timer, on_gather_timer, GATHER_MS, 0);

@@ -110,7 +110,8 @@ static void power_cut(void **state)
     work(run, known);
     fx_close(run);
     disk_stop();
-    print_message("%zu disk operations, %zu messages moved, %zu promises\n", disk_operations(), run->moved, mark_count);
+    print_message("%zu disk operations, %zu messages moved, %zu promises\n", disk_operations(),
+                  run->moved, mark_count);
     assert_true(run->moved > 0); /* cuts during compaction are among them */
     for (uint32_t cut = 0; cut < CUTS; cut++) {
         size_t operations = 20 + fx_random(run, (uint32_t)disk_operations() - 20);

@@ -85,16 +85,11 @@ static void rates(void **state)
         int64_t period_ms;
         const char *back;
     } rows[] = {
-        {"unlimited", 0, 0, 0, "unlimited"},
-        {"0", 0, 0, 0, "unlimited"},
-        {"600/h", 0, 600, 3600000, "600/h"},
-        {"83/5s", 0, 83, 5000, "83/5s"},
-        {"100/15m", 0, 100, 900000, "100/15m"},
-        {"1/min", 0, 1, 60000, "1/m"},
-        {"50/day", 0, 50, 86400000, "50/d"},
-        {"5/0s", ERR_SYNTAX, 0, 0, NULL},
-        {"5/", ERR_SYNTAX, 0, 0, NULL},
-        {"/h", ERR_SYNTAX, 0, 0, NULL},
+        {"unlimited", 0, 0, 0, "unlimited"},    {"0", 0, 0, 0, "unlimited"},
+        {"600/h", 0, 600, 3600000, "600/h"},    {"83/5s", 0, 83, 5000, "83/5s"},
+        {"100/15m", 0, 100, 900000, "100/15m"}, {"1/min", 0, 1, 60000, "1/m"},
+        {"50/day", 0, 50, 86400000, "50/d"},    {"5/0s", ERR_SYNTAX, 0, 0, NULL},
+        {"5/", ERR_SYNTAX, 0, 0, NULL},         {"/h", ERR_SYNTAX, 0, 0, NULL},
         {"5/week", ERR_SYNTAX, 0, 0, NULL},
     };
     (void)state;

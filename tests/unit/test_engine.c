@@ -744,8 +744,8 @@ static void index_is_small(void **state)
     (void)state;
     for (int i = 0; i < 90; i++)
         queue_mail("a@dns.example", NULL);
-    uint64_t bytes = engine_index(w.g)->memory_bytes +
-                     engine_index(w.g)->by_id.bucket_count * sizeof(void *);
+    uint64_t bytes =
+        engine_index(w.g)->memory_bytes + engine_index(w.g)->by_id.bucket_count * sizeof(void *);
     assert_in_range(bytes / live(), 1, 200);
 }
 

@@ -143,7 +143,8 @@ static void newest_received_is_found(void **state)
     struct report *r = reopen();
     assert_false(report_lacks_received(r, 5000)); /* nothing is known */
     report_free(r);
-    snprintf(line, sizeof(line), "r,t,t,o,r,,,,,v,p,q,j,e,10,%s.0\r\nr,t,,,,,,,,,,,,,,%s.1\r\n", a, b);
+    snprintf(line, sizeof(line), "r,t,t,o,r,,,,,v,p,q,j,e,10,%s.0\r\nr,t,,,,,,,,,,,,,,%s.1\r\n", a,
+             b);
     put(line);
     snprintf(line, sizeof(line), "d,t,,,,,,,,,,,,,,%s.1\r\n", b);
     put(line);
@@ -209,12 +210,9 @@ static void records_wait_for_the_spool(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quoting),
-        cmocka_unit_test(rate_forgets),
-        CASE(first_line_names_columns),
-        CASE(newest_received_is_found),
-        CASE(torn_line_is_ended),
-        CASE(records_wait_for_the_spool),
+        cmocka_unit_test(quoting),      cmocka_unit_test(rate_forgets),
+        CASE(first_line_names_columns), CASE(newest_received_is_found),
+        CASE(torn_line_is_ended),       CASE(records_wait_for_the_spool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,11 +13,11 @@
 
 #include "base/str.h"
 
-#define assert_sv_equal(view, literal)                                                             \
-    do {                                                                                           \
-        struct strview view_ = (view);                                                             \
-        assert_int_equal(view_.len, strlen(literal));                                              \
-        assert_memory_equal(view_.ptr, literal, view_.len);                                        \
+#define assert_sv_equal(view, literal)                      \
+    do {                                                    \
+        struct strview view_ = (view);                      \
+        assert_int_equal(view_.len, strlen(literal));       \
+        assert_memory_equal(view_.ptr, literal, view_.len); \
     } while (0)
 
 #endif
