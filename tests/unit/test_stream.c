@@ -683,7 +683,7 @@ static void tls_both_ends(void **state)
     struct end a, b;
     (void)state;
 
-    for (int round = 0; round < 3; round++) { /* later rounds resume a session */
+    for (int round = 0; round < 3; round++) {
         pair_open(&a, &b, &narrow, true);
         b.echo_to = &b;
         stream_read_start(a.s);
@@ -897,6 +897,99 @@ static void tls_foreign_client(void **state)
     tls_context_unref(server);
 }
 
+/* A TLS server that is not ours, to see what our client offers. */
+struct foreign_server {
+    int fd;
+    SSL_CTX *ctx;
+    int version;
+    bool reused;
+    char sni[64];
+    uv_thread_t thread;
+};
+
+static void foreign_server_main(void *arg)
+{
+    struct foreign_server *f = arg;
+    SSL *ssl = SSL_new(f->ctx);
+    char got[8];
+
+    SSL_set_max_proto_version(ssl, (uint16_t)f->version);
+    SSL_set_fd(ssl, f->fd);
+    if (SSL_accept(ssl) == 1) {
+        const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+        snprintf(f->sni, sizeof(f->sni), "%s", name ? name : "");
+        f->reused = SSL_session_reused(ssl);
+        SSL_write(ssl, "hello", 5);
+        SSL_read(ssl, got, sizeof(got));
+        SSL_shutdown(ssl);
+    }
+    SSL_free(ssl);
+    close(f->fd);
+}
+
+static SSL_CTX *foreign_server_context(void)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    int cert, key;
+
+    make_certificate(&cert, &key);
+    char path[2][64];
+    snprintf(path[0], sizeof(path[0]), "/proc/self/fd/%d", cert);
+    snprintf(path[1], sizeof(path[1]), "/proc/self/fd/%d", key);
+    assert_int_equal(SSL_CTX_use_certificate_file(ctx, path[0], SSL_FILETYPE_PEM), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey_file(ctx, path[1], SSL_FILETYPE_PEM), 1);
+    close(cert);
+    close(key);
+    return ctx;
+}
+
+/* Sessions are resumed by name, and only under that name; addresses are no SNI. */
+static void tls_client_resumes(void **state)
+{
+    static const struct {
+        int version;
+        const char *host, *sni;
+        bool reused;
+    } rows[] = {
+        {TLS1_3_VERSION, "mx.example.com", "mx.example.com", false},
+        {TLS1_3_VERSION, "MX.example.com.", "mx.example.com", true},
+        {TLS1_3_VERSION, "other.example", "other.example", false},
+        {TLS1_2_VERSION, "old.example", "old.example", false},
+        {TLS1_2_VERSION, "old.example", "old.example", true},
+        {TLS1_2_VERSION, "old.example", "old.example", true},
+        {TLS1_3_VERSION, "192.0.2.7", "", false},
+        {TLS1_3_VERSION, "2001:db8::1", "", false},
+        {TLS1_3_VERSION, NULL, "", false},
+        {TLS1_3_VERSION, NULL, "", false},
+    };
+    struct tls_context *client = tls_context_client(NULL);
+    SSL_CTX *server = foreign_server_context();
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct foreign_server f = {.ctx = server, .version = rows[i].version};
+        struct end a = {0};
+        int fd;
+        tcp_pair(&fd, &f.fd, false);
+        a.s = stream_from_fd(&loop, fd, &wide, &ops, &a);
+        stream_read_start(a.s);
+        stream_tls_connect(a.s, client, rows[i].host);
+        uv_thread_create(&f.thread, foreign_server_main, &f);
+        RUN_UNTIL(a.got == 5);
+        stream_write(a.s, "QUIT", 4);
+        stream_flush(a.s);
+        RUN_UNTIL(a.ended);
+        assert_int_equal(a.ended_status, 0);
+        stream_close(a.s);
+        RUN_UNTIL(a.closed);
+        uv_thread_join(&f.thread);
+        assert_string_equal(f.sni, rows[i].sni);
+        assert_int_equal(f.reused, rows[i].reused);
+    }
+    SSL_CTX_free(server);
+    tls_context_unref(client);
+}
+
 static void tls_bad_files(void **state)
 {
     int cert, key, other_cert, other_key, empty = memfd_create("empty", MFD_CLOEXEC);
@@ -992,7 +1085,8 @@ int main(void)
         STREAM_TEST(close_in_callbacks),  STREAM_TEST(tls_both_ends),
         STREAM_TEST(tls_input_limit),     STREAM_TEST(tls_discards_injected),
         STREAM_TEST(tls_handshake_fails), STREAM_TEST(tls_foreign_client),
-        STREAM_TEST(tls_bad_files),       STREAM_TEST(tls_close_early),
+        STREAM_TEST(tls_client_resumes),  STREAM_TEST(tls_bad_files),
+        STREAM_TEST(tls_close_early),
 
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
