@@ -18,9 +18,9 @@ SETUP = meson setup -Dwerror=$(WERROR)
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false
 
 # Hard links keep /proc/self/exe in build/bin, where pmtad looks for its children.
-LINK_PROGRAMS = mkdir -p build/bin && \
-	find build -path build/bin -prune -o -type f -perm -u+x -name 'pmta*' ! -name '*.*' \
-		-exec ln -f -t build/bin {} +
+link_programs = mkdir -p $(1)/bin && \
+	find $(1) -path $(1)/bin -prune -o -type f -perm -u+x -name 'pmta*' ! -name '*.*' \
+		-exec ln -f -t $(1)/bin {} +
 
 .PHONY: all demo check check-asan fuzz bench install clean format build asan-build fuzz-build \
 	build-deps test-deps bench-deps
@@ -39,7 +39,7 @@ build/build.ninja: | build-deps
 
 build: build-deps build/build.ninja
 	ninja -C build
-	@$(LINK_PROGRAMS)
+	@$(call link_programs,build)
 
 # The tests need more packages, so only `make check` switches them on.
 build/with-tests: build/build.ninja | test-deps
@@ -54,19 +54,20 @@ build-fuzz/build.ninja: | test-deps
 
 asan-build: test-deps build-asan/build.ninja
 	ninja -C build-asan
+	@$(call link_programs,build-asan)
 fuzz-build: test-deps build-fuzz/build.ninja
 	ninja -C build-fuzz
 
 ifeq ($(CI),true)
 check: test-deps build/with-tests build asan-build fuzz-build
-	@tools/check build build-asan:unit,scenario build-fuzz:fuzz
+	@tools/check build build-asan:unit,scenario,processes build-fuzz:fuzz
 else
 check: test-deps build/with-tests build
 	@tools/check build
 endif
 
 check-asan: asan-build
-	@tools/check build-asan:unit,scenario
+	@tools/check build-asan:unit,scenario,processes
 
 fuzz: fuzz-build
 	@meson configure build-fuzz -Dfuzz_seconds=$(FUZZ_SECONDS) && ninja -C build-fuzz

@@ -200,7 +200,7 @@ idle-timeout-out = 200ms
         return self.process.wait(seconds)
 
     def kill(self):
-        """SIGKILL of root and, by their pids, of its children."""
+        """SIGKILL of root and, by their pids, of its children; fails when a sanitizer spoke."""
         pids = list(self.pids().values()) if self.process and self.process.poll() is None else []
         if self.process and self.process.poll() is None:
             self.process.kill()
@@ -210,6 +210,10 @@ idle-timeout-out = 200ms
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        text = self.log_text(all=True) if os.path.exists(self.log) else ''
+        for sign in ('ERROR: AddressSanitizer', 'runtime error:'):
+            if sign in text:
+                raise AssertionError(text[text.index(sign):][:4000])
 
 
 class Sink:
