@@ -259,6 +259,23 @@ class Full(World):
         self.pmta.send('a@x.example', pipe='bulk')
 
 
+class Limits(World):
+    options = {'source': 'max-smtp-in = 2\nidle-timeout-in = 1s\n', 'pmta': ''}
+
+    def test_connections_of_a_source_and_silence(self):
+        greetings = []
+        for _ in range(12):  # two receivers, two connections each: more than eight cannot all be served
+            s = socket.create_connection(('127.0.0.1', self.pmta.port), timeout=20)
+            self.addCleanup(s.close)
+            greetings.append((s.recv(200), s))
+        refused = [g for g, _ in greetings if g.startswith(b'421')]
+        self.assertGreaterEqual(len(refused), 12 - 4)
+        self.assertIn(b'4.7.0', refused[0])
+        served = [s for g, s in greetings if g.startswith(b'220')]
+        self.assertGreaterEqual(len(served), 1)
+        self.assertTrue(served[0].recv(200).startswith(b'421 4.4.2'))  # it said nothing for a second
+
+
 class Tls(unittest.TestCase):
     def setUp(self):
         self.dir = Directory()
