@@ -4,9 +4,9 @@
  * objects, one per line. Root reads verb and target only.
  *
  * VERB(ID, "verb", level, targets, "arguments", "help")
- *   targets    processes the line is passed to: mask of roles; ROLE_ROOT answers itself. TARGET in
- * the line is "*" (all of these), or "ROLE", or "ROLE/NAME" ("pipe/bulk") arguments  names in the
- * JSON object, for help: "name" required, "[name]" optional
+ *   targets    processes the line is passed to: mask of roles; ROLE_ROOT answers itself. TARGET
+ *              in the line is "*" (all of these), or "ROLE", or "ROLE/NAME" ("pipe/bulk")
+ *   arguments  names in the JSON object, for help: "name" required, "[name]" optional
  */
 #ifndef PMTA_NET_ADMIN_VERBS_H
 #define PMTA_NET_ADMIN_VERBS_H

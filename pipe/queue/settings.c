@@ -123,8 +123,6 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
     forget_sources(v);
     free(v->pool);
     v->pool = find_pool(cfg, name);
-    v->defined =
-        strcmp(v->name, VMTA_DEFAULT) == 0 || config_has_section(cfg, KIND_VIRTUAL_MTA, name);
     v->slots.max = config_has_section(cfg, KIND_VIRTUAL_MTA, name)
                        ? settings_total_connections(cfg, &alone)
                        : 0;

@@ -52,9 +52,8 @@ struct vmta {
     struct slots slots;
     struct vmta_source *sources; /* at least one */
     size_t source_count;
-    char *pool;   /* the pool that it is a member of, for settings that stand there; or NULL */
-    size_t turn;  /* the source that is next */
-    bool defined; /* the configuration has it; "default" always is */
+    char *pool;  /* the pool that it is a member of, for settings that stand there; or NULL */
+    size_t turn; /* the source that is next */
 };
 
 /* The name of the virtual MTA of mail that none was chosen for. */

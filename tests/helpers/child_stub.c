@@ -4,12 +4,16 @@
  *
  * STUB_LOG   file to which one line per event is appended: "pipe/bulk config 1"
  * STUB_MODE  "NAME=MODE,NAME=MODE": how it misbehaves at its start
- *              build    says hello as another build
- *              fatal    cannot start
- *              busy     cannot start while the file STUB_LOG.busy exists, as if the spool were
- * locked die      exits before ready stay     does not exit when it is to drain trouble  takes the
- * first configuration and no other As an admin line "VERB TARGET {"stub":"ACTION"}": crash,
- * silence, garbage (to root), peer-garbage.
+ *
+ * - build: says hello as another build
+ * - fatal: cannot start
+ * - busy: cannot start while the file STUB_LOG.busy exists, as if the spool were locked
+ * - die: exits before ready
+ * - stay: does not exit when it is to drain
+ * - trouble: takes the first configuration and no other
+ *
+ * As an admin line "VERB TARGET {"stub":"ACTION"}": crash, silence, garbage (to root),
+ * peer-garbage.
  */
 #include "base/log.h"
 #include "net/child.h"
