@@ -131,8 +131,8 @@ static int open_spool(struct pipe *p, struct err *e)
     };
     struct buf paused = {0};
 
-    if (pause_file_open(&p->pauses, child_loop(p->child), p->spool_dir, e) < 0 ||
-        pause_file_read(&p->pauses, &paused, e) < 0)
+    if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
+        state_file_read(&p->pauses, &paused, e) < 0)
         return e->code;
     int dir = p->spool_dir;
     p->spool_dir = -1;
@@ -212,7 +212,7 @@ static void pipe_fini(struct pipe *p)
     routes_free(p->routes);
     report_free(p->report);
     config_unref(p->config);
-    pause_file_close(&p->pauses);
+    state_file_close(&p->pauses);
     if (p->acct_dir >= 0)
         close(p->acct_dir);
     if (p->spool_dir >= 0)

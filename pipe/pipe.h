@@ -4,7 +4,7 @@
 #ifndef PMTA_PIPE_PIPE_H
 #define PMTA_PIPE_PIPE_H
 
-#include "admin/pause_file.h"
+#include "state/state_file.h"
 #include "intake/intake.h"
 #include "net/child.h"
 #include "queue/engine.h"
@@ -26,7 +26,7 @@ struct pipe {
     struct engine *engine;
     struct intake *intake;
     struct spool *spool;
-    struct pause_file pauses;
+    struct state_file pauses;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

@@ -24,12 +24,21 @@ static const char *const type_text[] = {
     [TYPE_ENUM] = "one of",
     [TYPE_HOST_LIST] = "list of hosts",
     [TYPE_SOURCE_HOST] = "address and host name",
+    [TYPE_SOURCE_IP] = "address, CIDR or range",
     [TYPE_DOMAIN_LIST] = "domains, separated by commas",
+    [TYPE_DATA_RATE] = "bytes per time",
+    [TYPE_RATE_LIST] = "rates, separated by commas",
+    [TYPE_RETRY] = "intervals, separated by commas, or growing: 5m x2 max 4h",
+    [TYPE_RAMP] = "rates, separated by commas, or growing: 50/d +10%/d",
+    [TYPE_POOL_MEMBER] = "name and weight",
+    [TYPE_MX_PATTERNS] = "host patterns, separated by commas",
+    [TYPE_REPLY_RULE] = "/regular expression/ and actions",
+    [TYPE_EMAIL_LIST] = "mail addresses, separated by commas",
 };
 
 static const char *const unit_text[] = {
     [TYPE_INTERVAL] = "time",        [TYPE_INTERVAL_LIST] = "time", [TYPE_SIZE] = "bytes",
-    [TYPE_RATE] = "events per time", [TYPE_DOMAIN_LIST] = NULL, /* the last: makes the array long
+    [TYPE_RATE] = "events per time", [TYPE_EMAIL_LIST] = NULL, /* the last: makes the array long
                                                                    enough */
 };
 
@@ -52,7 +61,7 @@ static enum config_kind home(const struct directive_info *d)
 static void bound(struct buf *out, enum directive_type type, int64_t n)
 {
     char text[UNITS_SIZE];
-    if (type == TYPE_INTERVAL || type == TYPE_INTERVAL_LIST)
+    if (type == TYPE_INTERVAL || type == TYPE_INTERVAL_LIST || type == TYPE_RETRY)
         buf_append_str(out, units_format_interval(n, text));
     else if (type == TYPE_SIZE)
         buf_append_str(out, units_format_size((uint64_t)n, text));

@@ -37,11 +37,22 @@ struct config_value {
     union {
         bool yes;         /* TYPE_BOOL */
         int64_t number;   /* TYPE_INT, TYPE_INTERVAL (ms), TYPE_SIZE (bytes), TYPE_ENUM (index) */
-        struct rate rate; /* TYPE_RATE */
+        struct rate rate; /* TYPE_RATE; TYPE_DATA_RATE counts bytes */
         struct {          /* TYPE_INTERVAL_LIST (ms) */
             const int64_t *items;
             size_t count;
         } intervals;
+        struct retry_form { /* TYPE_RETRY: the n-th wait; after the last item times factor each */
+            const int64_t *items; /* ms */
+            size_t count;
+            uint32_t factor_percent; /* 100: the last repeats */
+            int64_t max_ms;          /* 0: none */
+        } retry;
+        struct rate_form { /* TYPE_RATE_LIST, TYPE_RAMP: the n-th day, the last repeats or grows */
+            const struct rate *items;
+            size_t count;
+            uint32_t growth_percent; /* per day after the last item; 0: it repeats */
+        } rates;
     };
     struct config_origin origin;
     const struct config_value *next; /* further values of a repeatable directive, in file order */

@@ -121,7 +121,7 @@ bool config_is_domain(struct strview s)
 
 static void format_bound(enum directive_type type, int64_t n, char *out)
 {
-    if (type == TYPE_INTERVAL || type == TYPE_INTERVAL_LIST)
+    if (type == TYPE_INTERVAL || type == TYPE_INTERVAL_LIST || type == TYPE_RETRY)
         units_format_interval(n, out);
     else if (type == TYPE_SIZE)
         units_format_size((uint64_t)n, out);
@@ -289,6 +289,7 @@ static int parse_typed(struct config_value *v, struct arena *a, struct err *e)
     case TYPE_SIZE:
         return parse_number(v, info, e);
     case TYPE_INTERVAL_LIST:
+    case TYPE_RETRY:
         return parse_intervals(v, info, a, e);
     case TYPE_RATE:
         return units_parse_rate(t, &v->rate) < 0 ? wrong(e, v, "a rate such as 600/h") : 0;
@@ -303,6 +304,15 @@ static int parse_typed(struct config_value *v, struct arena *a, struct err *e)
         return parse_hosts(v, info->type, e);
     case TYPE_DOMAIN_LIST:
         return parse_domains(v, e);
+    case TYPE_DATA_RATE:
+    case TYPE_RATE_LIST:
+    case TYPE_RAMP:
+    case TYPE_SOURCE_IP:
+    case TYPE_POOL_MEMBER:
+    case TYPE_MX_PATTERNS:
+    case TYPE_REPLY_RULE:
+    case TYPE_EMAIL_LIST:
+        return 0;
     case TYPE_PATH:
         return t.len ? 0 : wrong(e, v, "a path");
     case TYPE_TEXT:

@@ -21,7 +21,10 @@
     KIND(VIRTUAL_MTA, 5, "virtual-mta")           \
     KIND(VIRTUAL_MTA_POOL, 6, "virtual-mta-pool") \
     KIND(DOMAIN, 7, "domain")                     \
-    KIND(DOMAIN_MACRO, 8, "domain-macro")
+    KIND(DOMAIN_MACRO, 8, "domain-macro")         \
+    KIND(SOURCE_GROUP, 9, "source-group")         \
+    KIND(MX_ROLLUP, 10, "mx-rollup")              \
+    KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list")
 
 enum config_kind {
 #define KIND_ENUM(id, bit, name) KIND_##id = 1 << (bit),
@@ -42,8 +45,17 @@ enum directive_type {
     TYPE_PATH,          /* file or directory; relative to the configuration directory */
     TYPE_ENUM,          /* one of choices */
     TYPE_HOST_LIST,     /* smtp-hosts: h1, h2; [10.1.1.1]:2525; lookup-mx:x.org */
-    TYPE_SOURCE_HOST,   /* IP HOSTNAME */
+    TYPE_SOURCE_HOST,   /* IP HOSTNAME; IP may be a CIDR or a range: 192.0.2.101-150 */
+    TYPE_SOURCE_IP,     /* the same without HOSTNAME */
     TYPE_DOMAIN_LIST,   /* a.com, b.com */
+    TYPE_DATA_RATE,     /* 12M/m: bytes per time */
+    TYPE_RATE_LIST,     /* 50/d,100/d,200/d: day 1, day 2, …, the last repeats */
+    TYPE_RETRY,         /* 10m,10m,1h or 5m x2 max 4h */
+    TYPE_RAMP,          /* 50/d, 100/d, 200/d or 50/d +10%/d */
+    TYPE_POOL_MEMBER,   /* NAME [WEIGHT] */
+    TYPE_MX_PATTERNS,   /* *.google.com, aspmx.l.google.com */
+    TYPE_REPLY_RULE,    /* /regex/ [phase=…] action,… */
+    TYPE_EMAIL_LIST,    /* a@x.org, b@x.org */
 };
 
 /* When a changed value takes effect after a reload. */
@@ -60,10 +72,31 @@ enum directive_flag {
      * virtual MTA or pool without a domain sees sections without a domain only, and not [pmta].
      * When nobody set such a total, the value's origin.file is NULL: there is no limit. */
     DIRECTIVE_TOTAL = 2,
+    /* TYPE_INTERVAL: "never" is allowed and reads as 0 */
+    DIRECTIVE_NEVER = 4,
 };
+
+/* Other names of a directive, from PowerMTA's older versions. ALIAS("name", ID, "suffix"): the
+ * suffix is put behind a value that does not have it (max-msg-per-hour = 600 is 600/h). */
+#define DIRECTIVE_ALIASES(ALIAS)                                      \
+    ALIAS("max-connections", MAX_SMTP_OUT, "")                        \
+    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                     \
+    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                      \
+    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                      \
+    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")      \
+    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "")   \
+    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")     \
+    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")        \
+    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                    \
+    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                              \
+    ALIAS("helo-domain", HOST_NAME, "")
 
 /* Sections in which a setting of an outgoing queue may stand. */
 #define KINDS_QUEUE (KIND_DOMAIN | KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL | KIND_PIPE | KIND_PMTA)
+/* The same for a limit that can also stand on a group of MX hosts, over all virtual MTAs. */
+#define KINDS_LIMIT (KINDS_QUEUE | KIND_MX_ROLLUP)
+/* A [source-group] gives to the sources that join it. */
+#define KINDS_SOURCE (KIND_SOURCE | KIND_SOURCE_GROUP)
 
 /* clang-format off */
 #define DIRECTIVES(DIRECTIVE)                                                                      \
@@ -93,14 +126,14 @@ enum directive_flag {
     DIRECTIVE(DNS_TIMEOUT, "dns-timeout", KIND_PMTA, TYPE_INTERVAL, "2s", 100, 60000, RELOAD_LIVE, 0, NULL, \
         "time for one name server to answer one query before the next is tried")                   \
     /* sections */                                                                                 \
-    DIRECTIVE(PIPE, "pipe", KIND_LISTENER | KIND_SOURCE | KIND_SMTP_USER, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(PIPE, "pipe", KIND_LISTENER | KINDS_SOURCE | KIND_SMTP_USER, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "pipe for messages from here, unless X-Pipe says otherwise")                               \
     DIRECTIVE(SOURCE_NAME, "source", KIND_LISTENER | KIND_SMTP_USER, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "named [source] that overrides the one found by the client's address")                     \
     DIRECTIVE(ADDRESS, "address", KIND_LISTENER, TYPE_TEXT, NULL, 0, 0, RELOAD_RESTART, 0, NULL,   \
         "ADDR:PORT, [IP6]:PORT or *:PORT to listen on; the section's name when not set")           \
-    DIRECTIVE(POOL_MEMBER, "virtual-mta", KIND_VIRTUAL_MTA_POOL, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
-        "a virtual MTA of the pool; several are used in turn")                                     \
+    DIRECTIVE(POOL_MEMBER, "virtual-mta", KIND_VIRTUAL_MTA_POOL, TYPE_POOL_MEMBER, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "a virtual MTA of the pool, and its weight (1 when not given); several are used in turn")                                     \
     DIRECTIVE(DOMAINS, "domains", KIND_DOMAIN_MACRO, TYPE_DOMAIN_LIST, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "domains that $NAME stands for in [domain $NAME]")                                         \
     /* receiving: listener */                                                                      \
@@ -110,40 +143,40 @@ enum directive_flag {
         "PEM file with the private key; the certificate's file when not set")                      \
     DIRECTIVE(TLS_IMPLICIT, "tls-implicit", KIND_LISTENER, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "speak TLS from the first byte (port 465)")                                                \
-    DIRECTIVE(ALLOW_PLAIN_AUTH, "allow-plain-auth", KIND_LISTENER | KIND_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(ALLOW_PLAIN_AUTH, "allow-plain-auth", KIND_LISTENER | KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "offer AUTH without TLS")                                                                  \
     /* receiving: source */                                                                        \
-    DIRECTIVE(ALWAYS_ALLOW_RELAYING, "always-allow-relaying", KIND_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(ALWAYS_ALLOW_RELAYING, "always-allow-relaying", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "accept mail to any domain from here without authentication")                              \
-    DIRECTIVE(PROCESS_X_PIPE, "process-x-pipe", KIND_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(PROCESS_X_PIPE, "process-x-pipe", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Pipe; it is removed in any case")                                                \
-    DIRECTIVE(PROCESS_X_VIRTUAL_MTA, "process-x-virtual-mta", KIND_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(PROCESS_X_VIRTUAL_MTA, "process-x-virtual-mta", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Virtual-MTA; it is removed in any case")                                         \
-    DIRECTIVE(PROCESS_X_JOB, "process-x-job", KIND_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(PROCESS_X_JOB, "process-x-job", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Job; it is removed in any case")                                                 \
-    DIRECTIVE(PROCESS_X_ENVID, "process-x-envid", KIND_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(PROCESS_X_ENVID, "process-x-envid", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Envid; it is removed in any case")                                               \
-    DIRECTIVE(DEFAULT_VIRTUAL_MTA, "default-virtual-mta", KIND_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(DEFAULT_VIRTUAL_MTA, "default-virtual-mta", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "virtual MTA or pool for messages that name none")                                         \
-    DIRECTIVE(MAX_MESSAGE_SIZE, "max-message-size", KIND_SOURCE | KIND_PMTA, TYPE_SIZE, "50M", 1024, 2147483648, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(MAX_MESSAGE_SIZE, "max-message-size", KINDS_SOURCE | KIND_PMTA, TYPE_SIZE, "50M", 1024, 2147483648, RELOAD_NEW_SESSION, 0, NULL, \
         "largest message accepted, in bytes")                                                      \
-    DIRECTIVE(MAX_RCPT_PER_MESSAGE, "max-rcpt-per-message", KIND_SOURCE | KIND_PMTA, TYPE_INT, "1000", 1, 50000, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(MAX_RCPT_PER_MESSAGE, "max-rcpt-per-message", KINDS_SOURCE | KIND_PMTA, TYPE_INT, "1000", 1, 50000, RELOAD_NEW_SESSION, 0, NULL, \
         "recipients accepted in one transaction")                                                  \
-    DIRECTIVE(MAX_HEADER_SIZE, "max-header-size", KIND_SOURCE | KIND_PMTA, TYPE_SIZE, "64k", 1024, 1048576, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(MAX_HEADER_SIZE, "max-header-size", KINDS_SOURCE | KIND_PMTA, TYPE_SIZE, "64k", 1024, 1048576, RELOAD_NEW_SESSION, 0, NULL, \
         "largest header block accepted, in bytes")                                                 \
-    DIRECTIVE(MAX_LINE_LENGTH, "max-line-length", KIND_SOURCE | KIND_PMTA, TYPE_INT, "4096", 1000, 65536, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(MAX_LINE_LENGTH, "max-line-length", KINDS_SOURCE | KIND_PMTA, TYPE_INT, "4096", 1000, 65536, RELOAD_NEW_SESSION, 0, NULL, \
         "longest line accepted in a message, CRLF included")                                       \
-    DIRECTIVE(LONE_LF, "lone-lf", KIND_SOURCE | KIND_PMTA, TYPE_ENUM, "refuse", 0, 0, RELOAD_NEW_SESSION, 0, "refuse|fix", \
+    DIRECTIVE(LONE_LF, "lone-lf", KINDS_SOURCE | KIND_PMTA, TYPE_ENUM, "refuse", 0, 0, RELOAD_NEW_SESSION, 0, "refuse|fix", \
         "a bare LF in a message: refuse the message with 5.6.0, or turn it into CRLF")             \
-    DIRECTIVE(MAX_COMMANDS_IN, "max-commands-in", KIND_SOURCE | KIND_PMTA, TYPE_INT, "100000", 10, 100000000, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(MAX_COMMANDS_IN, "max-commands-in", KINDS_SOURCE | KIND_PMTA, TYPE_INT, "100000", 10, 100000000, RELOAD_NEW_SESSION, 0, NULL, \
         "commands in one session before it is closed with 421")                                    \
-    DIRECTIVE(MAX_ERRORS_IN, "max-errors-in", KIND_SOURCE | KIND_PMTA, TYPE_INT, "20", 1, 10000, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(MAX_ERRORS_IN, "max-errors-in", KINDS_SOURCE | KIND_PMTA, TYPE_INT, "20", 1, 10000, RELOAD_NEW_SESSION, 0, NULL, \
         "refused commands in a row before a session is closed with 421")                           \
-    DIRECTIVE(IDLE_TIMEOUT_IN, "idle-timeout-in", KIND_SOURCE | KIND_PMTA, TYPE_INTERVAL, "5m", 1000, 3600000, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(IDLE_TIMEOUT_IN, "idle-timeout-in", KINDS_SOURCE | KIND_PMTA, TYPE_INTERVAL, "5m", 1000, 3600000, RELOAD_NEW_SESSION, 0, NULL, \
         "silence of a client before its session is closed with 421")                               \
-    DIRECTIVE(SESSION_TIMEOUT_IN, "session-timeout-in", KIND_SOURCE | KIND_PMTA, TYPE_INTERVAL, "24h", 1000, 604800000, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(SESSION_TIMEOUT_IN, "session-timeout-in", KINDS_SOURCE | KIND_PMTA, TYPE_INTERVAL, "24h", 1000, 604800000, RELOAD_NEW_SESSION, 0, NULL, \
         "longest session of a client")                                                             \
-    DIRECTIVE(MAX_SMTP_IN, "max-smtp-in", KIND_SOURCE | KIND_PMTA, TYPE_INT, "1000", 1, 100000, RELOAD_NEW_SESSION, 0, NULL, \
+    DIRECTIVE(MAX_SMTP_IN, "max-smtp-in", KINDS_SOURCE | KIND_PMTA, TYPE_INT, "1000", 1, 100000, RELOAD_NEW_SESSION, 0, NULL, \
         "connections at a time from the addresses of one source, per receiver")                    \
     DIRECTIVE(TOTAL_MAX_SMTP_IN, "total-max-smtp-in", KIND_PMTA, TYPE_INT, "2000", 1, 100000, RELOAD_NEW_SESSION, 0, NULL, \
         "connections at a time from all clients, per receiver")                                    \
@@ -165,14 +198,14 @@ enum directive_flag {
         "where to deliver instead of the MX hosts: h1, h2; [10.1.1.1]:2525; lookup-mx:x.org (comma: same preference, semicolon: next)") \
     DIRECTIVE(SMTP_PORT, "smtp-port", KINDS_QUEUE, TYPE_INT, "25", 1, 65535, RELOAD_NEW_SESSION, 0, NULL, \
         "port to deliver to")                                                                      \
-    DIRECTIVE(MAX_SMTP_OUT, "max-smtp-out", KINDS_QUEUE, TYPE_INT, "20", 1, 100000, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+    DIRECTIVE(MAX_SMTP_OUT, "max-smtp-out", KINDS_LIMIT, TYPE_INT, "20", 1, 100000, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
         "connections at a time: on a domain per queue, on a pipe or virtual MTA over all its queues") \
     DIRECTIVE(MAX_MSG_PER_CONNECTION, "max-msg-per-connection", KINDS_QUEUE, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
         "messages on one connection before it is closed; 0 is no limit")                           \
     DIRECTIVE(MAX_RCPT_PER_TRANSACTION, "max-rcpt-per-transaction", KINDS_QUEUE, TYPE_INT, "100", 1, 10000, RELOAD_LIVE, 0, NULL, \
         "recipients of one message sent in one transaction")                                       \
-    DIRECTIVE(RETRY_AFTER, "retry-after", KINDS_QUEUE, TYPE_INTERVAL_LIST, "10m", 100, 604800000, RELOAD_LIVE, 0, NULL, \
-        "time to the next attempt after a temporary failure; a list: first, second, …, last repeats") \
+    DIRECTIVE(RETRY_AFTER, "retry-after", KINDS_QUEUE, TYPE_RETRY, "10m", 100, 604800000, RELOAD_LIVE, 0, NULL, \
+        "time to the next attempt of a queue whose hosts fail: first, second, …, last repeats; or 5m x2 max 4h") \
     DIRECTIVE(BOUNCE_AFTER, "bounce-after", KINDS_QUEUE, TYPE_INTERVAL, "4d12h", 1000, 2592000000, RELOAD_LIVE, 0, NULL, \
         "age at which a recipient is given up")                                                    \
     DIRECTIVE(CONNECT_TIMEOUT, "connect-timeout", KINDS_QUEUE, TYPE_INTERVAL, "30s", 100, 600000, RELOAD_NEW_SESSION, 0, NULL, \
@@ -188,7 +221,144 @@ enum directive_flag {
     DIRECTIVE(USE_STARTTLS, "use-starttls", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "encrypt when the peer offers STARTTLS")                                                   \
     DIRECTIVE(USE_PIPELINING, "use-pipelining", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
-        "send commands without waiting for each answer when the peer offers PIPELINING")
+        "send commands without waiting for each answer when the peer offers PIPELINING")           \
+    /* virtual MTAs */                                                                             \
+    DIRECTIVE(SMTP_SOURCE_IP, "smtp-source-ip", KIND_VIRTUAL_MTA | KIND_PMTA, TYPE_SOURCE_IP, NULL, 0, 0, RELOAD_NEW_SESSION, DIRECTIVE_REPEATABLE, NULL, \
+        "source address whose host name is host-name; older form of smtp-source-host")             \
+    DIRECTIVE(COLD_VIRTUAL_MTA, "cold-virtual-mta", KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "virtual MTA to warm up with a daily share of this one; several are used in turn")         \
+    DIRECTIVE(MAX_COLD_VIRTUAL_MTA_MSG, "max-cold-virtual-mta-msg", KINDS_QUEUE, TYPE_RATE_LIST, "0/d", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "messages per day and queue that go to each cold virtual MTA: day 1, day 2, …; the last repeats")\
+    DIRECTIVE(REROUTE_TO_VIRTUAL_MTA, "reroute-to-virtual-mta", KINDS_QUEUE, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "virtual MTA or pool that the mail of this queue goes to instead")                         \
+    /* limits */                                                                                   \
+    DIRECTIVE(MAX_MSG_RATE, "max-msg-rate", KINDS_LIMIT, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+        "recipients attempted per time: on a domain per queue, on a pipe or virtual MTA over all its queues")\
+    DIRECTIVE(MAX_CONNECT_RATE, "max-connect-rate", KINDS_LIMIT, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+        "connections opened per time")                                                             \
+    DIRECTIVE(MAX_DATA_VOLUME_RATE, "max-data-volume-rate", KINDS_LIMIT, TYPE_DATA_RATE, "0", 0, 0, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+        "message bytes sent per time")                                                             \
+    DIRECTIVE(SMTP_OUT_RAMPUP_INTERVAL, "smtp-out-rampup-interval", KINDS_QUEUE, TYPE_INTERVAL, "0", 0, 86400000, RELOAD_LIVE, 0, NULL, \
+        "shortest time between opening one connection of a queue and the next")                    \
+    DIRECTIVE(MX_CONNECTION_LIMIT, "mx-connection-limit", KINDS_QUEUE, TYPE_INT, "0", 0, 100000, RELOAD_LIVE, 0, NULL, \
+        "connections at a time from one source address to one MX host, over all queues; 0 is no limit")\
+    DIRECTIVE(IP_CONNECTION_LIMIT, "ip-connection-limit", KINDS_QUEUE, TYPE_INT, "0", 0, 100000, RELOAD_LIVE, 0, NULL, \
+        "connections at a time from one source address to one address, over all queues; 0 is no limit")\
+    DIRECTIVE(SOURCE_IP_MAX_SMTP_OUT, "source-ip-max-smtp-out", KINDS_QUEUE, TYPE_INT, "0", 0, 100000, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+        "max-smtp-out for each source address by itself")                                          \
+    DIRECTIVE(SOURCE_IP_MAX_MSG_RATE, "source-ip-max-msg-rate", KINDS_QUEUE, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+        "max-msg-rate for each source address by itself")                                          \
+    DIRECTIVE(SOURCE_IP_MAX_CONNECT_RATE, "source-ip-max-connect-rate", KINDS_QUEUE, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+        "max-connect-rate for each source address by itself")                                      \
+    DIRECTIVE(SOURCE_IP_MAX_DATA_VOLUME_RATE, "source-ip-max-data-volume-rate", KINDS_QUEUE, TYPE_DATA_RATE, "0", 0, 0, RELOAD_LIVE, DIRECTIVE_TOTAL, NULL, \
+        "max-data-volume-rate for each source address by itself")                                  \
+    DIRECTIVE(TOTAL_MAX_SMTP_OUT, "total-max-smtp-out", KIND_PMTA, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
+        "outgoing connections at a time of all pipes together; 0 is no limit")                     \
+    DIRECTIVE(TOTAL_MAX_MSG_RATE, "total-max-msg-rate", KIND_PMTA, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "recipients attempted per time by all pipes together")                                     \
+    DIRECTIVE(TOTAL_MAX_CONNECT_RATE, "total-max-connect-rate", KIND_PMTA, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "connections opened per time by all pipes together")                                       \
+    DIRECTIVE(SHARED, "shared", KIND_DOMAIN_MACRO, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "limits of [domain $NAME] hold for all its domains together, not for each")                \
+    /* back-off */                                                                                 \
+    DIRECTIVE(BACKOFF_MAX_SMTP_OUT, "backoff-max-smtp-out", KINDS_QUEUE, TYPE_INT, NULL, 1, 100000, RELOAD_LIVE, 0, NULL, \
+        "max-smtp-out while the queue is in back-off; as in normal mode when not set")             \
+    DIRECTIVE(BACKOFF_MAX_MSG_RATE, "backoff-max-msg-rate", KINDS_QUEUE, TYPE_RATE, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "max-msg-rate while the queue is in back-off; as in normal mode when not set")             \
+    DIRECTIVE(BACKOFF_MAX_CONNECT_RATE, "backoff-max-connect-rate", KINDS_QUEUE, TYPE_RATE, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "max-connect-rate while the queue is in back-off; as in normal mode when not set")         \
+    DIRECTIVE(BACKOFF_MAX_DATA_VOLUME_RATE, "backoff-max-data-volume-rate", KINDS_QUEUE, TYPE_DATA_RATE, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "max-data-volume-rate while the queue is in back-off; as in normal mode when not set")     \
+    DIRECTIVE(BACKOFF_MAX_MSG_PER_CONNECTION, "backoff-max-msg-per-connection", KINDS_QUEUE, TYPE_INT, NULL, 0, 1000000, RELOAD_LIVE, 0, NULL, \
+        "max-msg-per-connection while the queue is in back-off; as in normal mode when not set")   \
+    DIRECTIVE(BACKOFF_MAX_RCPT_PER_TRANSACTION, "backoff-max-rcpt-per-transaction", KINDS_QUEUE, TYPE_INT, NULL, 1, 10000, RELOAD_LIVE, 0, NULL, \
+        "max-rcpt-per-transaction while the queue is in back-off; as in normal mode when not set") \
+    DIRECTIVE(BACKOFF_SMTP_OUT_RAMPUP_INTERVAL, "backoff-smtp-out-rampup-interval", KINDS_QUEUE, TYPE_INTERVAL, NULL, 0, 86400000, RELOAD_LIVE, 0, NULL, \
+        "smtp-out-rampup-interval while the queue is in back-off; as in normal mode when not set") \
+    DIRECTIVE(BACKOFF_MX_CONNECTION_LIMIT, "backoff-mx-connection-limit", KINDS_QUEUE, TYPE_INT, NULL, 0, 100000, RELOAD_LIVE, 0, NULL, \
+        "mx-connection-limit while the queue is in back-off; as in normal mode when not set")      \
+    DIRECTIVE(BACKOFF_IP_CONNECTION_LIMIT, "backoff-ip-connection-limit", KINDS_QUEUE, TYPE_INT, NULL, 0, 100000, RELOAD_LIVE, 0, NULL, \
+        "ip-connection-limit while the queue is in back-off; as in normal mode when not set")      \
+    DIRECTIVE(BACKOFF_SOURCE_IP_MAX_SMTP_OUT, "backoff-source-ip-max-smtp-out", KINDS_QUEUE, TYPE_INT, NULL, 0, 100000, RELOAD_LIVE, 0, NULL, \
+        "source-ip-max-smtp-out while the queue is in back-off; as in normal mode when not set")   \
+    DIRECTIVE(BACKOFF_SOURCE_IP_MAX_MSG_RATE, "backoff-source-ip-max-msg-rate", KINDS_QUEUE, TYPE_RATE, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "source-ip-max-msg-rate while the queue is in back-off; as in normal mode when not set")   \
+    DIRECTIVE(BACKOFF_SOURCE_IP_MAX_CONNECT_RATE, "backoff-source-ip-max-connect-rate", KINDS_QUEUE, TYPE_RATE, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "source-ip-max-connect-rate while the queue is in back-off; as in normal mode when not set")\
+    DIRECTIVE(BACKOFF_SOURCE_IP_MAX_DATA_VOLUME_RATE, "backoff-source-ip-max-data-volume-rate", KINDS_QUEUE, TYPE_DATA_RATE, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "source-ip-max-data-volume-rate while the queue is in back-off; as in normal mode when not set")\
+    DIRECTIVE(BACKOFF_RETRY_AFTER, "backoff-retry-after", KINDS_QUEUE, TYPE_RETRY, "1h", 100, 604800000, RELOAD_LIVE, 0, NULL, \
+        "retry-after while the queue is in back-off")                                              \
+    DIRECTIVE(BACKOFF_TO_NORMAL_AFTER, "backoff-to-normal-after", KINDS_QUEUE, TYPE_INTERVAL, "1h", 1000, 2592000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "time after which a queue leaves back-off, or never")                                      \
+    DIRECTIVE(BACKOFF_TO_NORMAL_AFTER_DELIVERY, "backoff-to-normal-after-delivery", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "leave back-off after one delivery")                                                       \
+    DIRECTIVE(BACKOFF_UPON_ALL_SOURCES_DISABLED, "backoff-upon-all-sources-disabled", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "enter back-off when every source address of the queue is disabled")                       \
+    DIRECTIVE(BACKOFF_REROUTE_TO_VIRTUAL_MTA, "backoff-reroute-to-virtual-mta", KINDS_QUEUE, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "virtual MTA or pool that the mail of this queue goes to while it is in back-off")         \
+    DIRECTIVE(BACKOFF_NOTIFY, "backoff-notify", KINDS_QUEUE, TYPE_EMAIL_LIST, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "who gets a message when a queue enters or leaves back-off")                               \
+    DIRECTIVE(REENABLE_SOURCE_IP_AFTER, "reenable-source-ip-after", KINDS_QUEUE, TYPE_INTERVAL, "1h", 1000, 2592000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "time after which a disabled source address is used again, or never")                      \
+    DIRECTIVE(SMTP_PATTERN_LIST_NAME, "smtp-pattern-list", KINDS_QUEUE, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "[smtp-pattern-list] that replies to this queue are matched against")                      \
+    DIRECTIVE(REPLY, "reply", KIND_SMTP_PATTERN_LIST, TYPE_REPLY_RULE, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "/regex/ action,…: what a reply that matches does; the first rule that matches counts")    \
+    /* retry */                                                                                    \
+    DIRECTIVE(RETRY_RECIPIENTS_AFTER, "retry-recipients-after", KINDS_QUEUE, TYPE_RETRY, NULL, 100, 604800000, RELOAD_LIVE, 0, NULL, \
+        "time to the next attempt of a recipient that got a temporary reply; retry-after when not set")\
+    DIRECTIVE(RETRY_AFTER_DNS_ERROR, "retry-after-dns-error", KINDS_QUEUE, TYPE_INTERVAL, "1m", 100, 604800000, RELOAD_LIVE, 0, NULL, \
+        "time to the next attempt after the DNS gave no answer")                                   \
+    DIRECTIVE(RETRY_AFTER_GREYLISTING, "retry-after-greylisting", KINDS_QUEUE, TYPE_INTERVAL, "5m", 100, 604800000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "time to the next attempt after a reply that speaks of greylisting; never: as any other reply")\
+    DIRECTIVE(RETRY_UPON_NEW_MAIL, "retry-upon-new-mail", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "new mail for a queue that waits for its retry time starts an attempt at once")            \
+    /* adaptive rate */                                                                            \
+    DIRECTIVE(ADAPTIVE, "adaptive", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "find the rate that the receiving side takes: up while it accepts, down when it throttles")\
+    DIRECTIVE(ADAPTIVE_MIN_RATE, "adaptive-min-rate", KINDS_QUEUE, TYPE_RATE, "1/m", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "rate that adaptive does not go below")                                                    \
+    DIRECTIVE(ADAPTIVE_START_RATE, "adaptive-start-rate", KINDS_QUEUE, TYPE_RATE, "10/s", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "rate that adaptive begins with, or max-msg-rate when that is less")                       \
+    /* warm-up */                                                                                  \
+    DIRECTIVE(WARMUP, "warmup", KINDS_QUEUE, TYPE_INTERVAL, "0", 0, 31536000000, RELOAD_LIVE, 0, NULL, \
+        "time over which a new source address goes from warmup-start-rate to its full limits; 0 is off")\
+    DIRECTIVE(WARMUP_START_RATE, "warmup-start-rate", KINDS_QUEUE, TYPE_RATE, "50/h", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "rate at the beginning of warmup")                                                         \
+    DIRECTIVE(WARMUP_SCHEDULE, "warmup-schedule", KINDS_QUEUE, TYPE_RAMP, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "messages per day from a new source address to one queue: 50/d, 100/d, … or 50/d +10%/d")  \
+    DIRECTIVE(WARMUP_MAX_DEFERRED, "warmup-max-deferred", KINDS_QUEUE, TYPE_INT, "20", 0, 100, RELOAD_LIVE, 0, NULL, \
+        "percent of attempts deferred on a day above which warm-up does not go on")                \
+    DIRECTIVE(WARMUP_MAX_BOUNCED, "warmup-max-bounced", KINDS_QUEUE, TYPE_INT, "5", 0, 100, RELOAD_LIVE, 0, NULL, \
+        "percent of attempts bounced on a day above which warm-up does not go on")                 \
+    DIRECTIVE(WARMUP_UPON_TROUBLE, "warmup-upon-trouble", KINDS_QUEUE, TYPE_ENUM, "hold", 0, 0, RELOAD_LIVE, 0, "hold|step-back|ignore", \
+        "what warm-up does the day after such a day")                                              \
+    /* groups of MX hosts */                                                                       \
+    DIRECTIVE(MX, "mx", KIND_MX_ROLLUP, TYPE_MX_PATTERNS, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "hosts of the group; a domain whose best MX hosts are among them joins queue NAME.rollup") \
+    DIRECTIVE(QUEUE_TO, "queue-to", KIND_DOMAIN | KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL | KIND_PIPE, TYPE_DOMAIN, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "queue that the mail of this domain goes to instead, with one set of limits")              \
+    DIRECTIVE(DISABLE_MX_ROLLUP, "disable-mx-rollup", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "keep this domain in a queue of its own")                                                  \
+    DIRECTIVE(AUTO_MX_ROLLUP, "auto-mx-rollup", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "domains with the same best MX hosts share one queue, without being listed")               \
+    /* jobs and order */                                                                           \
+    DIRECTIVE(QUEUE_PRIORITY, "queue-priority", KINDS_QUEUE, TYPE_INT, "50", 0, 100, RELOAD_LIVE, 0, NULL, \
+        "which queue gets a free connection first: 100 is the most urgent; equals take turns")     \
+    DIRECTIVE(JOB_MAX_MSG_RATE, "job-max-msg-rate", KIND_PIPE | KIND_PMTA, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "recipients attempted per time of one job; pmtactl set job changes it for one")            \
+    /* what a source may say */                                                                    \
+    DIRECTIVE(SOURCE_GROUP_NAME, "source-group", KIND_SOURCE, TYPE_NAME, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "[source-group] that this source belongs to and takes its settings from")                  \
+    DIRECTIVE(RESERVED_SMTP_IN, "reserved-smtp-in", KIND_SOURCE_GROUP, TYPE_INT, "0", 0, 100000, RELOAD_NEW_SESSION, 0, NULL, \
+        "connections kept free for this group, per receiver")                                      \
+    DIRECTIVE(PROCESS_X_SCHEDULE, "process-x-schedule", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "honour X-Schedule, the times between which a message may be delivered; it is removed in any case")\
+    DIRECTIVE(PROCESS_X_DELIVERY_PRIORITY, "process-x-delivery-priority", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "honour X-Delivery-Priority (0 to 100); it is removed in any case")                        \
+    DIRECTIVE(PROCESS_X_REMOTE_MTA_NAME, "process-x-remote-mta-name", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "honour X-Remote-MTA-Name, the host that srcMta shows in accounting; it is removed in any case")
 /* clang-format on */
 
 enum directive {

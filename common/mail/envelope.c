@@ -18,7 +18,11 @@
     FIELD(HEADER_BYTES, 10, header_bytes, u64)  \
     FIELD(STUFFED_DOTS, 11, stuffed_dots, u64)  \
     FIELD(RET, 12, ret, u64)                    \
-    FIELD(FLAGS, 13, flags, u64)
+    FIELD(FLAGS, 13, flags, u64)                \
+    FIELD(SCHEDULE, 14, schedule, sv)           \
+    FIELD(REMOTE_MTA, 15, remote_mta, sv)       \
+    FIELD(PRIORITY, 16, priority, u64)          \
+    FIELD(CHOSEN_VMTA, 17, chosen_vmta, sv)
 
 enum envelope_tag {
 #define TAG_ENUM(name, tag, member, kind) TAG_##name = (tag),

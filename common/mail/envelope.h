@@ -30,6 +30,7 @@ struct envelope_rcpt {
     struct strview address; /* without angle brackets */
     struct strview orcpt; /* RFC 3461 section 4.2, as given ("rfc822;…", xtext kept); or empty */
     uint8_t notify;       /* NOTIFY_x bits */
+    struct strview vmta; /* chosen for this recipient, where it is not env->chosen_vmta; or empty */
 };
 
 struct envelope {
@@ -46,8 +47,12 @@ struct envelope {
     uint32_t header_bytes; /* of these, up to and including the blank line */
     uint32_t
         stuffed_dots; /* dots added by stuffing; content_bytes less this is the RFC 1870 size */
-    uint8_t ret;      /* enum envelope_ret */
-    uint8_t flags;    /* ENVELOPE_x bits */
+    struct strview schedule;    /* X-Schedule as given, or empty */
+    struct strview remote_mta;  /* X-Remote-MTA-Name, or empty */
+    struct strview chosen_vmta; /* the virtual MTA that the pipe chose when it took the message */
+    uint8_t priority;           /* X-Delivery-Priority + 1; 0: not given */
+    uint8_t ret;                /* enum envelope_ret */
+    uint8_t flags;              /* ENVELOPE_x bits */
     uint32_t rcpt_count;
     struct envelope_rcpt *rcpts;
 };

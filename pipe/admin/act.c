@@ -46,7 +46,7 @@ static void save(struct pipe *p, const struct admin *a, json_t *answer)
 
     w->answer = answer;
     engine_pauses_write(p->engine, &text);
-    pause_file_write(&p->pauses, buf_view(&text), on_saved, w);
+    state_file_write(&p->pauses, buf_view(&text), on_saved, w);
     buf_free(&text);
 }
 

@@ -10,6 +10,7 @@
 #include "mail/outcome.h"
 #include "queue/index.h"
 #include "queue/settings.h"
+#include "queue/vmta.h"
 #include "route/routes.h"
 
 struct engine;

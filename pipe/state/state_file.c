@@ -1,50 +1,51 @@
 /*
- * The pause file; see pause_file.h. Writes are rare (an operator typed something); two at a time
- * would race for the temporary name, so each has its own number.
+ * State files; see state_file.h. Two writes at a time would race for the temporary name, so each
+ * has its own number.
  */
-#include "admin/pause_file.h"
+#include "state/state_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
-static const char file_name[] = "paused";
 enum { MAX_BYTES = 8 * 1024 * 1024 };
 
-int pause_file_open(struct pause_file *f, uv_loop_t *loop, int dirfd, struct err *e)
+int state_file_open(struct state_file *f, uv_loop_t *loop, int dirfd, const char *name,
+                    struct err *e)
 {
-    *f = (struct pause_file){.dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 10), .loop = loop};
+    *f =
+        (struct state_file){.dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 10), .loop = loop, .name = name};
     return f->dirfd < 0 ? err_set(e, -errno, "cannot duplicate the spool directory") : 0;
 }
 
-void pause_file_close(struct pause_file *f)
+void state_file_close(struct state_file *f)
 {
     if (f->dirfd >= 0)
         close(f->dirfd);
     f->dirfd = -1;
 }
 
-int pause_file_read(struct pause_file *f, struct buf *ret, struct err *e)
+int state_file_read(struct state_file *f, struct buf *ret, struct err *e)
 {
-    int fd = openat(f->dirfd, file_name, O_RDONLY | O_CLOEXEC);
+    int fd = openat(f->dirfd, f->name, O_RDONLY | O_CLOEXEC);
     ssize_t n;
 
     if (fd < 0)
-        return errno == ENOENT ? 0 : err_set(e, -errno, "cannot open '%s'", file_name);
+        return errno == ENOENT ? 0 : err_set(e, -errno, "cannot open '%s'", f->name);
     do {
         n = read(fd, buf_reserve(ret, 4096), 4096);
         if (n > 0)
             buf_advance(ret, (size_t)n);
     } while (n > 0 && buf_len(ret) < MAX_BYTES);
-    int status = n < 0 ? err_set(e, -errno, "cannot read '%s'", file_name) : 0;
+    int status = n < 0 ? err_set(e, -errno, "cannot read '%s'", f->name) : 0;
     close(fd);
     return status;
 }
 
 struct write_job {
     uv_work_t work;
-    struct pause_file *file;
+    struct state_file *file;
     uint32_t number;
     struct buf text;
     int status;
@@ -67,9 +68,9 @@ static void in_pool(uv_work_t *w)
 {
     struct write_job *j = container_of(w, struct write_job, work);
     int dirfd = j->file->dirfd;
-    char temporary[40];
+    char temporary[80];
 
-    snprintf(temporary, sizeof(temporary), "%s.%u.new", file_name, j->number);
+    snprintf(temporary, sizeof(temporary), "%s.%u.new", j->file->name, j->number);
     int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         j->status = -errno;
@@ -77,7 +78,7 @@ static void in_pool(uv_work_t *w)
     }
     j->status = write_all(fd, buf_view(&j->text));
     close(fd);
-    if (j->status == 0 && renameat(dirfd, temporary, dirfd, file_name) < 0)
+    if (j->status == 0 && renameat(dirfd, temporary, dirfd, j->file->name) < 0)
         j->status = -errno;
     if (j->status == 0 && fsync(dirfd) < 0)
         j->status = -errno;
@@ -95,7 +96,7 @@ static void after(uv_work_t *w, int status)
     free(j);
 }
 
-void pause_file_write(struct pause_file *f, struct strview text,
+void state_file_write(struct state_file *f, struct strview text,
                       void (*done)(void *arg, int status), void *arg)
 {
     struct write_job *j = xcalloc(1, sizeof(*j));

@@ -1,0 +1,83 @@
+/*
+ * The limit table: levels of limits that several processes keep together, in one memfd that root
+ * makes and every pipe maps. A cell is found by name and holds the level of a token bucket (GCRA:
+ * the theoretical arrival time of the next event) and a count of connections, with a share per
+ * process so that those of a dead process can be taken back. Take and give are lock-free
+ * compare-and-swap on one cell; finding, making and forgetting cells takes a robust lock.
+ *
+ * The table outlives every pipe: a pipe that is started again finds the levels as they were. What a
+ * limit allows (rate, count) is not in the table but given with each call, so a reload changes it
+ * and keeps the level.
+ *
+ * All times are wall clock in microseconds, so that levels mean the same after a restart; a level
+ * that lies further ahead than the limit allows (a clock set back) is cut down to what it allows.
+ */
+#ifndef PMTA_BASE_LIMIT_TABLE_H
+#define PMTA_BASE_LIMIT_TABLE_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum {
+    LIMIT_TABLE_PROCESSES = 32, /* shares; a pipe's is its place in the configuration */
+    LIMIT_TABLE_CELLS = 1 << 19,
+    LIMIT_NAME_MAX = 120, /* longer names are hashed by the table */
+};
+
+struct limit_table;
+struct limit_cell;
+
+/* A sealed memfd of the right size, zeroed; sparse, memory is used as cells are. 0 or -errno. */
+int limit_table_create(int *ret_fd, struct err *e);
+/* Maps it; fd stays the caller's. share: 0 … LIMIT_TABLE_PROCESSES - 1; what a former process had
+ * under it is taken back. 0, -errno, or ERR_CORRUPT when it is not such a table. */
+int limit_table_map(struct limit_table **ret, int fd, unsigned share, struct err *e);
+/* One of this process alone (tests, simulation). */
+struct limit_table *limit_table_new_private(void);
+/* References and connections of this process are given back. */
+void limit_table_free(struct limit_table *t);
+
+/* Takes back what the process with this share held; root, when a pipe has died. */
+void limit_table_forget(struct limit_table *t, unsigned share);
+
+/* The cell of that name, made when it is new; holds a reference of this process. NULL when the
+ * table is full: then the limit holds within this process only (the caller makes a private one). */
+struct limit_cell *limit_cell_get(struct limit_table *t, struct strview name);
+/* A cell that nobody refers to stays as long as its level means something. */
+void limit_cell_put(struct limit_table *t, struct limit_cell *c);
+
+/* --- token bucket --- */
+
+struct limit_rate {
+    uint64_t count; /* per period; never 0 */
+    int64_t period_us;
+    int64_t burst_us; /* how far ahead of time events may come: 0 spaces them evenly */
+};
+
+/* Takes up to `want` at now_us; returns how many were granted. 0: none, and *ret_at_us is when one
+ * will be. Exact over all processes. */
+uint64_t limit_cell_take(struct limit_cell *c, const struct limit_rate *r, uint64_t want,
+                         int64_t now_us, int64_t *ret_at_us);
+/* How many could be taken now, at most `most`; 0: *ret_at_us as above. Changes nothing. */
+uint64_t limit_cell_peek(const struct limit_cell *c, const struct limit_rate *r, uint64_t most,
+                         int64_t now_us, int64_t *ret_at_us);
+/* Takes n whatever the level is: what is known only afterwards (bytes) goes into debt. */
+void limit_cell_charge(struct limit_cell *c, const struct limit_rate *r, uint64_t n,
+                       int64_t now_us);
+void limit_cell_refund(struct limit_cell *c, const struct limit_rate *r, uint64_t n);
+/* Raw level for show and for keeping: the theoretical arrival time, 0 when never used. */
+int64_t limit_cell_level_us(const struct limit_cell *c);
+/* Sets the level unless it is later already (levels read back after a restart). */
+void limit_cell_raise(struct limit_cell *c, int64_t level_us);
+
+/* --- connections --- */
+
+/* One more, unless all processes together have max (0: no limit) already. Exact; a process that
+ * dies between any two instructions leaks nothing that limit_table_forget does not find. */
+bool limit_cell_connect(struct limit_table *t, struct limit_cell *c, uint32_t max);
+void limit_cell_disconnect(struct limit_table *t, struct limit_cell *c);
+uint32_t limit_cell_connections(const struct limit_cell *c);
+/* Of these, this process's own. */
+uint32_t limit_cell_own_connections(const struct limit_table *t, const struct limit_cell *c);
+
+#endif
