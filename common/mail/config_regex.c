@@ -8,13 +8,17 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+/* As in pipe/rules: what is refused there is refused here. */
+static const uint32_t options = PCRE2_CASELESS | PCRE2_DOTALL | PCRE2_DOLLAR_ENDONLY |
+                                PCRE2_NEVER_UTF | PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C;
+
 int load_check_regex(struct strview regex, struct err *e)
 {
     PCRE2_UCHAR text[200] = "";
     PCRE2_SIZE at = 0;
     int code = 0;
     pcre2_code *compiled =
-        pcre2_compile((PCRE2_SPTR)regex.ptr, regex.len, PCRE2_CASELESS, &code, &at, NULL);
+        pcre2_compile((PCRE2_SPTR)regex.ptr, regex.len, options, &code, &at, NULL);
 
     pcre2_code_free(compiled);
     if (compiled)
