@@ -8,6 +8,7 @@
 #include "limit/slots.h"
 #include "mail/config.h"
 #include "mail/host_list.h"
+#include "route/routes.h"
 
 struct queue_settings {
     struct arena arena;
@@ -27,6 +28,8 @@ struct queue_settings {
     int64_t data_timeout_ms;
     int64_t idle_timeout_ms;
     bool use_starttls;
+    bool use_dane;
+    bool use_mta_sts;
     bool use_pipelining;
 };
 
@@ -35,6 +38,9 @@ struct vmta;
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
                             const struct vmta *vmta, struct strview domain);
 void queue_settings_fini(struct queue_settings *s);
+
+/* What to ask for with the route of hosts[i] (of the domain, when there are no hosts). */
+struct route_wants queue_settings_wants(const struct queue_settings *s, size_t i);
 
 /* The limit that stands on the pipe or virtual MTA itself (not on a domain), for all its queues
  * together; 0 when none is set. */
