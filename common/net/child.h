@@ -33,7 +33,8 @@ struct child_ops {
     /* A new configuration snapshot (bytes as config_snapshot_decode takes them). Return 0 when it
      * was applied, or negative with *e filled: the old one stays. */
     int (*config)(void *owner, struct strview snapshot, uint64_t generation, struct err *e);
-    /* A descriptor that is now the owner's. purpose: "spool", "accounting". May be NULL. */
+    /* A descriptor that is now the owner's. purpose: "spool", "accounting", "mta-sts". May
+     * be NULL. */
     void (*directory)(void *owner, const char *purpose, int fd);
     /* A new edge to that peer; fd is the owner's (ipc_edge_open). name: the pipe's name, or the
      * receiver's number. An edge to the same peer that was there is dead. */
