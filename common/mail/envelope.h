@@ -48,7 +48,7 @@ struct envelope {
     uint32_t
         stuffed_dots; /* dots added by stuffing; content_bytes less this is the RFC 1870 size */
     struct strview schedule;    /* X-Schedule as given, or empty */
-    struct strview remote_mta;  /* X-Remote-MTA-Name, or empty */
+    struct strview remote_mta;  /* the submitting host: X-Remote-MTA-Name, else its EHLO name */
     struct strview chosen_vmta; /* the virtual MTA that the pipe chose when it took the message */
     uint8_t priority;           /* X-Delivery-Priority + 1; 0: not given */
     uint8_t ret;                /* enum envelope_ret */

@@ -20,6 +20,10 @@ static void encode_sample(struct buf *out)
         .envid = SV("QQ314159"),
         .source = SV("apps"),
         .vmta = SV("pool-a"),
+        .schedule = SV("2026-11-21 08:00:00/2026-11-21 09:00:00"),
+        .remote_mta = SV("app1.example.com"),
+        .chosen_vmta = SV("mta1"),
+        .priority = 101,
         .content_bytes = 4096,
         .header_bytes = 300,
         .ret = RET_HDRS,
@@ -44,6 +48,10 @@ static void round_trip(void **state)
     assert_sv_equal(env.sender, "bounce@sender.example");
     assert_sv_equal(env.envid, "QQ314159");
     assert_sv_equal(env.vmta, "pool-a");
+    assert_sv_equal(env.schedule, "2026-11-21 08:00:00/2026-11-21 09:00:00");
+    assert_sv_equal(env.remote_mta, "app1.example.com");
+    assert_sv_equal(env.chosen_vmta, "mta1");
+    assert_int_equal(env.priority, 101);
     assert_int_equal(env.job.len, 0);
     assert_int_equal(env.content_bytes, 4096);
     assert_int_equal(env.header_bytes, 300);
