@@ -69,13 +69,17 @@ static bool total_applies(const struct config_section *s, const struct config_qu
     return !(s->kinds & KIND_DOMAIN) && (!scoped || !(s->kinds & KIND_PMTA));
 }
 
+/* What the section itself says, or (a source) else its group: own values come first, then the
+ * group's, then what wider networks and their groups say. */
 static void consider(struct search *search, const struct config_section *s, unsigned source,
                      unsigned closeness)
 {
     struct value_node *node = config_section_value(s, search->directive);
-    struct candidate c = {.source = source, .closeness = closeness, .index = s->index};
+    struct value_node *of_group =
+        s->group ? config_section_value(s->group, search->directive) : NULL;
+    struct candidate c = {.source = 2 * source + 1, .closeness = closeness, .index = s->index};
 
-    if (!node)
+    if (!node && !of_group)
         return;
     if (directive_info(search->directive)->total && !total_applies(s, search->q))
         return;
@@ -89,8 +93,15 @@ static void consider(struct search *search, const struct config_section *s, unsi
             return;
         c.scope += scopes[i].weight;
     }
-    c.value = &node->value;
-    search->found(search, &c);
+    if (node) {
+        c.value = &node->value;
+        search->found(search, &c);
+    }
+    if (of_group) {
+        c.value = &of_group->value;
+        c.source = 2 * source;
+        search->found(search, &c);
+    }
 }
 
 /* All sections under one key; scope is "" or "KIND NAME". */

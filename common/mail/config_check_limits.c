@@ -182,6 +182,29 @@ static void check_shared(struct check *c, const struct config_section *macro)
             name);
 }
 
+/* Everybody gets in when all groups use what is reserved for them. */
+static void check_reserved(struct check *c)
+{
+    const struct config *cfg = c->loader->cfg;
+    int64_t total = config_number(cfg, NULL, DIR_TOTAL_MAX_SMTP_IN), sum = 0;
+
+    for (const struct config_section *s = cfg->first; s; s = s->next) {
+        const struct config_value *v = own(s, DIR_RESERVED_SMTP_IN),
+                                  *most = own(s, DIR_MAX_SMTP_IN);
+        if (!v)
+            continue;
+        if (most && v->number > most->number)
+            error_at(c, v, "reserved-smtp-in = %.20s is above max-smtp-in = %.20s, set at %s:%u",
+                     v->text, most->text, most->origin.file, most->origin.line);
+        sum += v->number;
+        if (sum >= total && sum - v->number < total)
+            error_at(c, v,
+                     "reserved-smtp-in of all groups up to here is %lld, which leaves nothing of "
+                     "total-max-smtp-in = %lld",
+                     (long long)sum, (long long)total);
+    }
+}
+
 struct mx_use {
     struct strview pattern;
     const struct config_value *value;
@@ -255,6 +278,7 @@ void check_limits(struct check *c)
     for (const struct config_section *s = c->loader->cfg->first; s; s = s->next)
         check_section(c, s);
     check_mx(c);
+    check_reserved(c);
     for (size_t i = 0; i < c->pattern_count; i++) {
         if (c->patterns[i]->section == last || !(c->patterns[i]->section->kinds & KINDS_QUEUE))
             continue;

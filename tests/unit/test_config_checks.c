@@ -166,6 +166,15 @@ static void groups(void **state)
          "max-smtp-out = 5\n",
          ""},
         {"[domain-macro ms]\ndomains = live.com\nshared = no\n", ""},
+        {"[source-group g]\nreserved-smtp-in = 11\nmax-smtp-in = 10\n",
+         "d/a.conf:2: reserved-smtp-in = 11 is above max-smtp-in = 10, set at d/a.conf:3\n"},
+        {"[pmta]\ntotal-max-smtp-in = 20\n[source-group g]\nreserved-smtp-in = 10\n"
+         "[source-group h]\nreserved-smtp-in = 10\n",
+         "d/a.conf:6: reserved-smtp-in of all groups up to here is 20, which leaves nothing of "
+         "total-max-smtp-in = 20\n"},
+        {"[pmta]\ntotal-max-smtp-in = 20\n[source-group g]\nreserved-smtp-in = 10\n"
+         "max-smtp-in = 10\n",
+         ""},
     };
     (void)state;
     play(rows, ARRAY_LEN(rows));
