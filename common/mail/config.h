@@ -89,6 +89,10 @@ void config_explain(const struct config *cfg, const struct config_query *q, enum
  * "smtp-user", "source", "domain"), in file order. Returns the i-th name, or NULL past the end. */
 const char *config_section_name(const struct config *cfg, enum config_kind kind, size_t i);
 bool config_has_section(const struct config *cfg, enum config_kind kind, struct strview name);
+/* What the section of this one kind and name itself says, or NULL; further values of a repeatable
+ * directive by ->next. For sections that no query reaches, as [smtp-pattern-list NAME]. */
+const struct config_value *config_section_get(const struct config *cfg, enum config_kind kind,
+                                              struct strview name, enum directive d);
 
 /* Name of the narrowest [source] that applies (q->source, or the longest matching CIDR), or NULL
  * when none does: then nothing may be relayed. */
