@@ -46,9 +46,10 @@ struct config_value {
             const int64_t *items; /* ms */
             size_t count;
             uint32_t factor_percent; /* 100: the last repeats */
-            int64_t max_ms;          /* 0: none */
+            int64_t max_ms;          /* of a growing form, never 0; of a list 0 */
         } retry;
-        struct rate_form { /* TYPE_RATE_LIST, TYPE_RAMP: the n-th day, the last repeats or grows */
+        struct rate_form { /* TYPE_RATE_LIST, TYPE_RAMP: the n-th day, the last repeats or grows;
+                            * each per day; a count of 0 is none, not unlimited */
             const struct rate *items;
             size_t count;
             uint32_t growth_percent; /* per day after the last item; 0: it repeats */
@@ -118,12 +119,23 @@ struct directive_info {
     enum directive_reload reload;
     bool repeatable;
     bool total;          /* DIRECTIVE_TOTAL */
+    bool never;          /* DIRECTIVE_NEVER */
     const char *choices; /* TYPE_ENUM: "a|b|c" */
     const char *help;    /* one line */
 };
 
 const struct directive_info *directive_info(enum directive d);
 const char *config_kind_name(enum config_kind kind);
+
+/* The directive of that name or of that older name (then *ret_alias has it, and otherwise NULL), or
+ * DIRECTIVE_COUNT. */
+struct directive_alias {
+    const char *name;
+    enum directive directive;
+    const char *suffix; /* put behind a value that has no unit: "/h", or "" */
+};
+enum directive config_directive_find(struct strview name, const struct directive_alias **ret_alias);
+const struct directive_alias *directive_alias(size_t i); /* NULL past the end */
 
 /* --- reading (library pmta_config_load; root, pmtad --check and tools only) --- */
 
