@@ -1,6 +1,7 @@
 /*
  * Verbs that look: status, pipes, queues, connections, one message, the ledger.
  */
+#include "admin/limits.h"
 #include "admin/verbs.h"
 #include "base/clock.h"
 #include "queue/throttle.h"
@@ -120,6 +121,13 @@ static json_t *queue_object(const struct pipe *p, struct queue *q)
                   (json_int_t)q->sender_count, "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections, "state",
                   queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
                   (json_int_t)queue_next_ms(q), "oldest_ms", (json_int_t)queue_oldest_ms(q));
+    struct limit_hold hold;
+    char limits[200];
+    json_object_set_new(o, "mode", json_string(q->mode == QUEUE_BACKOFF ? "backoff" : "normal"));
+    json_object_set_new(o, "limits",
+                        json_string(limits_in_short(p->engine, q, limits, sizeof(limits))));
+    if (limit_hold(p->engine, q, &hold))
+        json_object_set_new(o, "held_by", admin_json_text(sv_of(hold.text)));
     if (q->last_text && (q->retry_at_ms || q->deferred.count))
         json_object_set_new(o, "last_text", admin_json_text(sv_of(q->last_text)));
     return o;

@@ -93,6 +93,9 @@ const struct hash *engine_queues(const struct engine *g); /* nodes are struct qu
 struct queue *engine_find_queue(const struct engine *g, struct strview name);
 uint32_t engine_connection_count(const struct engine *g);
 uint32_t engine_max_connections(const struct engine *g); /* of the pipe; 0: no limit */
+/* The queue of that name, made when there is none (it is forgotten again when it stays empty); NULL
+ * when the virtual MTA is unknown. */
+struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta);
 struct limits *engine_limits(const struct engine *g);
 struct config *engine_config(const struct engine *g);
 struct spool *engine_spool(const struct engine *g);

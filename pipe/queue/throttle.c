@@ -117,7 +117,7 @@ tell(const struct rules *k, enum limit_measure measure, const struct config_valu
     va_start(ap, format);
     int n = vsnprintf(name, sizeof(name), format, ap);
     va_end(ap);
-    if (pipe.len && n > 0 && (size_t)n < sizeof(name))
+    if (pipe.len && strncmp(format, "pipe ", 5) != 0 && n > 0 && (size_t)n < sizeof(name))
         snprintf(name + n, sizeof(name) - (size_t)n, " of pipe %s", k->g->pipe);
     k->fn(k->arg, &r);
 }
@@ -372,6 +372,11 @@ void throttle_fini(struct queue *q)
 const struct throttle_numbers *throttle_numbers(struct engine *g, struct queue *q)
 {
     return &throttle_of(g, q)->numbers;
+}
+
+const struct config_value *throttle_value(struct engine *g, struct queue *q, enum queue_limit which)
+{
+    return throttle_of(g, q)->values[which];
 }
 
 /* --- sets --- */

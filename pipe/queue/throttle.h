@@ -8,7 +8,7 @@
 #define PMTA_PIPE_QUEUE_THROTTLE_H
 
 #include "limit/limit.h"
-#include "mail/config.h"
+#include "queue/settings.h"
 
 struct engine;
 struct queue;
@@ -46,6 +46,10 @@ struct throttle_numbers {
     bool has_host_limits; /* throttle_gather_host may give something */
 };
 const struct throttle_numbers *throttle_numbers(struct engine *g, struct queue *q);
+
+/* A value of q in its mode; lives until the next throttle_configure. */
+const struct config_value *throttle_value(struct engine *g, struct queue *q,
+                                          enum queue_limit which);
 
 /* One limit as the configuration says it. */
 struct throttle_rule {
