@@ -33,9 +33,11 @@ struct engine *engine_new(const struct engine_parts *parts)
     hash_init(&g->queues, match_name);
     queue_groups_init(g);
     list_init(&g->runnable);
+    list_init(&g->told);
     list_init(&g->current);
     list_init(&g->stale);
     list_init(&g->idle_senders);
+    list_init(&g->host_waiters);
     g->limits =
         limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     list_init(&g->loads_free);

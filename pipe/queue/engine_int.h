@@ -30,9 +30,11 @@ struct engine {
 
     /* scheduling */
     struct list runnable; /* queues that want a connection */
+    struct list told;     /* queues whose turn at a limit has come: before the runnable ones */
     struct list current;  /* queues whose settings are of this configuration */
     struct list stale;    /* those that take it over, in slices */
     struct list idle_senders;
+    struct list host_waiters; /* queues in line at a host; another one of theirs may do as well */
     uint32_t yielding; /* connections that were told to end so that others get their place */
     struct heap wake;     /* queues by the time that something becomes due */
     uv_idle_t idle;       /* runs while runnable or a finisher has work */
@@ -71,8 +73,11 @@ void scheduler_retry(struct engine *g, struct queue *q);
 /* line.c: queues in line at limits */
 /* l has no room for q: it waits there, and nowhere else. */
 void scheduler_wait(struct engine *g, struct queue *q, struct limit *l);
+void scheduler_wait_host(struct engine *g, struct queue *q, struct limit *l);
 /* q stands in no line. */
 void scheduler_leave(struct queue *q);
+/* A place at a host was given back: those who stand in line at another one look again. */
+void scheduler_host_room(struct engine *g);
 /* The limit of the set that other queues wait for, which come before q; NULL: none. */
 struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count);
 /* scheduler.c: All queues take over g->config: what is about to act at once, the others in slices. */

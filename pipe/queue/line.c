@@ -12,6 +12,8 @@
 
 #include "base/clock.h"
 
+enum { MOST_AT_ONCE = 16 }; /* queues that look again when a host has room */
+
 static struct queue *queue_of(const struct list *l)
 {
     return container_of(l, struct queue, waiter.link);
@@ -22,10 +24,9 @@ static void on_room(struct limit_waiter *w)
     struct queue *q = container_of(w, struct queue, waiter);
 
     q->told = true;
-    if (list_empty(&q->runnable)) {
-        list_push_back(&q->engine->runnable, &q->runnable);
-        scheduler_want_turn(q->engine);
-    }
+    list_remove(&q->runnable);
+    list_push_back(&q->engine->told, &q->runnable);
+    scheduler_want_turn(q->engine);
 }
 
 /* The limit put q at one end; it goes where its priority belongs. */
@@ -56,6 +57,7 @@ void scheduler_leave(struct queue *q)
     limit_leave(&q->waiter);
     q->line = NULL;
     q->told = false;
+    list_remove(&q->host_wait);
     limit_unref(l);
 }
 
@@ -78,6 +80,24 @@ void scheduler_wait(struct engine *g, struct queue *q, struct limit *l)
     put_in_order(l, q, first);
     if (l->measure == LIMIT_CONNECTIONS)
         sender_make_room(g, q, l);
+}
+
+void scheduler_wait_host(struct engine *g, struct queue *q, struct limit *l)
+{
+    scheduler_wait(g, q, l);
+    if (list_empty(&q->host_wait))
+        list_push_back(&g->host_waiters, &q->host_wait);
+}
+
+void scheduler_host_room(struct engine *g)
+{
+    for (unsigned i = 0; i < MOST_AT_ONCE && !list_empty(&g->host_waiters); i++) {
+        struct list *n = list_pop_front(&g->host_waiters);
+        list_push_back(&g->host_waiters, n);
+        scheduler_retry(g, list_entry(n, struct queue, host_wait));
+        if (list_first(&g->host_waiters) == n)
+            return;
+    }
 }
 
 struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count)

@@ -28,6 +28,7 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->runnable);
     list_init(&q->configured);
     list_init(&q->waiter.link);
+    list_init(&q->host_wait);
     q->rate_percent = 100;
     list_init(&q->in_group);
     heap_node_init(&q->wake);

@@ -53,12 +53,13 @@ struct queue {
     uint32_t coming; /* of the senders: will ask for a message soon (connecting, or woken) */
     struct limit_waiter waiter; /* in line where a limit has no room */
     struct limit *line;         /* that limit, with a reference; still set while it was told */
+    struct list host_wait;      /* in engine->host_waiters, when line is that of a host */
     bool told;                  /* there was room at line: its turn has come */
     int64_t bound_until_ms;     /* monotonic; a rate held it back lately: nothing is prefetched */
     uint32_t turn; /* rotates hosts of equal preference */
 
     struct queue_route route;
-    struct list runnable;  /* in engine->runnable, or alone */
+    struct list runnable;  /* in engine->runnable or engine->told, or alone */
     struct list configured; /* in engine->current or engine->stale */
     struct heap_node wake; /* in engine->wake: the next time that something becomes due */
 

@@ -354,7 +354,7 @@ static void plan_begin_with(struct host_plan *p, size_t i)
 /* Opens a connection from this source, to the first host of the plan that has a place. Otherwise
  * *line is where to wait, with a reference. */
 static bool connect_from(struct engine *g, struct queue *q, const struct vmta_source *source,
-                         struct host_plan *plan, struct limit **line)
+                         struct host_plan *plan, struct limit **line, bool *ret_host)
 {
     struct sender_places p = {.credit = 0};
     struct limit *full = NULL, *first = NULL;
@@ -369,6 +369,7 @@ static bool connect_from(struct engine *g, struct queue *q, const struct vmta_so
             break;
         }
         bool of_host = is_in(&p.host_set, full);
+        *ret_host |= of_host;
         if (!first) {
             first = full;
             first->refs++;
@@ -404,7 +405,7 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
     const struct route *worst = NULL;
     struct limit *line = NULL;
     size_t planned = 0;
-    bool opened = false;
+    bool opened = false, of_host = false;
 
     for (size_t i = 0; i < q->vmta->source_count && !opened; i++) {
         const struct vmta_source *source =
@@ -415,13 +416,15 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
         if (!plan.count)
             worst = plan.worst;
         else
-            opened = connect_from(g, q, source, &plan, &line);
+            opened = connect_from(g, q, source, &plan, &line, &of_host);
         plan_free(&plan);
         if (opened)
             q->vmta->turn += i + 1;
     }
     if (!planned)
         no_address(g, q, worst);
+    else if (!opened && of_host)
+        scheduler_wait_host(g, q, line);
     else if (!opened)
         scheduler_wait(g, q, line);
     limit_unref(line);
@@ -458,8 +461,11 @@ static enum turn take_turn(struct engine *g, struct queue *q)
 
 static void run(struct engine *g)
 {
-    for (int i = 0; i < OPENS_PER_TURN && !list_empty(&g->runnable); i++) {
-        struct queue *q = container_of(list_pop_front(&g->runnable), struct queue, runnable);
+    for (int i = 0; i < OPENS_PER_TURN; i++) {
+        struct list *n = list_pop_front(list_empty(&g->told) ? &g->runnable : &g->told);
+        if (!n)
+            return;
+        struct queue *q = list_entry(n, struct queue, runnable);
         bool told = q->told;
         struct limit *line = q->line;
         enum turn t = take_turn(g, q);
@@ -506,7 +512,8 @@ static void on_idle(uv_idle_t *h)
     finisher_turn(g);
     refresh_slice(g);
     run(g);
-    if (!list_empty(&g->finishers) || !list_empty(&g->runnable) || !list_empty(&g->stale))
+    if (!list_empty(&g->finishers) || !list_empty(&g->runnable) || !list_empty(&g->told) ||
+        !list_empty(&g->stale))
         return;
     g->idle_active = false;
     uv_idle_stop(&g->idle);

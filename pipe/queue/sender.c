@@ -432,6 +432,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     g->connection_count--;
     limits_disconnect(s->places.items, s->places.count);
     limits_disconnect(s->host_places.items, s->host_places.count);
+    if (s->host_places.count)
+        scheduler_host_room(g);
     throttle_set_fini(&s->places);
     throttle_set_fini(&s->host_places);
     throttle_set_fini(&s->rates);
@@ -444,7 +446,10 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
         }
     }
     free(s);
-    scheduler_kick(g, q);
+    if (q->line && !is_rate(q->line))
+        scheduler_retry(g, q); /* in line, and its own place came back */
+    else
+        scheduler_kick(g, q);
     scheduler_check_drained(g);
 }
 
