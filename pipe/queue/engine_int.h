@@ -78,8 +78,12 @@ void scheduler_wait_host(struct engine *g, struct queue *q, struct limit *l);
 void scheduler_leave(struct queue *q);
 /* A place at a host was given back: those who stand in line at another one look again. */
 void scheduler_host_room(struct engine *g);
-/* The limit of the set that other queues wait for, which come before q; NULL: none. */
+/* The limit of the set at which another queue stands in line before q; NULL: none. */
 struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count);
+/* The limit of the set that another queue waits for which is not less urgent than q; NULL: none. */
+struct limit *scheduler_wanted(const struct queue *q, struct limit *const *set, size_t count);
+/* q got something without its turn, or gave a place away after its share: to the end of its line. */
+void scheduler_had_turn(struct engine *g, struct queue *q);
 /* scheduler.c: All queues take over g->config: what is about to act at once, the others in slices. */
 void scheduler_reconfigure(struct engine *g);
 /* Settings of q are those of g->config. */

@@ -100,16 +100,40 @@ void scheduler_host_room(struct engine *g)
     }
 }
 
+/* Somebody but q waits at l, and comes before it or as its equal. */
+static bool other_waits(const struct limit *l, const struct queue *q, bool behind_too)
+{
+    const struct list *first = list_first(&l->waiters);
+
+    if (first && queue_of(first) == q)
+        first = behind_too && first->next != &l->waiters ? first->next : NULL;
+    return first && queue_of(first)->settings.priority >= q->settings.priority;
+}
+
 struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct limit *l = set[i];
-        const struct list *first = list_first(&l->waiters);
-        if (!first || (q->told && q->line == l))
-            continue;
-        const struct queue *other = queue_of(first);
-        if (other != q && other->settings.priority >= q->settings.priority)
-            return l;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (!(q->told && q->line == set[i]) && other_waits(set[i], q, false))
+            return set[i];
     return NULL;
+}
+
+struct limit *scheduler_wanted(const struct queue *q, struct limit *const *set, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (other_waits(set[i], q, true))
+            return set[i];
+    return NULL;
+}
+
+void scheduler_had_turn(struct engine *g, struct queue *q)
+{
+    struct limit *l = q->line;
+
+    if (!l || q->told || l->waiting < 2)
+        return;
+    l->refs++;
+    scheduler_leave(q);
+    scheduler_wait(g, q, l);
+    limit_unref(l);
 }

@@ -154,16 +154,15 @@ static bool limits_are_current(const struct sender *s)
  * equal. */
 static struct limit *wanted_place(const struct sender *s)
 {
-    struct limit *l = scheduler_line_before(s->queue, s->places.items, s->places.count);
-    return l ? l
-             : scheduler_line_before(s->queue, s->host_places.items, s->host_places.count);
+    struct limit *l = scheduler_wanted(s->queue, s->places.items, s->places.count);
+    return l ? l : scheduler_wanted(s->queue, s->host_places.items, s->host_places.count);
 }
 
 static bool is_more_urgent(const struct limit *l, const struct queue *than)
 {
     const struct list *first = list_first(&l->waiters);
-    return container_of(first, struct queue, waiter.link)->settings.priority >
-           than->settings.priority;
+    return first && container_of(first, struct queue, waiter.link)->settings.priority >
+                        than->settings.priority;
 }
 
 /* Others wait for this place and this connection had its share. */
@@ -181,6 +180,8 @@ static bool should_yield(struct sender *s)
         return false;
     s->is_yielding = true;
     s->engine->yielding++;
+    if (s->queue->line == l)
+        scheduler_had_turn(s->engine, s->queue);
     return true;
 }
 
@@ -209,6 +210,8 @@ static uint32_t take_rcpts(struct sender *s, uint32_t want)
     if (granted < want)
         granted += limits_take(s->rates.items, s->rates.count, want - granted, &full);
     s->refused = granted ? NULL : full;
+    if (granted && s->queue->line && is_rate(s->queue->line))
+        scheduler_had_turn(s->engine, s->queue);
     return granted;
 }
 
