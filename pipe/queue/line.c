@@ -100,29 +100,36 @@ void scheduler_host_room(struct engine *g)
     }
 }
 
-/* Somebody but q waits at l, and comes before it or as its equal. */
-static bool other_waits(const struct limit *l, const struct queue *q, bool behind_too)
+/* The most urgent queue in line at l; behind_too: that is not q. */
+static const struct queue *first_in_line(const struct limit *l, const struct queue *q,
+                                         bool behind_too)
 {
     const struct list *first = list_first(&l->waiters);
 
-    if (first && queue_of(first) == q)
-        first = behind_too && first->next != &l->waiters ? first->next : NULL;
-    return first && queue_of(first)->settings.priority >= q->settings.priority;
+    if (first && behind_too && queue_of(first) == q)
+        first = first->next != &l->waiters ? first->next : NULL;
+    return first ? queue_of(first) : NULL;
 }
 
 struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!(q->told && q->line == set[i]) && other_waits(set[i], q, false))
+    for (size_t i = 0; i < count; i++) {
+        const struct queue *other = first_in_line(set[i], q, false);
+        if (other && other != q && !(q->told && q->line == set[i]) &&
+            other->settings.priority >= q->settings.priority)
             return set[i];
+    }
     return NULL;
 }
 
-struct limit *scheduler_wanted(const struct queue *q, struct limit *const *set, size_t count)
+struct limit *scheduler_wanted(const struct queue *q, struct limit *const *set, size_t count,
+                               bool by_anybody)
 {
-    for (size_t i = 0; i < count; i++)
-        if (other_waits(set[i], q, true))
+    for (size_t i = 0; i < count; i++) {
+        const struct queue *other = first_in_line(set[i], q, true);
+        if (other && (by_anybody || other->settings.priority >= q->settings.priority))
             return set[i];
+    }
     return NULL;
 }
 
