@@ -93,9 +93,10 @@ static void scale(struct rate *r, unsigned percent)
 }
 
 /* Tells of v under a name; a value of a [pipe] holds for that pipe alone, so it is in the name. */
-__attribute__((format(printf, 5, 6))) static void
-tell(const struct rules *k, enum limit_measure measure, const struct config_value *v,
-     unsigned percent, const char *format, ...)
+__attribute__((format(printf, 5, 6))) static void tell(const struct rules *k,
+                                                       enum limit_measure measure,
+                                                       const struct config_value *v,
+                                                       unsigned percent, const char *format, ...)
 {
     char name[NAME_SIZE];
     struct throttle_rule r = {.measure = measure, .name = name, .value = v};
@@ -356,7 +357,7 @@ void throttle_configure(struct engine *g, struct queue *q)
     struct throttle *old = q->throttle;
 
     if (!old)
-        return; /* made when it is wanted */
+        return;                       /* made when it is wanted */
     q->throttle = throttle_new(g, q); /* before the old one goes: levels are kept */
     q->throttle->numbers.version = old->numbers.version + 1;
     throttle_free(old);
