@@ -138,7 +138,7 @@ void limit_keeper_close(struct limit_keeper *k, void (*done)(void *arg), void *a
 
 void limit_keeper_free(struct limit_keeper *k)
 {
-    if (!k)
+    if (!k || k->writing) /* the process ends: the thread that writes may still look at it */
         return;
     state_file_close(&k->file);
     free(k);
