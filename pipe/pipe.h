@@ -6,6 +6,7 @@
 
 #include "state/state_file.h"
 #include "intake/intake.h"
+#include "limit/limit_keeper.h"
 #include "net/child.h"
 #include "queue/engine.h"
 
@@ -27,6 +28,8 @@ struct pipe {
     struct intake *intake;
     struct spool *spool;
     struct state_file pauses;
+    struct limit_table *limit_table; /* from root; the engine takes it */
+    struct limit_keeper *limit_keeper;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;
