@@ -15,10 +15,11 @@
 #include <time.h>
 
 enum {
-    STEPS_COMPILED = 250, /* of machine code: one counts a repeat or group entered */
-    STEPS_INTERPRETED = 4000,
+    STEPS_LEAST = 250, /* from one start position; a step is a repeat or group entered */
+    STEPS_PER_BYTE = 4,
+    STEPS_INTERPRETED = 8,  /* times as many, smaller ones */
     WINDOW_COST = 1000000, /* starts * steps * bytes, about nanoseconds */
-    WINDOW_LEAST = 8,
+    WINDOW_LEAST = 4,
     HEAP_KIB = 512,
     STACK_LEAST = 32 * 1024,
     STACK_MOST = 256 * 1024,
@@ -29,7 +30,6 @@ struct pattern {
     pcre2_match_data *match;
     pcre2_match_context *limits;
     pcre2_jit_stack *stack;
-    uint32_t steps;
     bool anchored;
     bool compiled;
 };
@@ -41,7 +41,6 @@ static const uint32_t options = PCRE2_CASELESS | PCRE2_DOTALL | PCRE2_DOLLAR_END
 static void compile_fast(struct pattern *p)
 {
     p->compiled = pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE) == 0;
-    p->steps = p->compiled ? STEPS_COMPILED : STEPS_INTERPRETED;
     if (!p->compiled)
         return;
     p->stack = pcre2_jit_stack_create(STACK_LEAST, STACK_MOST, NULL);
@@ -68,7 +67,6 @@ int pattern_new(struct strview regex, struct pattern **ret, struct err *e)
     p->match = pcre2_match_data_create(1, NULL);
     BUG_ON(!p->limits || !p->match);
     compile_fast(p);
-    pcre2_set_match_limit(p->limits, p->steps);
     pcre2_set_heap_limit(p->limits, HEAP_KIB);
     pcre2_pattern_info(re, PCRE2_INFO_ALLOPTIONS, &all);
     p->anchored = all & PCRE2_ANCHORED;
@@ -114,10 +112,9 @@ static bool spent(struct pattern_budget *b)
     return wall > b->limit_us && now_us(CLOCK_THREAD_CPUTIME_ID) - b->cpu_us > b->limit_us;
 }
 
-static size_t window_size(const struct pattern *p, size_t len)
+static size_t window_size(size_t steps, size_t len)
 {
-    size_t size = WINDOW_COST / (p->steps * (p->compiled ? MAX_OF(len, (size_t)1) : 10));
-    return MAX_OF(size, (size_t)WINDOW_LEAST);
+    return MAX_OF(WINDOW_COST / (steps * MAX_OF(len, (size_t)1)), (size_t)WINDOW_LEAST);
 }
 
 enum pattern_result pattern_match(const struct pattern *p, struct strview text,
@@ -125,12 +122,15 @@ enum pattern_result pattern_match(const struct pattern *p, struct strview text,
 {
     PCRE2_SPTR subject = (PCRE2_SPTR)(text.len ? text.ptr : "");
     size_t len = MIN_OF(text.len, (size_t)PATTERN_TEXT_MAX);
-    size_t size = p->anchored ? len : window_size(p, len);
+    size_t steps = STEPS_LEAST + STEPS_PER_BYTE * len;
+    size_t size = p->anchored ? len : window_size(steps, len);
 
     if (!b->began_us)
         b->began_us = now_us(CLOCK_MONOTONIC);
     else if (spent(b))
         return PATTERN_GAVE_UP;
+    pcre2_set_match_limit(p->limits,
+                          (uint32_t)(p->compiled ? steps : steps * STEPS_INTERPRETED));
     for (size_t start = 0; start <= len; start += size + 1) {
         if (start && spent(b))
             return PATTERN_GAVE_UP;
