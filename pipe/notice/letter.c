@@ -68,8 +68,8 @@ static void put_header(const struct letter *l, struct envelope *env, struct buf 
         buf_printf(out, "%s<%.*s>", i ? ",\r\n " : "To: ", SV_ARG(env->rcpts[i].address));
     buf_append_str(out, "\r\n");
     put_subject(l, out);
-    buf_printf(out, "Message-ID: <notice.%s.%lld.%llu@%s>\r\n", l->pipe,
-               (long long)clock_wall_us(), (unsigned long long)l->serial, l->host);
+    buf_printf(out, "Message-ID: <notice.%s.%lld.%llu@%s>\r\n", l->pipe, (long long)clock_wall_us(),
+               (unsigned long long)l->serial, l->host);
     buf_append_str(out, "Auto-Submitted: auto-generated\r\n"
                         "Precedence: bulk\r\n"
                         "MIME-Version: 1.0\r\n"
@@ -126,8 +126,8 @@ static void put_held(const struct letter *l, struct envelope *env, struct buf *o
 
     if (!l->held)
         return;
-    buf_printf(&text, "\n%u %s held back since %s", l->held, l->held == 1 ? "notice was" : "notices were",
-               clock_iso(l->held_since_ms, since));
+    buf_printf(&text, "\n%u %s held back since %s", l->held,
+               l->held == 1 ? "notice was" : "notices were", clock_iso(l->held_since_ms, since));
     if (l->held_same)
         buf_printf(&text, ", %u of them with this subject", l->held_same);
     buf_append_str(&text, ": at most one a minute of one subject and 30 an hour are sent.");
@@ -152,7 +152,8 @@ void letter_write(const struct letter *l, struct arena *a, struct buf *content,
         put_lines(SV("(cut here)"), env, content);
     put_held(l, env, content);
     struct buf sign = {0};
-    buf_printf(&sign, "\n-- \nPipeMTA on %s, pipe %s. Nobody reads answers to this address.", l->host, l->pipe);
+    buf_printf(&sign, "\n-- \nPipeMTA on %s, pipe %s. Nobody reads answers to this address.",
+               l->host, l->pipe);
     put_lines(buf_view(&sign), env, content);
     buf_free(&sign);
     env->content_bytes = buf_len(content);

@@ -38,7 +38,7 @@ struct notice {
     uint32_t subject_count;
     int64_t sent_ms[PER_HOUR]; /* the last ones, a ring; monotonic */
     uint32_t ring_at, ring_count;
-    uint32_t held; /* since one was sent last */
+    uint32_t held;         /* since one was sent last */
     int64_t held_since_ms; /* wall */
     uint64_t serial;
     struct notice_stats stats;
@@ -240,9 +240,9 @@ void notice_send_about(struct notice *n, struct strview domain, struct strview t
         return;
     }
     s->sent_ms = now;
-    if (send_letter(n, s,
-                    &(struct letter){
-                        .about = domain, .to = to_list, .subject = subject, .body = body}))
+    if (send_letter(
+            n, s,
+            &(struct letter){.about = domain, .to = to_list, .subject = subject, .body = body}))
         count_sent(n, s, now);
 }
 

@@ -35,9 +35,9 @@ void notice_send_about(struct notice *n, struct strview domain, struct strview t
 bool notice_is(const struct envelope *env);
 
 struct notice_stats {
-    uint64_t sent;     /* durable and queued */
-    uint64_t held;     /* by the limits */
-    uint64_t lost;     /* no valid recipient, no spool, disk full, pipe full */
+    uint64_t sent; /* durable and queued */
+    uint64_t held; /* by the limits */
+    uint64_t lost; /* no valid recipient, no spool, disk full, pipe full */
     uint32_t under_way;
 };
 void notice_stats(const struct notice *n, struct notice_stats *ret);

@@ -143,7 +143,8 @@ static void becomes_a_message(void **state)
 
     (void)state;
     notice_send(w.n, SV(" ops@example.net, not an address,duty@example.org "),
-                SV("gmail.com/mta1: back-off\r\nBcc: x@y.example"), SV("First line\n.dot\r\n\nlast\n"));
+                SV("gmail.com/mta1: back-off\r\nBcc: x@y.example"),
+                SV("First line\n.dot\r\n\nlast\n"));
     assert_int_equal(w.count, 1);
     assert_int_equal(w.accepted, 0); /* not before it is durable */
     durable(0);

@@ -214,9 +214,10 @@ static void cost_per_reply(void **state)
             matched += rules_match(rules, SV("default"), &o[i], &m);
     int64_t each = (now_ns() - began) / (rounds * count);
     rules_stats(rules, SV("default"), &s);
-    print_message("%u rules, %u without a literal, %s: %lld ns per reply (%u replies, %u%% match)\n",
-                  s.rules, s.unfiltered, s.compiled ? "compiled" : "interpreted", (long long)each,
-                  count, matched * 100 / (rounds * count));
+    print_message(
+        "%u rules, %u without a literal, %s: %lld ns per reply (%u replies, %u%% match)\n", s.rules,
+        s.unfiltered, s.compiled ? "compiled" : "interpreted", (long long)each, count,
+        matched * 100 / (rounds * count));
     assert_true(each < 200000);
     assert_true(s.unfiltered * 5 < s.rules);
     free(o);
