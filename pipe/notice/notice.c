@@ -251,3 +251,8 @@ void notice_send(struct notice *n, struct strview to_list, struct strview subjec
 {
     notice_send_about(n, sv(NULL, 0), to_list, subject, body);
 }
+
+void notice_tell(void *arg, struct strview to_list, struct strview subject, struct strview body)
+{
+    notice_send(arg, to_list, subject, body);
+}

@@ -31,6 +31,9 @@ void notice_send(struct notice *n, struct strview to_list, struct strview subjec
 void notice_send_about(struct notice *n, struct strview domain, struct strview to_list,
                        struct strview subject, struct strview body);
 
+/* notice_send as a callback (engine_on_notice); arg is the struct notice. */
+void notice_tell(void *arg, struct strview to_list, struct strview subject, struct strview body);
+
 /* The message is one of these: nothing that becomes of it may cause another one. */
 bool notice_is(const struct envelope *env);
 
