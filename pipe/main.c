@@ -78,6 +78,7 @@ static int open_rooms(struct pipe *p, struct err *e)
         .limit_table = p->limit_table,
     });
     p->intake = intake_new(loop, p->engine);
+    p->notice = notice_new(p->engine);
     return 0;
 }
 
@@ -232,6 +233,7 @@ static void pipe_fini(struct pipe *p)
 {
     intake_free(p->intake);
     limit_keeper_free(p->limit_keeper);
+    notice_free(p->notice);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);

@@ -8,6 +8,7 @@
 #include "intake/intake.h"
 #include "limit/limit_keeper.h"
 #include "net/child.h"
+#include "notice/notice.h"
 #include "queue/engine.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
@@ -26,6 +27,7 @@ struct pipe {
     struct report *report;
     struct engine *engine;
     struct intake *intake;
+    struct notice *notice;
     struct spool *spool;
     struct state_file pauses;
     struct limit_table *limit_table; /* from root; the engine takes it */
