@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/mode.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->blocked);
     list_init(&g->loads_free);
     list_init(&g->finishers);
+    actions_init(&g->actions, g);
     scheduler_init(g);
     return g;
 }
@@ -52,6 +54,8 @@ void engine_free(struct engine *g)
         queue_free(q);
     }
     hash_fini(&g->queues);
+    actions_fini(&g->actions);
+    rules_free(g->rules);
     heap_fini(&g->wake);
     for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
         body_unref(container_of(n, struct message, node)->body);
@@ -78,14 +82,30 @@ void engine_set_spool(struct engine *g, struct spool *spool)
     g->spool = spool;
 }
 
+void engine_on_notice(struct engine *g,
+                      void (*fn)(void *arg, struct strview to_list, struct strview subject,
+                                 struct strview body),
+                      void *arg)
+{
+    g->notice = fn;
+    g->notice_arg = arg;
+}
+
+void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
+{
+    g->actions.changed = fn;
+    g->actions.changed_arg = arg;
+}
+
 /* --- configuration --- */
 
 static void configure_queue(struct engine *g, struct queue *q)
 {
     queue_settings_fini(&q->settings);
     queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain);
-    q->slots.max = q->settings.max_smtp_out;
     q->config_generation = g->config_generation;
+    mode_apply(g, q);
+    actions_refresh(g, q);
 }
 
 static struct vmta *find_vmta(struct engine *g, struct strview name)
@@ -118,6 +138,8 @@ void engine_configure(struct engine *g, struct config *cfg)
 
     config_unref(g->config);
     g->config = config_ref(cfg);
+    rules_free(g->rules);
+    g->rules = rules_new(cfg);
     g->config_generation++;
     if (host && *host) {
         free(g->helo_fallback);
@@ -165,6 +187,7 @@ static struct queue *get_queue(struct engine *g, struct strview domain, struct v
     struct queue *q = queue_new(g, sv(name, d.len), vmta);
     configure_queue(g, q);
     q->paused = pauses_match(g, q);
+    actions_adopt(g, q);
     hash_insert(&g->queues, &q->node, h);
     return q;
 }
@@ -223,6 +246,8 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
         struct queue *q = queue_for(g, vmta, env->rcpts[i].address);
         q->live++;
         queue_ready(q, &m->entries[i]);
+        if (q->retry_at_ms && retry_upon_new_mail(q))
+            q->retry_at_ms = 0;
     }
     report_received(g->report, id, env, queue_name_of, m);
     for (uint32_t i = 0; i < env->rcpt_count; i++)

@@ -25,6 +25,8 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->senders);
     list_init(&q->idle);
     list_init(&q->runnable);
+    list_init(&q->failing);
+    q->rate_percent = 100;
     heap_node_init(&q->wake);
     return q;
 }
@@ -33,6 +35,7 @@ void queue_free(struct queue *q)
 {
     BUG_ON(q->live || q->sender_count);
     list_remove(&q->runnable);
+    list_remove(&q->failing);
     queue_settings_fini(&q->settings);
     heap_fini(&q->deferred);
     free(q->last_text);
@@ -100,7 +103,7 @@ const char *queue_state_name(const struct queue *q, bool pipe_paused)
         return "paused";
     if (q->sender_count > q->coming)
         return "active";
-    if (q->retry_at_ms)
+    if (q->retry_at_ms || q->held)
         return "backoff";
     if (q->ready_count)
         return q->sender_count || q->route.pending ? "connecting" : "active";

@@ -45,7 +45,7 @@ static bool on_hold(const struct queue *q)
 static bool may_send(const struct engine *g, const struct queue *q)
 {
     return g->started && !g->draining && !g->paused && !q->paused && q->ready_count &&
-           !q->retry_at_ms;
+           !q->retry_at_ms && !engine_holds(g, q);
 }
 
 void scheduler_kick(struct engine *g, struct queue *q)
@@ -134,6 +134,7 @@ struct host_plan {
     uint32_t *preference;
     size_t count;
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
+    bool skipped;              /* hosts were left out (skip-mx) */
 };
 
 static void plan_add(struct host_plan *p, const char *name, const struct sockaddr_storage *addr,
@@ -187,6 +188,23 @@ static void plan_rotate(struct host_plan *p, uint32_t turn)
     }
 }
 
+/* Hosts that a rule's skip-mx leaves alone. */
+static void plan_drop_skipped(const struct queue *q, struct host_plan *p)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        if (react_host_skipped(q, p->hosts[i].name)) {
+            free((void *)(uintptr_t)p->hosts[i].name);
+            p->skipped = true;
+            continue;
+        }
+        p->hosts[kept] = p->hosts[i];
+        p->preference[kept++] = p->preference[i];
+    }
+    p->count = kept;
+}
+
 static void plan_make(struct queue *q, const struct vmta_source *source, struct host_plan *p)
 {
     for (size_t i = 0; i < q->route.count; i++) {
@@ -202,6 +220,7 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
             plan_route(p, q->route.routes[i], source, port, group);
         }
     }
+    plan_drop_skipped(q, p);
     plan_rotate(p, q->turn++);
 }
 
@@ -264,10 +283,14 @@ static bool open_one(struct engine *g, struct queue *q)
         ask_routes(g, q);
     if (q->route.pending)
         return false;
-    const struct vmta_source *source = &q->vmta->sources[q->vmta->turn % q->vmta->source_count];
+    const struct vmta_source *source = react_next_source(q);
     struct host_plan plan = {0};
+    if (!source)
+        return false;
     plan_make(q, source, &plan);
-    if (!plan.count) {
+    if (!plan.count && plan.skipped) {
+        react_all_hosts_skipped(g, q);
+    } else if (!plan.count) {
         no_address(g, q, plan.worst);
     } else if (slots_take(set, ARRAY_LEN(set), &full)) {
         sender_open(g, q, plan.hosts, plan.count);
@@ -332,8 +355,16 @@ static void arm_timer(struct engine *g)
 
     if (n)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
+    if (actions_next_ms(g) != INT64_MAX)
+        wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
     uv_update_time(g->parts.loop);
     uv_timer_start(&g->timer, on_timer, (uint64_t)MAX_OF(wait, (int64_t)0), 0);
+}
+
+void scheduler_rearm(struct engine *g)
+{
+    if (!uv_is_closing((uv_handle_t *)&g->timer))
+        arm_timer(g);
 }
 
 void scheduler_rewake(struct engine *g, struct queue *q)
@@ -385,6 +416,7 @@ static void sweep(struct engine *g)
         hash_remove(&g->queues, n);
         heap_remove(&g->wake, &q->wake);
         forget_route(g, q);
+        actions_forget(g, q);
         queue_free(q);
     }
 }
@@ -392,6 +424,7 @@ static void sweep(struct engine *g)
 void scheduler_tick(struct engine *g)
 {
     wake_due(g);
+    actions_tick(g);
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);
     scheduler_check_drained(g);
