@@ -82,16 +82,29 @@ struct queue_memo *actions_memo_named(struct engine *g, const char *name)
     struct queue_memo *m = xcalloc(1, sizeof(*m));
     m->name = xstrdup(name);
     list_init(&m->actions);
+    list_init(&m->queues);
     hash_insert(&a->memos, &m->node, h);
     return m;
 }
 
+static void bind(struct queue_memo *m, struct queue *q)
+{
+    q->memo = m;
+    list_push_back(&m->queues, &q->in_memo);
+}
+
+/* All that share q's identity share the memo. */
+static void bind_all(struct queue_memo *m, struct queue *q)
+{
+    for (struct queue *s = NULL; (s = queue_sibling_next(q, s));)
+        if (!s->memo)
+            bind(m, s);
+}
+
 struct queue_memo *actions_memo(struct engine *g, struct queue *q)
 {
-    if (!q->memo) {
-        q->memo = actions_memo_named(g, q->name);
-        q->memo->queue = q;
-    }
+    if (!q->memo)
+        bind_all(actions_memo_named(g, queue_identity(q)), q);
     return q->memo;
 }
 
@@ -105,7 +118,7 @@ static void memo_free(struct queue_memo *m)
 
 static void memo_drop_unneeded(struct actions *a, struct queue_memo *m)
 {
-    if (m->queue || !list_empty(&m->actions))
+    if (!list_empty(&m->queues) || !list_empty(&m->actions))
         return;
     hash_remove(&a->memos, &m->node);
     memo_free(m);
@@ -113,13 +126,13 @@ static void memo_drop_unneeded(struct actions *a, struct queue_memo *m)
 
 void actions_adopt(struct engine *g, struct queue *q)
 {
+    const char *name = queue_identity(q);
     struct hash_node *n;
 
-    if (!g->actions.memos.count ||
-        !(n = hash_find(&g->actions.memos, hash_bytes(q->name, strlen(q->name)), q->name)))
+    if (q->memo || !g->actions.memos.count ||
+        !(n = hash_find(&g->actions.memos, hash_bytes(name, strlen(name)), name)))
         return;
-    q->memo = container_of(n, struct queue_memo, node);
-    q->memo->queue = q;
+    bind(container_of(n, struct queue_memo, node), q);
     actions_refresh(g, q);
 }
 
@@ -131,7 +144,7 @@ void actions_forget(struct engine *g, struct queue *q)
     if (!m)
         return;
     q->memo = NULL;
-    m->queue = NULL;
+    list_remove(&q->in_memo);
     memo_drop_unneeded(&g->actions, m);
 }
 
@@ -139,7 +152,7 @@ void actions_forget(struct engine *g, struct queue *q)
 
 static bool all_sources_disabled(const struct queue *q)
 {
-    if (!q->memo->counts[ACTION_SOURCE])
+    if (!q->memo || !q->memo->counts[ACTION_SOURCE])
         return false;
     for (size_t i = 0; i < q->vmta->source_count; i++)
         if (!react_source_disabled(q, &q->vmta->sources[i]))
@@ -171,7 +184,8 @@ static void set_held(struct engine *g, struct queue *q, bool held)
 
 static void refresh(struct engine *g, struct queue *q, const char *reason)
 {
-    const struct queue_memo *m = q->memo;
+    static const struct queue_memo none;
+    const struct queue_memo *m = q->memo ? q->memo : &none;
     enum queue_mode mode = m->counts[ACTION_BACKOFF] ? QUEUE_BACKOFF : QUEUE_NORMAL;
     uint8_t percent = rate_of(m);
     bool cut = percent != q->rate_percent;
@@ -189,7 +203,21 @@ static void refresh(struct engine *g, struct queue *q, const char *reason)
 void actions_refresh(struct engine *g, struct queue *q)
 {
     if (q->memo)
-        refresh(g, q, "restored");
+        refresh(g, q, NULL);
+}
+
+void actions_regroup(struct engine *g, struct queue *q)
+{
+    struct queue_memo *m = q->memo;
+
+    if (m) {
+        q->memo = NULL;
+        list_remove(&q->in_memo);
+        memo_drop_unneeded(&g->actions, m);
+    }
+    actions_adopt(g, q);
+    if (!q->memo)
+        refresh(g, q, NULL);
 }
 
 static void refresh_pipe(struct engine *g)
@@ -208,17 +236,37 @@ static void refresh_pipe(struct engine *g)
     }
 }
 
+/* The mode of the memo changes once, for whichever queues go by it. */
+static void refresh_all(struct engine *g, struct queue_memo *m, const char *reason)
+{
+    list_for_each (l, &m->queues) refresh(g, list_entry(l, struct queue, in_memo), reason);
+}
+
 static void put_into_effect(struct engine *g, struct queue_memo *m, const char *reason)
 {
     if (!m)
         refresh_pipe(g);
-    else if (m->queue)
-        refresh(g, m->queue, reason);
+    else
+        refresh_all(g, m, reason);
     if (g->actions.changed)
         g->actions.changed(g->actions.changed_arg, false);
 }
 
 /* --- begin --- */
+
+/* The queues that go by the name of m, when it has none yet. */
+static void bind_named(struct engine *g, struct queue_memo *m)
+{
+    struct queue_group *group;
+    struct queue *q;
+
+    if (!list_empty(&m->queues))
+        return;
+    if ((group = queue_group_find(g, sv_of(m->name))) && !list_empty(&group->members))
+        bind_all(m, list_entry(list_first(&group->members), struct queue, in_group));
+    else if ((q = engine_find_queue(g, sv_of(m->name))) && queue_identity(q) == q->name)
+        bind_all(m, q);
+}
 
 static void set_until(struct engine *g, struct action *x, int64_t until_ms)
 {
@@ -347,8 +395,8 @@ struct action *actions_start(struct engine *g, const struct action_spec *s)
     struct action *x = find_same(&g->actions, m, s);
     struct buf reason = {0};
 
-    if (m && !m->queue && (m->queue = engine_find_queue(g, sv_of(s->queue))))
-        m->queue->memo = m;
+    if (m)
+        bind_named(g, m);
     if (x)
         return extend(g, x, s);
     if (is_full(&g->actions, s)) {
@@ -374,16 +422,16 @@ struct action *actions_restore(struct engine *g, uint64_t id, int64_t since_ms, 
             memo_drop_unneeded(&g->actions, m);
         return NULL;
     }
-    if (m && !m->queue && (m->queue = engine_find_queue(g, sv_of(s->queue))))
-        m->queue->memo = m;
+    if (m)
+        bind_named(g, m);
     struct action *x = make(g, m, s);
     x->id = id;
     x->since_ms = since_ms;
     x->times = times;
     if (!m)
         refresh_pipe(g);
-    else if (m->queue)
-        refresh(g, m->queue, "restored after a restart");
+    else
+        refresh_all(g, m, "restored after a restart");
     return x;
 }
 

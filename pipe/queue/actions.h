@@ -45,11 +45,12 @@ struct mode_change {
     char *reason;
 };
 
-/* What is remembered under the name of a queue. */
+/* What is remembered under the name that a queue goes by (queue_identity): its own, or that of the
+ * group whose members share it. */
 struct queue_memo {
     struct hash_node node; /* in actions->memos */
     char *name;
-    struct queue *queue; /* NULL: there is none of that name now */
+    struct list queues;  /* those that go by it now, struct queue.in_memo */
     struct list actions; /* struct action.in_memo */
     uint32_t counts[ACTION_KIND_COUNT];
     struct mode_change changes[MODE_CHANGES_KEPT]; /* oldest first */
@@ -130,9 +131,10 @@ const struct action *actions_suspend(const struct engine *g);
 
 /* The memo of q, made when there is none. */
 struct queue_memo *actions_memo(struct engine *g, struct queue *q);
-/* A queue of that name has come or goes. */
+/* A queue has come, goes, or goes by another name from now on. */
 void actions_adopt(struct engine *g, struct queue *q);
 void actions_forget(struct engine *g, struct queue *q);
+void actions_regroup(struct engine *g, struct queue *q);
 /* What is in effect for q is worked out anew (its sources may have changed). */
 void actions_refresh(struct engine *g, struct queue *q);
 

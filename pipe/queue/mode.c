@@ -46,32 +46,37 @@ void mode_apply(struct engine *g, struct queue *q)
 
 void mode_notice(struct engine *g, const struct queue *q, const char *what, const char *reason)
 {
-    const char *to = q->settings.react.notify;
+    const char *to = q->settings.react.notify, *name = queue_identity(q);
     struct buf subject = {0}, body = {0};
     char when[CLOCK_RFC5322_SIZE];
 
     if (!to || !*to || !g->notice)
         return;
-    buf_printf(&subject, "queue %s: %s", q->name, what);
+    buf_printf(&subject, "queue %s: %s", name, what);
     buf_printf(&body,
                "Queue %s of pipe '%s': %s.\n\nReason: %s\nTime: %s\nRecipients queued: %u\n\n"
                "'pmtactl show actions %s' lists what is in effect, 'pmtactl cancel ID' ends it.\n",
-               q->name, g->pipe, what, reason, clock_rfc5322(clock_wall_ms(), when), q->live,
-               q->name);
+               name, g->pipe, what, reason, clock_rfc5322(clock_wall_ms(), when), q->live, name);
     g->notice(g->notice_arg, sv_of(to), buf_view(&subject), buf_view(&body));
     buf_free(&subject);
     buf_free(&body);
 }
 
+/* Members of a group change one after the other; that is one change. */
+static bool is_told(const struct queue_memo *m, enum queue_mode to)
+{
+    return !m || (m->change_count ? m->changes[m->change_count - 1].to == to : to == QUEUE_NORMAL);
+}
+
 void mode_changed(struct engine *g, struct queue *q, enum queue_mode to, const char *reason)
 {
-    if (!reason)
-        reason = "";
     q->mode = (uint8_t)to;
-    remember(actions_memo(g, q), to, reason);
-    log_info(LOG_QUEUE, "mode changes queue=%s mode=%s reason='%s'", q->name, mode_name(to),
-             log_safe(reason, strlen(reason), REASON_MAX));
     mode_apply(g, q);
+    if (!reason || is_told(q->memo, to))
+        return;
+    remember(q->memo, to, reason);
+    log_info(LOG_QUEUE, "mode changes queue=%s mode=%s reason='%s'", q->memo->name, mode_name(to),
+             log_safe(reason, strlen(reason), REASON_MAX));
     mode_notice(g, q, to == QUEUE_BACKOFF ? "back-off begins" : "back to normal", reason);
 }
 
@@ -94,10 +99,11 @@ static size_t each_queue(struct engine *g, struct strview pattern,
 
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
         struct queue *q = container_of(n, struct queue, node);
-        if (!engine_pattern_matches(pattern, q->name))
+        if (!engine_pattern_matches(pattern, q->name) &&
+            !engine_pattern_matches(pattern, queue_identity(q)))
             continue;
         seen++;
-        count += fn(g, q, q->name, arg);
+        count += fn(g, q, queue_identity(q), arg);
     }
     if (seen || !is_one_name(pattern) || pattern.len >= sizeof(name))
         return count;

@@ -10,7 +10,8 @@
 
 const char *mode_name(enum queue_mode m);
 
-/* The mode of q is another one from now on: limits, history, notice. Called by actions.c. */
+/* The mode of q is another one from now on: limits, and when there is a reason history and
+ * notice. Called by actions.c. */
 void mode_changed(struct engine *g, struct queue *q, enum queue_mode to, const char *reason);
 /* Mode or rate of q have changed: its limits are set to what holds now. */
 void mode_apply(struct engine *g, struct queue *q);

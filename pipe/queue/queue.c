@@ -26,7 +26,9 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->idle);
     list_init(&q->runnable);
     list_init(&q->failing);
+    list_init(&q->in_memo);
     q->rate_percent = 100;
+    list_init(&q->in_group);
     heap_node_init(&q->wake);
     return q;
 }
@@ -36,6 +38,7 @@ void queue_free(struct queue *q)
     BUG_ON(q->live || q->sender_count);
     list_remove(&q->runnable);
     list_remove(&q->failing);
+    queue_group_leave(q);
     queue_settings_fini(&q->settings);
     heap_fini(&q->deferred);
     free(q->last_text);

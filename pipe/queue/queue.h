@@ -8,6 +8,7 @@
 #define PMTA_PIPE_QUEUE_QUEUE_H
 
 #include "mail/outcome.h"
+#include "queue/group.h"
 #include "queue/index.h"
 #include "queue/settings.h"
 #include "queue/vmta.h"
@@ -35,6 +36,8 @@ struct queue {
     struct strview domain; /* part of name */
     struct vmta *vmta;
     struct queue_settings settings;
+    struct queue_group *group; /* NULL: alone; see queue_identity */
+    struct list in_group;      /* group->members */
 
     struct list ready;
     struct heap deferred;
@@ -57,7 +60,8 @@ struct queue {
     uint8_t rate_percent; /* what a rule's rate= leaves of rates and connections */
     bool held;            /* an action holds it: defer-queue, or every source is disabled */
     bool all_disabled;    /* every source is disabled */
-    struct queue_memo *memo; /* actions and history; NULL: there never were any */
+    struct queue_memo *memo; /* actions and history of its identity; NULL: none of late */
+    struct list in_memo;     /* memo->queues */
     struct list failing;     /* in actions->failing while failures is not 0 */
 
     bool paused;         /* a pause pattern matches */

@@ -132,7 +132,7 @@ static struct action *start(const struct act *a, enum action_kind kind, const ch
 {
     return actions_start(a->g, &(struct action_spec){
                                    .kind = kind,
-                                   .queue = kind == ACTION_SUSPEND ? NULL : a->q->name,
+                                   .queue = kind == ACTION_SUSPEND ? NULL : queue_identity(a->q),
                                    .subject = subject,
                                    .percent = a->rule->rate_percent,
                                    .until_ms = until_ms,
@@ -157,7 +157,7 @@ void react_sources_changed(struct engine *g, struct queue *q, const struct actio
     struct rule_match rule = {.list = x->list, .regex = x->regex, .file = x->file, .line = x->line};
     actions_start(g, &(struct action_spec){
                          .kind = ACTION_BACKOFF,
-                         .queue = q->name,
+                         .queue = queue_identity(q),
                          .until_ms = at(q->settings.react.backoff_to_normal_after_ms),
                          .by = "backoff-upon-all-sources-disabled",
                          .rule = *x->file ? &rule : NULL,
