@@ -87,7 +87,7 @@ struct queue_memo *actions_memo_named(struct engine *g, const char *name)
     return m;
 }
 
-static void bind(struct queue_memo *m, struct queue *q)
+static void bind_one(struct queue_memo *m, struct queue *q)
 {
     q->memo = m;
     list_push_back(&m->queues, &q->in_memo);
@@ -98,7 +98,7 @@ static void bind_all(struct queue_memo *m, struct queue *q)
 {
     for (struct queue *s = NULL; (s = queue_sibling_next(q, s));)
         if (!s->memo)
-            bind(m, s);
+            bind_one(m, s);
 }
 
 struct queue_memo *actions_memo(struct engine *g, struct queue *q)
@@ -132,7 +132,7 @@ void actions_adopt(struct engine *g, struct queue *q)
     if (q->memo || !g->actions.memos.count ||
         !(n = hash_find(&g->actions.memos, hash_bytes(name, strlen(name)), name)))
         return;
-    bind(container_of(n, struct queue_memo, node), q);
+    bind_one(container_of(n, struct queue_memo, node), q);
     actions_refresh(g, q);
 }
 
@@ -173,7 +173,7 @@ static uint8_t rate_of(const struct queue_memo *m)
     return (uint8_t)percent;
 }
 
-static void set_held(struct engine *g, struct queue *q, bool held)
+static void set_held(struct queue *q, bool held)
 {
     if (q->held == held)
         return;
@@ -196,7 +196,7 @@ static void refresh(struct engine *g, struct queue *q, const char *reason)
     else if (cut)
         mode_apply(g, q);
     q->all_disabled = all_sources_disabled(q);
-    set_held(g, q, m->counts[ACTION_DEFER] || q->all_disabled);
+    set_held(q, m->counts[ACTION_DEFER] || q->all_disabled);
     scheduler_kick(g, q);
 }
 
@@ -239,7 +239,8 @@ static void refresh_pipe(struct engine *g)
 /* The mode of the memo changes once, for whichever queues go by it. */
 static void refresh_all(struct engine *g, struct queue_memo *m, const char *reason)
 {
-    list_for_each (l, &m->queues) refresh(g, list_entry(l, struct queue, in_memo), reason);
+    list_for_each (l, &m->queues)
+        refresh(g, list_entry(l, struct queue, in_memo), reason);
 }
 
 static void put_into_effect(struct engine *g, struct queue_memo *m, const char *reason)
@@ -431,7 +432,7 @@ struct action *actions_restore(struct engine *g, uint64_t id, int64_t since_ms, 
     if (!m)
         refresh_pipe(g);
     else
-        refresh_all(g, m, "restored after a restart");
+        refresh_all(g, m, mode_restored);
     return x;
 }
 

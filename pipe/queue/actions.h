@@ -59,18 +59,18 @@ struct queue_memo {
 };
 
 struct action {
-    struct list link;      /* in actions->all, oldest first */
-    struct list in_memo;   /* alone for one of the pipe */
-    struct heap_node due;  /* by until_ms; in no heap when that is 0 */
+    struct list link;        /* in actions->all, oldest first */
+    struct list in_memo;     /* alone for one of the pipe */
+    struct heap_node due;    /* by until_ms; in no heap when that is 0 */
     struct queue_memo *memo; /* NULL: of the pipe */
     uint64_t id;
     enum action_kind kind;
-    uint32_t percent; /* RATE */
-    uint32_t times;   /* how often its cause has come */
-    int64_t since_ms; /* wall */
-    int64_t until_ms; /* wall; 0: until somebody ends it */
-    char *subject;    /* address or host, or "" */
-    char *by;         /* "reply", "operator", or the directive that it is from */
+    uint32_t percent;          /* RATE */
+    uint32_t times;            /* how often its cause has come */
+    int64_t since_ms;          /* wall */
+    int64_t until_ms;          /* wall; 0: until somebody ends it */
+    char *subject;             /* address or host, or "" */
+    char *by;                  /* "reply", "operator", or the directive that it is from */
     char *list, *file, *regex; /* the rule; "" when there is none */
     unsigned line;
     char *reply; /* that triggered it, or "" */
@@ -91,8 +91,8 @@ struct actions {
     struct engine *engine;
     struct list all;
     struct heap due;
-    struct hash memos;    /* by name */
-    struct list failing;  /* queues with failures, struct queue.failing */
+    struct hash memos;   /* by name */
+    struct list failing; /* queues with failures, struct queue.failing */
     uint64_t next_id;
     uint32_t count;
     uint32_t suspends;    /* of kind SUSPEND */

@@ -14,6 +14,8 @@
 
 enum { REASON_MAX = 500 };
 
+const char mode_restored[] = "restored after a restart";
+
 const char *mode_name(enum queue_mode m)
 {
     return m == QUEUE_BACKOFF ? "backoff" : "normal";
@@ -77,7 +79,8 @@ void mode_changed(struct engine *g, struct queue *q, enum queue_mode to, const c
     remember(q->memo, to, reason);
     log_info(LOG_QUEUE, "mode changes queue=%s mode=%s reason='%s'", q->memo->name, mode_name(to),
              log_safe(reason, strlen(reason), REASON_MAX));
-    mode_notice(g, q, to == QUEUE_BACKOFF ? "back-off begins" : "back to normal", reason);
+    if (reason != mode_restored)
+        mode_notice(g, q, to == QUEUE_BACKOFF ? "back-off begins" : "back to normal", reason);
 }
 
 /* --- by hand --- */
@@ -167,8 +170,8 @@ static size_t disable_one(struct engine *g, struct queue *q, const char *name, c
     if (q && !react_has_source(q, o->source))
         return 0;
     if (after < 0)
-        after = q ? q->settings.react.reenable_after_ms
-                  : default_ms(g, DIR_REENABLE_SOURCE_IP_AFTER);
+        after =
+            q ? q->settings.react.reenable_after_ms : default_ms(g, DIR_REENABLE_SOURCE_IP_AFTER);
     struct action *x = actions_start(g, &(struct action_spec){
                                             .kind = ACTION_SOURCE,
                                             .queue = name,
@@ -184,8 +187,7 @@ static size_t disable_one(struct engine *g, struct queue *q, const char *name, c
 size_t mode_disable_source(struct engine *g, struct strview pattern, const char *source,
                            int64_t reenable_after_ms)
 {
-    return each_queue(g, pattern, disable_one,
-                      &(struct source_order){source, reenable_after_ms});
+    return each_queue(g, pattern, disable_one, &(struct source_order){source, reenable_after_ms});
 }
 
 static size_t enable_one(struct engine *g, struct queue *q, const char *name, const void *arg)

@@ -8,6 +8,9 @@
 #include "queue/actions.h"
 #include "queue/queue.h"
 
+/* The reason of modes that were in effect before a restart; nobody is told again. */
+extern const char mode_restored[];
+
 const char *mode_name(enum queue_mode m);
 
 /* The mode of q is another one from now on: limits, and when there is a reason history and

@@ -38,6 +38,7 @@ void queue_free(struct queue *q)
     BUG_ON(q->live || q->sender_count);
     list_remove(&q->runnable);
     list_remove(&q->failing);
+    list_remove(&q->in_memo);
     queue_group_leave(q);
     queue_settings_fini(&q->settings);
     heap_fini(&q->deferred);

@@ -19,8 +19,8 @@
 #include <stdio.h>
 
 enum {
-    NOTICE_GAP_MS = 600000,      /* between two notices for `notify` of one queue */
-    BOUNCE_LISTED_MS = 3600000,  /* a bounce-queue stays in the list of actions for so long */
+    NOTICE_GAP_MS = 600000,     /* between two notices for `notify` of one queue */
+    BOUNCE_LISTED_MS = 3600000, /* a bounce-queue stays in the list of actions for so long */
 };
 
 void react_settings_resolve(struct react_settings *ret, const struct config *cfg,
@@ -33,8 +33,8 @@ void react_settings_resolve(struct react_settings *ret, const struct config *cfg
         .notify = config_text(cfg, q, DIR_BACKOFF_NOTIFY),
         .backoff_to_normal_after_ms = config_number(cfg, q, DIR_BACKOFF_TO_NORMAL_AFTER),
         .reenable_after_ms = config_number(cfg, q, DIR_REENABLE_SOURCE_IP_AFTER),
-        .backoff_max_smtp_out = (uint32_t)(
-            most->text ? most->number : config_number(cfg, q, DIR_MAX_SMTP_OUT)),
+        .backoff_max_smtp_out =
+            (uint32_t)(most->text ? most->number : config_number(cfg, q, DIR_MAX_SMTP_OUT)),
         .normal_after_delivery = config_bool(cfg, q, DIR_BACKOFF_TO_NORMAL_AFTER_DELIVERY),
         .backoff_upon_all_disabled = config_bool(cfg, q, DIR_BACKOFF_UPON_ALL_SOURCES_DISABLED),
     };
@@ -173,9 +173,9 @@ static void disable_source(const struct act *a)
     bool was_all = a->q->all_disabled;
 
     a->ret->close = true;
-    struct action *x = a->where->source ? start(a, ACTION_SOURCE,
-                                                react_source_name(a->where->source, name), until)
-                                        : NULL;
+    struct action *x =
+        a->where->source ? start(a, ACTION_SOURCE, react_source_name(a->where->source, name), until)
+                         : NULL;
     if (x && !was_all)
         react_sources_changed(a->g, a->q, x);
 }

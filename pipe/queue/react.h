@@ -18,8 +18,8 @@ struct vmta_source;
 
 /* What the configuration says about replies to a queue; texts live in it. */
 struct react_settings {
-    const char *pattern_list; /* smtp-pattern-list; NULL or "": none */
-    const char *notify;       /* backoff-notify; NULL or "": nobody */
+    const char *pattern_list;           /* smtp-pattern-list; NULL or "": none */
+    const char *notify;                 /* backoff-notify; NULL or "": nobody */
     int64_t backoff_to_normal_after_ms; /* 0: never */
     int64_t reenable_after_ms;          /* reenable-source-ip-after; 0: never */
     uint32_t backoff_max_smtp_out;
