@@ -90,7 +90,7 @@ int engine_set_up(void **state);
 int engine_tear_down(void **state);
 #define ENGINE_CASE(fn) cmocka_unit_test_setup_teardown(fn, engine_set_up, engine_tear_down)
 #define ENGINE_CASE_WITH(fn, config) \
-    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)config)
+    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)(uintptr_t)(config))
 
 /* Lets the loop run until it has nothing to do at once. */
 void turn(void);
