@@ -145,12 +145,7 @@ void actions_tick(struct engine *g);
 /* The clock of q has moved, or starts again. */
 void actions_clock(struct engine *g, struct queue *q);
 
-/* --- over a restart (actions_state.c): text, one line each --- */
-
-void actions_write(const struct engine *g, struct buf *out);
-void actions_read(struct engine *g, struct strview text);
-void clocks_write(const struct engine *g, struct buf *out);
-void clocks_read(struct engine *g, struct strview text);
+/* --- over a restart: engine_actions_write and its kin are in actions_state.c --- */
 
 /* Puts back one that was saved; for actions_read. */
 struct action *actions_restore(struct engine *g, uint64_t id, int64_t since_ms, uint32_t times,

@@ -17,7 +17,7 @@ static enum action_kind kind_named(struct strview name)
     return ACTION_KIND_COUNT;
 }
 
-void actions_write(const struct engine *g, struct buf *out)
+void engine_actions_write(const struct engine *g, struct buf *out)
 {
     buf_printf(out, "next\t%llu\n", (unsigned long long)g->actions.next_id);
     for (const struct list *l = g->actions.all.prev; l != &g->actions.all; l = l->prev) {
@@ -75,7 +75,7 @@ static void read_action(struct engine *g, const char **f)
                     });
 }
 
-void actions_read(struct engine *g, struct strview text)
+static void actions_read(struct engine *g, struct strview text)
 {
     struct arena arena = {0};
     const char *f[FIELDS_MAX];
@@ -108,7 +108,7 @@ static void write_clock(struct buf *out, const char *name, uint32_t failures, in
     buf_append_char(out, '\n');
 }
 
-void clocks_write(const struct engine *g, struct buf *out)
+void engine_clocks_write(const struct engine *g, struct buf *out)
 {
     size_t count = 0;
 
@@ -120,7 +120,7 @@ void clocks_write(const struct engine *g, struct buf *out)
     }
 }
 
-void clocks_read(struct engine *g, struct strview text)
+static void clocks_read(struct engine *g, struct strview text)
 {
     struct arena arena = {0};
     const char *f[4];
@@ -140,4 +140,10 @@ void clocks_read(struct engine *g, struct strview text)
         scheduler_rewake(g, q);
     }
     arena_free(&arena);
+}
+
+void engine_actions_read(struct engine *g, struct strview actions, struct strview clocks)
+{
+    actions_read(g, actions);
+    clocks_read(g, clocks);
 }

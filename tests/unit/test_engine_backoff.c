@@ -571,14 +571,16 @@ static void damaged_state_is_left_out(void **state)
 {
     (void)state;
     watch();
-    actions_read(w.g,
-                 SV("next\tx\nbackoff\t1\nbackoff\t1\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t"
-                    "\t\textra\nnonsense\t1\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t\t\n\n"
-                    "suspend-pipe\t1\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t\t\n"
-                    "rate\t1\t" QUEUE "\t\t900\t1\t0\t1\toperator\t\t\t0\t\t\n"));
-    clocks_read(w.g, SV("x\n" QUEUE "\t0\t0\t\n" QUEUE "\t3\tmany\t\n"));
+    engine_actions_read(
+        w.g,
+        SV("next\tx\nbackoff\t1\nbackoff\t1\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t"
+           "\t\textra\nnonsense\t1\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t\t\n\n"
+           "suspend-pipe\t1\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t\t\n"
+           "rate\t1\t" QUEUE "\t\t900\t1\t0\t1\toperator\t\t\t0\t\t\n"),
+        SV("x\n" QUEUE "\t0\t0\t\n" QUEUE "\t3\tmany\t\n"));
     assert_int_equal(w.g->actions.count, 0);
-    actions_read(w.g, SV("backoff\t9\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t\t\n"));
+    engine_actions_read(w.g, SV("backoff\t9\t" QUEUE "\t\t0\t1\t0\t1\toperator\t\t\t0\t\t\n"),
+                        SV(""));
     assert_int_equal(w.g->actions.count, 1);
 }
 
