@@ -522,6 +522,20 @@ static bool lasts_longer(const struct action *x, const struct action *than)
     return !than || !x->until_ms || (than->until_ms && x->until_ms > than->until_ms);
 }
 
+const struct action *actions_first(const struct queue *q, enum action_kind k)
+{
+    const struct action *best = NULL;
+
+    if (!q->memo || !q->memo->counts[k])
+        return NULL;
+    list_for_each (l, &q->memo->actions) {
+        const struct action *x = list_entry(l, struct action, in_memo);
+        if (x->kind == k && (!best || lasts_longer(best, x)))
+            best = x;
+    }
+    return best;
+}
+
 const struct action *actions_of(const struct queue *q, enum action_kind k)
 {
     const struct action *best = NULL;
@@ -541,21 +555,6 @@ struct action *actions_on(const struct queue *q, enum action_kind k, const char 
     if (!q->memo || !q->memo->counts[k])
         return NULL;
     return find_same(NULL, q->memo, &(struct action_spec){.kind = k, .subject = subject});
-}
-
-struct action *actions_named(const struct engine *g, const char *name, uint32_t which,
-                             const char *subject)
-{
-    struct hash_node *n = hash_find(&g->actions.memos, hash_bytes(name, strlen(name)), name);
-
-    if (!n)
-        return NULL;
-    list_for_each (l, &container_of(n, struct queue_memo, node)->actions) {
-        struct action *x = list_entry(l, struct action, in_memo);
-        if ((which & 1u << x->kind) && (!subject || strcmp(x->subject, subject) == 0))
-            return x;
-    }
-    return NULL;
 }
 
 const struct action *actions_suspend(const struct engine *g)

@@ -120,12 +120,10 @@ size_t actions_end_of(struct engine *g, struct queue *q, uint32_t kinds, const c
 struct action *actions_find(const struct engine *g, uint64_t id);
 /* The one of that kind that lasts longest, or NULL. */
 const struct action *actions_of(const struct queue *q, enum action_kind k);
+/* The one that ends first. */
+const struct action *actions_first(const struct queue *q, enum action_kind k);
 /* That of the queue with this subject, or NULL. */
 struct action *actions_on(const struct queue *q, enum action_kind k, const char *subject);
-/* One of these kinds (1 << ACTION_x) under the name of a queue, with this subject unless it is NULL;
- * NULL when there is none. */
-struct action *actions_named(const struct engine *g, const char *name, uint32_t which,
-                             const char *subject);
 /* The action that suspends the pipe longest, or NULL. */
 const struct action *actions_suspend(const struct engine *g);
 

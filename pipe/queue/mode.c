@@ -127,23 +127,43 @@ static int64_t end_after(int64_t ms)
     return ms ? clock_wall_ms() + ms : 0;
 }
 
-static size_t end_named(struct engine *g, const char *name, uint32_t which, const char *subject)
+static bool concerns(const struct action *x, struct strview pattern)
 {
-    size_t ended = 0;
-
-    for (struct action *x; (x = actions_named(g, name, which, subject)); ended++)
-        action_end(g, x, "an operator");
-    return ended;
+    if (!x->memo)
+        return false;
+    if (engine_pattern_matches(pattern, x->memo->name))
+        return true;
+    list_for_each (l, &x->memo->queues)
+        if (engine_pattern_matches(pattern, list_entry(l, struct queue, in_memo)->name))
+            return true;
+    return false;
 }
 
-static size_t set_one(struct engine *g, struct queue *q, const char *name, const void *arg)
+/* Ends what matches, of queues that are there or not; returns for how many names. */
+static size_t end_matching(struct engine *g, struct strview pattern, uint32_t which,
+                           const char *subject)
 {
-    const enum queue_mode *to = arg;
+    const struct queue_memo *last = NULL;
+    size_t names = 0;
+
+    list_for_each_safe (l, &g->actions.all) {
+        struct action *x = list_entry(l, struct action, link);
+        if (!(which & 1u << x->kind) || (subject && strcmp(x->subject, subject) != 0) ||
+            !concerns(x, pattern))
+            continue;
+        names += x->memo != last;
+        last = x->memo;
+        action_end(g, x, "an operator");
+    }
+    return names;
+}
+
+static size_t back_off_one(struct engine *g, struct queue *q, const char *name, const void *arg)
+{
     int64_t after = q ? q->settings.react.backoff_to_normal_after_ms
                       : default_ms(g, DIR_BACKOFF_TO_NORMAL_AFTER);
 
-    if (*to == QUEUE_NORMAL)
-        return end_named(g, name, 1u << ACTION_BACKOFF | 1u << ACTION_RATE, NULL) != 0;
+    (void)arg;
     return actions_start(g, &(struct action_spec){
                                 .kind = ACTION_BACKOFF,
                                 .queue = name,
@@ -154,7 +174,9 @@ static size_t set_one(struct engine *g, struct queue *q, const char *name, const
 
 size_t mode_set(struct engine *g, struct strview pattern, enum queue_mode to)
 {
-    return each_queue(g, pattern, set_one, &to);
+    if (to == QUEUE_NORMAL)
+        return end_matching(g, pattern, 1u << ACTION_BACKOFF | 1u << ACTION_RATE, NULL);
+    return each_queue(g, pattern, back_off_one, NULL);
 }
 
 struct source_order {
@@ -190,13 +212,7 @@ size_t mode_disable_source(struct engine *g, struct strview pattern, const char 
     return each_queue(g, pattern, disable_one, &(struct source_order){source, reenable_after_ms});
 }
 
-static size_t enable_one(struct engine *g, struct queue *q, const char *name, const void *arg)
-{
-    (void)q;
-    return end_named(g, name, 1u << ACTION_SOURCE, arg) != 0;
-}
-
 size_t mode_enable_source(struct engine *g, struct strview pattern, const char *source)
 {
-    return each_queue(g, pattern, enable_one, source);
+    return end_matching(g, pattern, 1u << ACTION_SOURCE, source);
 }

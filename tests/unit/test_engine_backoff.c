@@ -518,8 +518,8 @@ static void restart(void **state, bool with_mail, int64_t later_ms)
 {
     struct buf actions = {0}, clocks = {0};
 
-    actions_write(w.g, &actions);
-    clocks_write(w.g, &clocks);
+    engine_actions_write(w.g, &actions);
+    engine_clocks_write(w.g, &clocks);
     int64_t now = clock_wall_ms();
     engine_tear_down(state);
     engine_set_up(state);
@@ -530,8 +530,7 @@ static void restart(void **state, bool with_mail, int64_t later_ms)
         queue_mail("a@fixed.example", NULL);
         queue_mail("a@fixed.example", "two");
     }
-    actions_read(w.g, buf_view(&actions));
-    clocks_read(w.g, buf_view(&clocks));
+    engine_actions_read(w.g, buf_view(&actions), buf_view(&clocks));
     buf_free(&actions);
     buf_free(&clocks);
 }
