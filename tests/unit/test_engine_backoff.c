@@ -470,6 +470,65 @@ static void replies_of_hosts_and_connections_count(void **state)
     assert_int_equal(queue_named("other.example/default")->mode, QUEUE_BACKOFF);
 }
 
+/* Queues that share an identity share the mode; bouncing is for the queue that heard the reply. */
+static void members_of_a_group_change_together(void **state)
+{
+    (void)state;
+    queue_mail("a@fixed.example", NULL);
+    queue_mail("a@other.example", NULL);
+    struct queue *a = queue_named(QUEUE), *b = queue_named("other.example/default");
+    queue_group_join(a, SV("big.rollup"), GROUP_ROLLUP);
+    actions_regroup(w.g, a);
+    rule("4.7.0", DO(MODE_BACKOFF));
+    conns->ops->host_failed(conns->owner, conns, &(struct delivery_host){.name = "mx"},
+                            &(struct outcome){.class_ = OUTCOME_DEFERRED,
+                                              .phase = PHASE_GREETING,
+                                              .code = 421,
+                                              .text = SV("421 4.7.0 slow down"),
+                                              .tls = ""});
+    assert_int_equal(b->mode, QUEUE_BACKOFF); /* the newest connection is its own */
+    assert_int_equal(a->mode, QUEUE_NORMAL);
+    mode_set(w.g, SV("*"), QUEUE_NORMAL);
+
+    queue_group_join(b, SV("big.rollup"), GROUP_ROLLUP);
+    actions_regroup(w.g, b);
+    unsigned before = told.count;
+    assert_int_equal(mode_set(w.g, SV("fixed.example/default"), QUEUE_BACKOFF), 1);
+    assert_int_equal(a->mode, QUEUE_BACKOFF);
+    assert_int_equal(b->mode, QUEUE_BACKOFF);
+    assert_string_equal(only_action()->memo->name, "big.rollup/default");
+    assert_int_equal(told.count, before + 1); /* one change, told once */
+    assert_int_equal(only_action()->memo->change_count, 1);
+
+    queue_mail("a@later.example", NULL); /* a member that comes later */
+    struct queue *c = queue_named("later.example/default");
+    queue_group_join(c, SV("big.rollup"), GROUP_ROLLUP);
+    actions_regroup(w.g, c);
+    assert_int_equal(c->mode, QUEUE_BACKOFF);
+    queue_group_leave(c);
+    actions_regroup(w.g, c);
+    assert_int_equal(c->mode, QUEUE_NORMAL);
+    assert_int_equal(mode_set(w.g, SV("other.example"), QUEUE_NORMAL), 1);
+    assert_int_equal(a->mode, QUEUE_NORMAL);
+}
+
+static void actions_are_bounded(void **state)
+{
+    char name[40];
+    (void)state;
+
+    watch();
+    for (unsigned i = 0; i < ACTIONS_MAX; i++) {
+        int n = snprintf(name, sizeof(name), "d%u.example/default", i);
+        assert_int_equal(mode_set(w.g, sv(name, (size_t)n), QUEUE_BACKOFF), 1);
+    }
+    assert_int_equal(mode_set(w.g, SV("more.example/default"), QUEUE_BACKOFF), 0);
+    assert_int_equal(w.g->actions.count, ACTIONS_MAX);
+    pass(HOUR);
+    assert_int_equal(w.g->actions.count, 0);
+    assert_int_equal(w.g->actions.memos.count, 0);
+}
+
 /* --- by hand, and over a restart --- */
 
 static void operators_set_and_cancel(void **state)
@@ -742,6 +801,8 @@ int main(void)
         ENGINE_CASE_WITH(suspend_pipe_stops_all_queues, base),
         ENGINE_CASE_WITH(notify_tells_once_in_a_while, base),
         ENGINE_CASE_WITH(replies_of_hosts_and_connections_count, base),
+        ENGINE_CASE_WITH(members_of_a_group_change_together, base),
+        ENGINE_CASE_WITH(actions_are_bounded, base),
         ENGINE_CASE_WITH(operators_set_and_cancel, base),
         ENGINE_CASE_WITH(the_last_ten_changes_are_kept, base),
         ENGINE_CASE_WITH(a_restart_keeps_actions, base),
