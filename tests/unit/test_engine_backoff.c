@@ -243,6 +243,25 @@ static uint32_t connections_of(struct queue *q)
     return max;
 }
 
+/* A connection that idles when the mode changes is woken under the new limits. */
+static void an_idle_connection_takes_over_the_mode(void **state)
+{
+    (void)state;
+    rule("4.7.0", DO(MODE_BACKOFF));
+    struct delivery_conn *c = one_answer(slow_down());
+    assert_int_equal(ask(c), DELIVERY_IDLE);
+    queue_mail("b@fixed.example", NULL);
+    assert_int_equal(opened, 1);
+    struct delivery_job job = pull(c);
+    answer(c, &job, taken());
+    assert_int_equal(ask(c), DELIVERY_IDLE);
+    mode_set(w.g, SV("*"), QUEUE_NORMAL);
+    queue_mail("c@fixed.example", NULL);
+    job = pull(c);
+    answer(c, &job, taken());
+    assert_int_equal(live(), 1);
+}
+
 static void rate_is_cut_and_comes_back(void **state)
 {
     (void)state;
@@ -804,6 +823,7 @@ int main(void)
         ENGINE_CASE_WITH(mode_normal_rule_ends_backoff, base),
         ENGINE_CASE_WITH(a_delivery_ends_backoff, after_delivery),
         ENGINE_CASE_WITH(connections_follow_the_mode_at_once, fewer),
+        ENGINE_CASE_WITH(an_idle_connection_takes_over_the_mode, fewer),
         ENGINE_CASE_WITH(rate_is_cut_and_comes_back, base),
         ENGINE_CASE_WITH(bounce_queue_keeps_the_reply, base),
         ENGINE_CASE_WITH(bounce_rcpt_bounces_a_temporary_reply, base),
