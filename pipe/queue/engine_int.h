@@ -37,10 +37,11 @@ struct engine {
     struct list stale;    /* those that take it over, in slices */
     struct list idle_senders;
     struct list host_waiters; /* queues in line at a host; another one of theirs may do as well */
-    uint32_t yielding;        /* connections that were told to end so that others get their place */
-    struct heap wake;         /* queues by the time that something becomes due */
-    uv_idle_t idle;           /* runs while runnable or a finisher has work */
-    uv_timer_t timer;         /* the next wake, and housekeeping */
+    uint64_t tickets;
+    uint32_t yielding; /* connections that were told to end so that others get their place */
+    struct heap wake;  /* queues by the time that something becomes due */
+    uv_idle_t idle;    /* runs while runnable or a finisher has work */
+    uv_timer_t timer;  /* the next wake, and housekeeping */
     bool idle_active;
     uint8_t handles_open;
     bool started;

@@ -55,6 +55,7 @@ struct queue {
     struct limit_waiter waiter; /* in line where a limit has no room */
     struct limit *line;         /* that limit, with a reference; still set while it was told */
     struct list host_wait;      /* in engine->host_waiters, when line is that of a host */
+    uint64_t ticket;            /* of its place in line: smaller came earlier */
     bool told;                  /* there was room at line: its turn has come */
     int64_t bound_until_ms;     /* monotonic; a rate held it back lately: nothing is prefetched */
     uint32_t turn;              /* rotates hosts of equal preference */

@@ -206,6 +206,14 @@ static bool is_more_urgent(const struct limit *l, const struct queue *than)
                         than->settings.priority;
 }
 
+static void start_yielding(struct sender *s)
+{
+    if (s->is_yielding)
+        return;
+    s->is_yielding = true;
+    s->engine->yielding++;
+}
+
 /* Others wait for this place and this connection had its share. */
 static bool should_yield(struct sender *s)
 {
@@ -219,8 +227,7 @@ static bool should_yield(struct sender *s)
                      (s->accepted && is_more_urgent(l, s->queue));
     if (!had_share || s->engine->yielding >= most)
         return false;
-    s->is_yielding = true;
-    s->engine->yielding++;
+    start_yielding(s);
     if (s->queue->line == l)
         scheduler_had_turn(s->engine, s->queue);
     return true;
@@ -350,10 +357,9 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
     struct sender *s = owner;
 
     (void)c;
-    if (!limits_are_current(s) && !renew_limits(s)) {
-        s->is_yielding = true;
-        s->engine->yielding++;
-    }
+    s->refused = NULL;
+    if (!limits_are_current(s) && !renew_limits(s))
+        start_yielding(s);
     for (;;) {
         if (should_yield(s) && list_empty(&s->loads)) {
             set_state(s, SENDER_BUSY);
@@ -519,13 +525,15 @@ static bool on_may_use(void *owner, struct delivery_conn *c, const struct delive
     (void)c;
     if (memcmp(&host->addr, &s->host.addr, sizeof(host->addr)) == 0)
         return true;
+    /* the old one is done with, and may share a limit with the new one */
+    limits_disconnect(s->host_places.items, s->host_places.count);
+    throttle_set_fini(&s->host_places);
+    s->host.addr = (struct sockaddr_storage){0};
     throttle_gather_host(s->engine, s->queue, &s->source, host, &taken);
     if (!limits_connect(taken.items, taken.count, &full)) {
         throttle_set_fini(&taken);
         return false;
     }
-    limits_disconnect(s->host_places.items, s->host_places.count);
-    throttle_set_fini(&s->host_places);
     s->host_places = taken;
     s->host.addr = host->addr;
     return true;
@@ -590,8 +598,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
 static bool claim(struct sender *s, struct limit **ret_full)
 {
     if (!limits_are_current(s) && !renew_limits(s)) {
-        s->is_yielding = true; /* woken to end */
-        s->engine->yielding++;
+        start_yielding(s); /* woken to end */
         return true;
     }
     if (!s->rates.count)
