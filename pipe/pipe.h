@@ -4,9 +4,10 @@
 #ifndef PMTA_PIPE_PIPE_H
 #define PMTA_PIPE_PIPE_H
 
-#include "state/state_file.h"
+#include "state/saver.h"
 #include "intake/intake.h"
 #include "net/child.h"
+#include "notice/notice.h"
 #include "queue/engine.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
@@ -25,8 +26,12 @@ struct pipe {
     struct report *report;
     struct engine *engine;
     struct intake *intake;
+    struct notice *notice;
     struct spool *spool;
     struct state_file pauses;
+    struct saver actions; /* what replies and operators did to queues */
+    struct saver clocks;  /* when queues that could not be reached may be tried */
+    unsigned savers_closing;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;
