@@ -4,7 +4,7 @@
 #ifndef PMTA_PIPE_PIPE_H
 #define PMTA_PIPE_PIPE_H
 
-#include "state/state_file.h"
+#include "state/saver.h"
 #include "intake/intake.h"
 #include "limit/limit_keeper.h"
 #include "net/child.h"
@@ -32,6 +32,9 @@ struct pipe {
     struct state_file pauses;
     struct limit_table *limit_table; /* from root; the engine takes it */
     struct limit_keeper *limit_keeper;
+    struct saver actions; /* what replies and operators did to queues */
+    struct saver clocks;  /* when queues that could not be reached may be tried */
+    unsigned savers_closing;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/mode.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -41,6 +42,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     list_init(&g->loads_free);
     list_init(&g->finishers);
+    actions_init(&g->actions, g);
     scheduler_init(g);
     return g;
 }
@@ -59,6 +61,8 @@ void engine_free(struct engine *g)
         queue_free(q);
     }
     hash_fini(&g->queues);
+    actions_fini(&g->actions);
+    rules_free(g->rules);
     limits_free(g->limits);
     queue_groups_fini(g);
     heap_fini(&g->wake);
@@ -87,6 +91,21 @@ void engine_set_spool(struct engine *g, struct spool *spool)
     g->spool = spool;
 }
 
+void engine_on_notice(struct engine *g,
+                      void (*fn)(void *arg, struct strview to_list, struct strview subject,
+                                 struct strview body),
+                      void *arg)
+{
+    g->notice = fn;
+    g->notice_arg = arg;
+}
+
+void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
+{
+    g->actions.changed = fn;
+    g->actions.changed_arg = arg;
+}
+
 /* --- configuration --- */
 
 void engine_configure_queue(struct engine *g, struct queue *q)
@@ -97,6 +116,7 @@ void engine_configure_queue(struct engine *g, struct queue *q)
     list_remove(&q->configured);
     list_push_back(&g->current, &q->configured);
     throttle_configure(g, q);
+    actions_refresh(g, q);
 }
 
 static struct vmta *find_vmta(struct engine *g, struct strview name)
@@ -129,6 +149,8 @@ void engine_configure(struct engine *g, struct config *cfg)
 
     config_unref(g->config);
     g->config = config_ref(cfg);
+    rules_free(g->rules);
+    g->rules = rules_new(cfg);
     g->config_generation++;
     if (host && *host) {
         free(g->helo_fallback);
@@ -170,6 +192,7 @@ static struct queue *get_queue(struct engine *g, struct strview domain, struct v
     struct queue *q = queue_new(g, sv(name, d.len), vmta);
     engine_configure_queue(g, q);
     q->paused = pauses_match(g, q);
+    actions_adopt(g, q);
     hash_insert(&g->queues, &q->node, h);
     return q;
 }
@@ -236,6 +259,8 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
         struct queue *q = queue_for(g, vmta, env->rcpts[i].address);
         q->live++;
         queue_ready(q, &m->entries[i]);
+        if (q->retry_at_ms && retry_upon_new_mail(q))
+            q->retry_at_ms = 0;
     }
     report_received(g->report, id, env, queue_name_of, m);
     for (uint32_t i = 0; i < env->rcpt_count; i++)

@@ -36,6 +36,18 @@ void engine_set_spool(struct engine *g, struct spool *spool);
 /* A new configuration snapshot; queues take it over at once. */
 void engine_configure(struct engine *g, struct config *cfg);
 
+/* Who is told when something happens that backoff-notify is for. */
+void engine_on_notice(struct engine *g,
+                      void (*fn)(void *arg, struct strview to_list, struct strview subject,
+                                 struct strview body),
+                      void *arg);
+/* What survives a restart has changed: actions, or (clocks) when queues may be tried again. */
+void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg);
+/* Both as text, one line each, and back; read after recovery, before engine_start. */
+void engine_actions_write(const struct engine *g, struct buf *out);
+void engine_clocks_write(const struct engine *g, struct buf *out);
+void engine_actions_read(struct engine *g, struct strview actions, struct strview clocks);
+
 /* spool_ops */
 void engine_recovered(struct engine *g, message_id id, const struct spool_place *place,
                       const struct envelope *env, const struct spool_recovered_rcpt *rcpts);

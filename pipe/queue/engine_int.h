@@ -4,7 +4,9 @@
 #ifndef PMTA_PIPE_QUEUE_ENGINE_INT_H
 #define PMTA_PIPE_QUEUE_ENGINE_INT_H
 
+#include "queue/actions.h"
 #include "queue/engine.h"
+#include "queue/react.h"
 #include "queue/throttle.h"
 
 struct finisher;
@@ -35,10 +37,11 @@ struct engine {
     struct list stale;    /* those that take it over, in slices */
     struct list idle_senders;
     struct list host_waiters; /* queues in line at a host; another one of theirs may do as well */
-    uint32_t yielding;        /* connections that were told to end so that others get their place */
-    struct heap wake;         /* queues by the time that something becomes due */
-    uv_idle_t idle;           /* runs while runnable or a finisher has work */
-    uv_timer_t timer;         /* the next wake, and housekeeping */
+    uint64_t tickets;
+    uint32_t yielding; /* connections that were told to end so that others get their place */
+    struct heap wake;  /* queues by the time that something becomes due */
+    uv_idle_t idle;    /* runs while runnable or a finisher has work */
+    uv_timer_t timer;  /* the next wake, and housekeeping */
     bool idle_active;
     uint8_t handles_open;
     bool started;
@@ -55,6 +58,12 @@ struct engine {
 
     struct pause_pattern *pauses;
 
+    struct rules *rules; /* of the configuration */
+    struct actions actions;
+    bool suspended; /* an action holds the pipe */
+    void (*notice)(void *arg, struct strview to_list, struct strview subject, struct strview body);
+    void *notice_arg;
+
     /* drain */
     bool draining;
     int64_t drain_until_ms; /* monotonic */
@@ -65,6 +74,8 @@ struct engine {
 /* scheduler.c: something changed for this queue (entry ready, place free, resumed, due) */
 void scheduler_init(struct engine *g);
 void scheduler_kick(struct engine *g, struct queue *q);
+/* An action may end sooner than anything was due before. */
+void scheduler_rearm(struct engine *g);
 /* The wake-up time of q may have changed. */
 void scheduler_rewake(struct engine *g, struct queue *q);
 /* The same for a queue that may stand in line at a limit: it keeps its place there. */
@@ -122,17 +133,24 @@ void sender_visit(const struct queue *q,
                   void *arg);
 void sender_free_loads(struct engine *g);
 
-/* settle.c: outcomes become states. `e` is SENDING or FINISHING. */
+/* An action holds the queue or the pipe. */
+static inline bool engine_holds(const struct engine *g, const struct queue *q)
+{
+    return q->held || g->suspended;
+}
+
+/* settle.c: outcomes become states. `e` is SENDING or FINISHING; what a rule made of the reply may
+ * be NULL. */
 void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
-                  const struct outcome *o);
+                  const struct outcome *o, const struct reaction *r);
 /* The queue as a whole could not be tried. */
 void settle_queue_failure(struct engine *g, struct queue *q, const struct outcome *o);
-/* Length of the n-th wait (n from 1), with ±10% jitter that is the same for one seed. */
-int64_t settle_retry_delay_ms(const struct queue_settings *s, unsigned n, uint64_t seed);
 
 /* finisher.c: ends entries outside of a connection (DNS says no, deleted, expired), in slices */
 /* All READY and DEFERRED entries of q end with this outcome. Copies the outcome's text. */
 void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o);
+/* One that was started for q by finisher_queue is not done. */
+bool finisher_runs(const struct engine *g, const struct queue *q);
 /* Entries of q whose time is over (age >= bounce-after) end as expired, saying `text`. */
 void finisher_expired(struct engine *g, struct queue *q, struct strview text);
 /* One slice of work; there is more while g->finishers is not empty. */

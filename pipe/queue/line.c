@@ -5,7 +5,7 @@
  *
  * When there is room the limit tells the first ones; each gets a turn in the scheduler and keeps
  * its claim (`told`) until that turn is over, so that nobody who came later passes it, and it comes
- * first again when something else was in the way. A queue in line that has nothing to send any more
+ * back to where its ticket stands when something else was in the way. A queue in line that has nothing to send any more
  * is not taken out: its turn is short.
  */
 #include "queue/engine_int.h"
@@ -29,24 +29,26 @@ static void on_room(struct limit_waiter *w)
     scheduler_want_turn(q->engine);
 }
 
-/* The limit put q at one end; it goes where its priority belongs. */
+static bool comes_before(const struct queue *a, const struct queue *b)
+{
+    if (a->settings.priority != b->settings.priority)
+        return a->settings.priority > b->settings.priority;
+    return a->ticket < b->ticket;
+}
+
+/* The limit put q at one end; it goes where priority and ticket belong. */
 static void put_in_order(struct limit *l, struct queue *q, bool first)
 {
-    struct list *head = &l->waiters, *me = &q->waiter.link, *at;
-    uint8_t mine = q->settings.priority;
+    struct list *head = &l->waiters, *me = &q->waiter.link, *at = me;
 
-    if (first) {
-        for (at = me->next; at != head && queue_of(at)->settings.priority > mine;)
+    list_remove(me);
+    if (first || (!list_empty(head) && comes_before(q, queue_of(head->next)))) {
+        for (at = head->next; at != head && comes_before(queue_of(at), q);)
             at = at->next;
-    } else if (queue_of(head->next)->settings.priority < mine) {
-        at = head->next; /* before all of them */
     } else {
-        for (at = me; at->prev != head && queue_of(at->prev)->settings.priority < mine;)
+        for (at = head; at->prev != head && comes_before(q, queue_of(at->prev));)
             at = at->prev;
     }
-    if (at == me || at == me->next)
-        return;
-    list_remove(me);
     list_insert_between(me, at->prev, at);
 }
 
@@ -73,6 +75,8 @@ void scheduler_wait(struct engine *g, struct queue *q, struct limit *l)
     q->waiter.room = on_room;
     if (l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES)
         q->bound_until_ms = clock_mono_ms() + LINE_BOUND_MS;
+    if (!first)
+        q->ticket = ++g->tickets;
     if (first)
         limit_wait_first(l, &q->waiter);
     else

@@ -26,6 +26,8 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->senders);
     list_init(&q->idle);
     list_init(&q->runnable);
+    list_init(&q->failing);
+    list_init(&q->in_memo);
     list_init(&q->configured);
     list_init(&q->waiter.link);
     list_init(&q->host_wait);
@@ -39,6 +41,8 @@ void queue_free(struct queue *q)
 {
     BUG_ON(q->live || q->sender_count || q->line);
     list_remove(&q->runnable);
+    list_remove(&q->failing);
+    list_remove(&q->in_memo);
     list_remove(&q->configured);
     throttle_fini(q);
     queue_group_leave(q);
@@ -109,7 +113,7 @@ const char *queue_state_name(const struct queue *q, bool pipe_paused)
         return "paused";
     if (q->sender_count > q->coming)
         return "active";
-    if (q->retry_at_ms)
+    if (q->retry_at_ms || q->held)
         return "backoff";
     if (q->ready_count)
         return q->sender_count || q->route.pending ? "connecting" : "active";

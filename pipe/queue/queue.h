@@ -16,6 +16,7 @@
 #include "route/routes.h"
 
 struct engine;
+struct queue_memo;
 struct throttle;
 
 /* The answers that a queue needs before it can connect, one per name in smtp-hosts, or the one for
@@ -54,6 +55,7 @@ struct queue {
     struct limit_waiter waiter; /* in line where a limit has no room */
     struct limit *line;         /* that limit, with a reference; still set while it was told */
     struct list host_wait;      /* in engine->host_waiters, when line is that of a host */
+    uint64_t ticket;            /* of its place in line: smaller came earlier */
     bool told;                  /* there was room at line: its turn has come */
     int64_t bound_until_ms;     /* monotonic; a rate held it back lately: nothing is prefetched */
     uint32_t turn;              /* rotates hosts of equal preference */
@@ -63,12 +65,20 @@ struct queue {
     struct list configured; /* in engine->current or engine->stale */
     struct heap_node wake;  /* in engine->wake: the next time that something becomes due */
 
+    bool held;               /* an action holds it: defer-queue, or every source is disabled */
+    bool all_disabled;       /* every source is disabled */
+    struct queue_memo *memo; /* actions and history of its identity; NULL: none of late */
+    struct list in_memo;     /* memo->queues */
+    struct list failing;     /* in actions->failing while failures is not 0 */
+
     bool paused;         /* a pause pattern matches */
     int64_t retry_at_ms; /* wall; 0: not in back-off */
     int64_t
         hold_until_ms; /* wall; no further connection while some are open: the peer refused one */
-    uint32_t failures; /* in a row, of the whole queue */
-    char *last_text;   /* why the queue is in back-off, or the last temporary reply */
+    uint32_t failures; /* rounds in a row that failed for the whole queue; a delivery ends them */
+    int64_t failed_at_ms;  /* wall; the latest of them */
+    uint32_t leaving;      /* of the senders: told to end because there are too many */
+    char *last_text;       /* why the queue is in back-off, or the last temporary reply */
     int64_t idle_since_ms; /* monotonic; when the last entry left */
     uint64_t config_generation;
 };

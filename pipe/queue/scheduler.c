@@ -54,7 +54,7 @@ static bool on_hold(const struct queue *q)
 static bool may_send(const struct engine *g, const struct queue *q)
 {
     return g->started && !g->draining && !g->paused && !q->paused && q->ready_count &&
-           !q->retry_at_ms;
+           !q->retry_at_ms && !engine_holds(g, q);
 }
 
 static void make_runnable(struct engine *g, struct queue *q)
@@ -164,6 +164,7 @@ struct host_plan {
     uint32_t *preference;
     size_t count;
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
+    bool skipped;              /* hosts were left out (skip-mx) */
 };
 
 static void plan_add(struct host_plan *p, const char *name, const struct sockaddr_storage *addr,
@@ -173,8 +174,7 @@ static void plan_add(struct host_plan *p, const char *name, const struct sockadd
     p->preference = xrealloc(p->preference, (p->count + 1) * sizeof(p->preference[0]));
     p->preference[p->count] = preference;
     struct delivery_host *h = &p->hosts[p->count++];
-    h->name = name;
-    h->addr = *addr;
+    *h = (struct delivery_host){.name = name, .addr = *addr};
     if (addr->ss_family == AF_INET6)
         ((struct sockaddr_in6 *)&h->addr)->sin6_port = htons(port);
     else
@@ -217,6 +217,23 @@ static void plan_rotate(struct host_plan *p, uint32_t turn)
     }
 }
 
+/* Hosts that a rule's skip-mx leaves alone. */
+static void plan_drop_skipped(const struct queue *q, struct host_plan *p)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        if (react_host_skipped(q, p->hosts[i].name)) {
+            free((void *)(uintptr_t)p->hosts[i].name);
+            p->skipped = true;
+            continue;
+        }
+        p->hosts[kept] = p->hosts[i];
+        p->preference[kept++] = p->preference[i];
+    }
+    p->count = kept;
+}
+
 static void plan_make(struct queue *q, const struct vmta_source *source, struct host_plan *p)
 {
     for (size_t i = 0; i < q->route.count; i++) {
@@ -232,6 +249,7 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
             plan_route(p, q->route.routes[i], source, port, group);
         }
     }
+    plan_drop_skipped(q, p);
     plan_rotate(p, q->turn++);
 }
 
@@ -405,14 +423,18 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
     const struct route *worst = NULL;
     struct limit *line = NULL;
     size_t planned = 0;
-    bool opened = false, of_host = false;
+    bool opened = false, of_host = false, skipped = false, asked = false;
 
     for (size_t i = 0; i < q->vmta->source_count && !opened; i++) {
         const struct vmta_source *source =
             &q->vmta->sources[(q->vmta->turn + i) % q->vmta->source_count];
         struct host_plan plan = {0};
+        if (react_source_disabled(q, source))
+            continue;
+        asked = true;
         plan_make(q, source, &plan);
         planned += plan.count;
+        skipped |= plan.skipped;
         if (!plan.count)
             worst = plan.worst;
         else
@@ -421,8 +443,12 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
         if (opened)
             q->vmta->turn += i + 1;
     }
-    if (!planned)
+    if (!planned && skipped)
+        react_all_hosts_skipped(g, q);
+    else if (!planned && asked)
         no_address(g, q, worst);
+    else if (!planned)
+        return TURN_DONE; /* every source is disabled */
     else if (!opened && of_host)
         scheduler_wait_host(g, q, line);
     else if (!opened)
@@ -530,6 +556,8 @@ static int64_t next_wait_ms(const struct engine *g)
 
     if (n)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
+    if (actions_next_ms(g) != INT64_MAX)
+        wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
     if (limit_us != INT64_MAX)
         wait = MIN_OF(wait, (limit_us - clock_wall_us() + 999) / 1000);
     return MAX_OF(wait, (int64_t)0);
@@ -549,6 +577,11 @@ static void arm(struct engine *g)
 static void on_earlier(void *arg)
 {
     arm(arg);
+}
+
+void scheduler_rearm(struct engine *g)
+{
+    arm(g);
 }
 
 void scheduler_rewake(struct engine *g, struct queue *q)
@@ -598,6 +631,7 @@ static void sweep(struct engine *g)
         hash_remove(&g->queues, n);
         heap_remove(&g->wake, &q->wake);
         forget_route(g, q);
+        actions_forget(g, q);
         scheduler_leave(q);
         queue_free(q);
     }
@@ -606,6 +640,7 @@ static void sweep(struct engine *g)
 void scheduler_tick(struct engine *g)
 {
     wake_due(g);
+    actions_tick(g);
     limits_tick(g->limits, clock_wall_us());
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);

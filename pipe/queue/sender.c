@@ -50,6 +50,8 @@ struct sender {
     uint32_t in_hand;  /* handed over, not yet done */
     uint64_t accepted; /* recipients the peer took */
     bool was_established;
+    bool quit;    /* a rule ends this connection */
+    bool leaving; /* counted in queue->leaving */
 };
 
 static void set_state(struct sender *s, enum sender_state to)
@@ -77,7 +79,31 @@ static void on_arrived(struct load *l)
 
 static bool queue_may_send(const struct engine *g, const struct queue *q)
 {
-    return !g->paused && !g->draining && !q->paused;
+    return !g->paused && !g->draining && !q->paused && !engine_holds(g, q);
+}
+
+static void hear(struct sender *s, struct strview host, const struct outcome *o,
+                 struct reaction *ret)
+{
+    react(s->engine, &(struct heard){s->queue, &s->source, host}, o, ret);
+    s->quit |= ret->close;
+}
+
+/* An action or a smaller limit ends this connection; what it has not sent goes to others. */
+static bool must_quit(struct sender *s)
+{
+    const struct queue *q = s->queue;
+
+    if (s->quit || s->leaving)
+        return true;
+    if (!q->memo || !s->was_established)
+        return false;
+    if (q->memo->counts[ACTION_HOST]) {
+        struct delivery_info i;
+        delivery_info(s->conn, &i);
+        s->quit = i.host && react_host_skipped(q, i.host);
+    }
+    return s->quit || react_source_disabled(q, &s->source);
 }
 
 /* --- limits --- */
@@ -118,6 +144,20 @@ static void return_credit(struct sender *s)
     s->credit = 0;
 }
 
+/* The limit has become smaller than what is open: so many end at once. */
+static void leave_when_too_many(struct sender *s, const struct limit *l)
+{
+    struct limit_level level;
+
+    if (s->leaving || !l->max || !holds(&s->places, l))
+        return;
+    limit_level(l, clock_wall_us(), &level);
+    if (level.used <= l->max + s->queue->leaving)
+        return;
+    s->leaving = true;
+    s->queue->leaving++;
+}
+
 /* The limits of the queue are others now: rates count from here on, and places that the connection
  * does not hold yet are taken. False: there is none, the connection has to end. */
 static bool renew_limits(struct sender *s)
@@ -133,6 +173,7 @@ static bool renew_limits(struct sender *s)
     bool agreed = true;
     for (size_t i = 0; i < places.count; i++) {
         struct limit *l = places.items[i];
+        leave_when_too_many(s, l);
         if (holds(&s->places, l) || s->places.count == THROTTLE_MAX || !agreed) {
             limit_unref(l);
         } else if (limits_connect(&l, 1, &full)) {
@@ -165,6 +206,14 @@ static bool is_more_urgent(const struct limit *l, const struct queue *than)
                         than->settings.priority;
 }
 
+static void start_yielding(struct sender *s)
+{
+    if (s->is_yielding)
+        return;
+    s->is_yielding = true;
+    s->engine->yielding++;
+}
+
 /* Others wait for this place and this connection had its share. */
 static bool should_yield(struct sender *s)
 {
@@ -178,8 +227,7 @@ static bool should_yield(struct sender *s)
                      (s->accepted && is_more_urgent(l, s->queue));
     if (!had_share || s->engine->yielding >= most)
         return false;
-    s->is_yielding = true;
-    s->engine->yielding++;
+    start_yielding(s);
     if (s->queue->line == l)
         scheduler_had_turn(s->engine, s->queue);
     return true;
@@ -309,12 +357,15 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
     struct sender *s = owner;
 
     (void)c;
-    if (!limits_are_current(s) && !renew_limits(s)) {
-        s->is_yielding = true;
-        s->engine->yielding++;
-    }
+    s->refused = NULL;
+    if (!limits_are_current(s) && !renew_limits(s))
+        start_yielding(s);
     for (;;) {
         if (should_yield(s) && list_empty(&s->loads)) {
+            set_state(s, SENDER_BUSY);
+            return DELIVERY_QUIT;
+        }
+        if (must_quit(s) || !queue_may_send(s->engine, s->queue)) {
             set_state(s, SENDER_BUSY);
             return DELIVERY_QUIT;
         }
@@ -357,16 +408,18 @@ static void on_rcpt_done(void *owner, struct delivery_conn *c, const struct deli
     struct sender *s = owner;
     struct load *l = job->cookie;
     struct entry *e = l->entries[position];
+    struct reaction r;
 
     (void)c;
     BUG_ON(!e || !l->left);
-    if (is_innocent(s, o))
+    hear(s, o->peer_host, o, &r);
+    if (is_innocent(s, o) || (r.keep && o->class_ != OUTCOME_DELIVERED))
         return; /* put back with the load */
     l->left--;
     l->entries[position] = NULL;
     s->accepted += o->class_ == OUTCOME_DELIVERED;
     l->was_sent |= o->phase >= PHASE_END_OF_DATA;
-    settle_entry(s->engine, e, &l->env, o);
+    settle_entry(s->engine, e, &l->env, o, &r);
 }
 
 static void on_job_done(void *owner, struct delivery_conn *c, const struct delivery_job *job)
@@ -394,7 +447,6 @@ static void on_established(void *owner, struct delivery_conn *c, const struct de
     if (!s->queue->established++)
         s->queue->hold_until_ms =
             0; /* what others were refused was the host's trouble, and is over */
-    s->queue->failures = 0;
     s->queue->retry_at_ms = 0;
     log_debug(LOG_DELIVERY, "connected queue=%s host=%s", s->queue->name, host->name);
     scheduler_kick(s->engine, s->queue);
@@ -404,9 +456,11 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
                            const struct outcome *o)
 {
     struct sender *s = owner;
+    struct reaction r;
     char status[16];
 
     (void)c;
+    hear(s, sv_of(host->name), o, &r);
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
              "reply='%s'",
@@ -421,6 +475,11 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     struct queue *q = s->queue;
 
     (void)c;
+    if (o && s->was_established && !g->draining) {
+        struct reaction r;
+        hear(s, o->peer_host, o, &r);
+    }
+    q->leaving -= s->leaving;
     while (!list_empty(&s->loads)) {
         struct load *l = pop_load(s);
         refund_load(s, l);
@@ -466,13 +525,15 @@ static bool on_may_use(void *owner, struct delivery_conn *c, const struct delive
     (void)c;
     if (memcmp(&host->addr, &s->host.addr, sizeof(host->addr)) == 0)
         return true;
+    /* the old one is done with, and may share a limit with the new one */
+    limits_disconnect(s->host_places.items, s->host_places.count);
+    throttle_set_fini(&s->host_places);
+    s->host.addr = (struct sockaddr_storage){0};
     throttle_gather_host(s->engine, s->queue, &s->source, host, &taken);
     if (!limits_connect(taken.items, taken.count, &full)) {
         throttle_set_fini(&taken);
         return false;
     }
-    limits_disconnect(s->host_places.items, s->host_places.count);
-    throttle_set_fini(&s->host_places);
     s->host_places = taken;
     s->host.addr = host->addr;
     return true;
@@ -537,8 +598,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
 static bool claim(struct sender *s, struct limit **ret_full)
 {
     if (!limits_are_current(s) && !renew_limits(s)) {
-        s->is_yielding = true; /* woken to end */
-        s->engine->yielding++;
+        start_yielding(s); /* woken to end */
         return true;
     }
     if (!s->rates.count)

@@ -7,6 +7,8 @@
 
 #include "mail/config.h"
 #include "mail/host_list.h"
+#include "queue/react.h"
+#include "queue/retry.h"
 #include "pace/pace.h"
 
 /* What limits a queue, each with a backoff- twin. LIMIT(ID of the directive) */
@@ -39,8 +41,8 @@ struct queue_settings {
     struct config *config;    /* a reference: origins and lists live in it */
     struct host_entry *hosts; /* smtp-hosts; none: the MX hosts of the domain */
     size_t host_count;
-    const int64_t *retry_after_ms;
-    size_t retry_count;
+    struct retry_settings retry;
+    struct react_settings react;
     int64_t bounce_after_ms;
     uint16_t port;
     uint8_t priority; /* queue-priority: 100 is the most urgent */

@@ -59,6 +59,14 @@ void end_conn(struct delivery_conn *c, const struct outcome *o);
 struct outcome outcome(enum outcome_class class_, enum outcome_phase phase, uint16_t code,
                        const char *text);
 
+/* --- fake reply rules: the first whose text is in the reply --- */
+
+struct fake_rule {
+    const char *text;
+    struct reply_rule rule;
+};
+extern const struct fake_rule *fake_rules; /* up to one without text; NULL: none */
+
 /* --- the world around the engine --- */
 
 extern struct world {
@@ -84,7 +92,7 @@ int engine_set_up(void **state);
 int engine_tear_down(void **state);
 #define ENGINE_CASE(fn) cmocka_unit_test_setup_teardown(fn, engine_set_up, engine_tear_down)
 #define ENGINE_CASE_WITH(fn, config) \
-    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)config)
+    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)(uintptr_t)(config))
 
 /* Lets the loop run until it has nothing to do at once. */
 void turn(void);

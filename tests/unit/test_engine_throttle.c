@@ -297,8 +297,6 @@ static void new_limit_counts_open_connections(void **state)
     for (struct delivery_conn *c = conns, *next; c; c = next) {
         next = c->next;
         play(c);
-        if (conns && c->next == next && engine_connection_count(w.g) > 5)
-            continue;
     }
     turn();
     assert_in_range(engine_connection_count(w.g), 1, 5);
@@ -479,6 +477,9 @@ static void next_host_needs_a_place_of_its_own(void **state)
     mail("x@b.example", 1);
     assert_string_equal(conns->host, "127.0.0.5");
     assert_false(conns->ops->may_use(conns->owner, conns, &second));
+    c = c == conns ? conns->next : c;
+    end_conn(c, NULL);
+    assert_true(conns->ops->may_use(conns->owner, conns, &second));
 }
 
 static void sources_have_places(void **state)
