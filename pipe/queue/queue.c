@@ -26,6 +26,8 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->idle);
     list_init(&q->runnable);
     list_init(&q->in_group);
+    list_init(&q->moving);
+    list_init(&q->stranded);
     heap_node_init(&q->wake);
     return q;
 }
@@ -34,6 +36,8 @@ void queue_free(struct queue *q)
 {
     BUG_ON(q->live || q->sender_count);
     list_remove(&q->runnable);
+    list_remove(&q->moving);
+    list_remove(&q->stranded);
     queue_group_leave(q);
     queue_settings_fini(&q->settings);
     heap_fini(&q->deferred);

@@ -16,6 +16,8 @@
 
 struct engine;
 
+enum queue_mode { QUEUE_NORMAL, QUEUE_BACKOFF };
+
 /* The answers that a queue needs before it can connect, one per name in smtp-hosts, or the one for
  * its domain. */
 struct queue_route {
@@ -35,6 +37,12 @@ struct queue {
     struct queue_settings settings;
     struct queue_group *group; /* NULL: alone; see queue_identity */
     struct list in_group;      /* group->members */
+    uint64_t grouped_by;       /* token of the route that said the group; 0: ask again */
+    bool only_named_hosts;     /* of its route only the hosts that its group names */
+    const char *reroute_to;    /* virtual MTA or pool; NULL: none. Lives in settings.config */
+    const char *backoff_reroute_to;
+    struct list moving;   /* in engine->movers while its mail goes to another queue */
+    struct list stranded; /* in engine->stranded: its virtual MTA has no address here */
 
     struct list ready;
     struct heap deferred;
@@ -53,6 +61,7 @@ struct queue {
     struct list runnable;  /* in engine->runnable or engine->blocked, or alone */
     struct heap_node wake; /* in engine->wake: the next time that something becomes due */
 
+    uint8_t mode;        /* enum queue_mode */
     bool paused;         /* a pause pattern matches */
     int64_t retry_at_ms; /* wall; 0: not in back-off */
     int64_t

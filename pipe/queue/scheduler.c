@@ -108,7 +108,7 @@ static void ask_routes(struct engine *g, struct queue *q)
         q->route.waiters[i].answered = on_answered;
         q->route.waiters[i].queue = q;
         if (!q->settings.host_count) {
-            ask_one(g, q, i, ROUTE_MX, q->domain);
+            ask_one(g, q, i, ROUTE_MX, routing_domain(q));
             continue;
         }
         const struct host_entry *h = &q->settings.hosts[i];
@@ -156,8 +156,8 @@ static bool family_fits(const struct vmta_source *source, const struct sockaddr_
     return source->addr.ss_family == AF_UNSPEC || source->addr.ss_family == addr->ss_family;
 }
 
-static void plan_route(struct host_plan *p, const struct route *r, const struct vmta_source *source,
-                       uint16_t port, uint32_t group)
+static void plan_route(struct host_plan *p, const struct queue *q, const struct route *r,
+                       const struct vmta_source *source, uint16_t port, uint32_t group)
 {
     if (r->status != ROUTE_OK) {
         if (!p->worst || r->status == ROUTE_TEMPORARY)
@@ -168,7 +168,7 @@ static void plan_route(struct host_plan *p, const struct route *r, const struct 
         const struct route_address *a = &r->addresses[i];
         char name[256];
         snprintf(name, sizeof(name), "%.*s", SV_ARG(a->host));
-        if (family_fits(source, &a->addr))
+        if (family_fits(source, &a->addr) && routing_uses_host(q, a->host))
             plan_add(p, xstrdup(name), &a->addr, port, group << 16 | a->preference);
     }
 }
@@ -199,7 +199,7 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
             if (family_fits(source, &h->addr))
                 plan_add(p, xstrdup(name), &h->addr, port, group << 16);
         } else {
-            plan_route(p, q->route.routes[i], source, port, group);
+            plan_route(p, q, q->route.routes[i], source, port, group);
         }
     }
     plan_rotate(p, q->turn++);
@@ -264,6 +264,7 @@ static bool open_one(struct engine *g, struct queue *q)
         ask_routes(g, q);
     if (q->route.pending)
         return false;
+    routing_regroup(g, q);
     const struct vmta_source *source = &q->vmta->sources[q->vmta->turn % q->vmta->source_count];
     struct host_plan plan = {0};
     plan_make(q, source, &plan);
@@ -307,8 +308,9 @@ static void on_idle(uv_idle_t *h)
     struct engine *g = h->data;
 
     finisher_turn(g);
+    routing_turn(g);
     run(g);
-    if (!list_empty(&g->finishers) || !list_empty(&g->runnable))
+    if (!list_empty(&g->finishers) || !list_empty(&g->runnable) || !list_empty(&g->movers))
         return;
     g->idle_active = false;
     uv_idle_stop(&g->idle);
