@@ -38,6 +38,7 @@ static struct config_query query_of(const struct pipe *p, const struct queue *q)
 {
     return (struct config_query){
         .domain = q->domain,
+        .group = queue_group_domain(q),
         .vmta = sv_of(q->vmta->name),
         .pipe = sv_of(p->name),
     };

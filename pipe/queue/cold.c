@@ -58,8 +58,6 @@ static int64_t today(struct cold *c)
         .tm_year = local.tm_year, .tm_mon = local.tm_mon, .tm_mday = local.tm_mday};
     c->today = (int64_t)timegm(&midnight) / 86400;
     c->today_until_ms = now - now % 1000 + MIN_OF((86400 - second) * 1000, (int64_t)3600000);
-    if (c->today_until_ms - now > 3600000)
-        c->today_until_ms = now + 3600000;
     return c->today;
 }
 

@@ -84,6 +84,7 @@ void engine_configure_queue(struct engine *g, struct queue *q)
 {
     struct config_query query = {
         .domain = q->domain,
+        .group = queue_group_domain(q),
         .vmta = sv_of(q->vmta->name),
         .pool = sv_of(q->vmta->pool),
         .pipe = sv_of(g->pipe),
@@ -96,7 +97,8 @@ void engine_configure_queue(struct engine *g, struct queue *q)
     q->reroute_to = to && *to ? to : NULL;
     q->backoff_reroute_to = backoff && *backoff ? backoff : NULL;
     queue_settings_fini(&q->settings);
-    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain);
+    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain,
+                           queue_group_domain(q));
     q->slots.max = q->settings.max_smtp_out;
     q->config_generation = g->config_generation;
 }

@@ -15,10 +15,11 @@ uint32_t settings_total_connections(const struct config *cfg, const struct confi
 }
 
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
-                            const struct vmta *vmta, struct strview domain)
+                            const struct vmta *vmta, struct strview domain, struct strview group)
 {
     struct config_query q = {
         .domain = domain,
+        .group = group,
         .vmta = sv_of(vmta->name),
         .pool = sv_of(vmta->pool),
         .pipe = pipe,

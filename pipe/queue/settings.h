@@ -30,10 +30,10 @@ struct queue_settings {
     bool use_pipelining;
 };
 
-/* Fills *ret; empty it with queue_settings_fini. */
+/* Fills *ret; group: queue_group_domain, what the queue is counted as. Empty it with queue_settings_fini. */
 struct vmta;
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
-                            const struct vmta *vmta, struct strview domain);
+                            const struct vmta *vmta, struct strview domain, struct strview group);
 void queue_settings_fini(struct queue_settings *s);
 
 /* The limit that stands on the pipe or virtual MTA itself (not on a domain), for all its queues
