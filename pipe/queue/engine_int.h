@@ -83,8 +83,8 @@ void scheduler_tick(struct engine *g);
 /* sender.c: one outgoing connection of a queue */
 struct sender;
 struct load;
-void sender_open(struct engine *g, struct queue *q, const struct delivery_host *hosts,
-                 size_t host_count);
+void sender_open(struct engine *g, struct queue *q, const struct vmta_source *source,
+                 const struct delivery_host *hosts, size_t host_count);
 void sender_wake_idle(struct queue *q);
 /* Ends idle connections so that others get their places; returns how many. */
 size_t sender_close_idle(struct queue *q, size_t most);

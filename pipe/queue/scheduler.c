@@ -134,6 +134,7 @@ struct host_plan {
     uint32_t *preference;
     size_t count;
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
+    int other_family;          /* of hosts that the source does not fit */
 };
 
 static void plan_add(struct host_plan *p, const char *name, const struct sockaddr_storage *addr,
@@ -168,7 +169,11 @@ static void plan_route(struct host_plan *p, const struct queue *q, const struct 
         const struct route_address *a = &r->addresses[i];
         char name[256];
         snprintf(name, sizeof(name), "%.*s", SV_ARG(a->host));
-        if (family_fits(source, &a->addr) && routing_uses_host(q, a->host))
+        if (!routing_uses_host(q, a->host))
+            continue;
+        if (!family_fits(source, &a->addr))
+            p->other_family = a->addr.ss_family;
+        else
             plan_add(p, xstrdup(name), &a->addr, port, group << 16 | a->preference);
     }
 }
@@ -196,7 +201,9 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
         if (h && h->kind == HOST_ADDRESS) {
             char name[256];
             snprintf(name, sizeof(name), "%.*s", SV_ARG(h->name));
-            if (family_fits(source, &h->addr))
+            if (!family_fits(source, &h->addr))
+                p->other_family = h->addr.ss_family;
+            else
                 plan_add(p, xstrdup(name), &h->addr, port, group << 16);
         } else {
             plan_route(p, q, q->route.routes[i], source, port, group);
@@ -265,13 +272,21 @@ static bool open_one(struct engine *g, struct queue *q)
     if (q->route.pending)
         return false;
     routing_regroup(g, q);
-    const struct vmta_source *source = &q->vmta->sources[q->vmta->turn % q->vmta->source_count];
+    if (q->vmta->is_stranded) { /* waits until an address comes back */
+        list_remove(&q->stranded);
+        list_push_back(&g->stranded, &q->stranded);
+        return false;
+    }
+    const struct vmta_source *source = vmta_next_source(q->vmta, AF_UNSPEC);
     struct host_plan plan = {0};
     plan_make(q, source, &plan);
+    if (!plan.count && plan.other_family &&
+        (source = vmta_next_source(q->vmta, plan.other_family)) != NULL)
+        plan_make(q, source, &plan);
     if (!plan.count) {
         no_address(g, q, plan.worst);
     } else if (slots_take(set, ARRAY_LEN(set), &full)) {
-        sender_open(g, q, plan.hosts, plan.count);
+        sender_open(g, q, source, plan.hosts, plan.count);
     } else {
         if (full != &q->slots)
             list_push_back(&g->blocked, &q->runnable);
@@ -378,6 +393,7 @@ static void sweep(struct engine *g)
     int64_t now = clock_mono_ms();
 
     g->next_sweep_ms = now + SWEEP_MS;
+    choose_recheck_sources(g);
     for (struct hash_node *n = hash_next(&g->queues, NULL), *next; n; n = next) {
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);

@@ -34,6 +34,8 @@ struct sender {
     uint32_t in_hand;  /* handed over, not yet done */
     uint64_t accepted; /* recipients the peer took */
     bool was_established;
+    struct sockaddr_storage from;
+    bool source_lost; /* this machine does not have that address any more */
 };
 
 static void set_state(struct sender *s, enum sender_state to)
@@ -189,6 +191,8 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
     char status[16];
 
     (void)c;
+    if (o->phase == PHASE_CONNECT && !s->source_lost)
+        s->source_lost = vmta_source_lost(s->vmta, &s->from);
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
              "reply='%s'",
@@ -212,7 +216,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     q->established -= s->was_established;
     g->connection_count--;
     slots_give_back(set, ARRAY_LEN(set));
-    if (o && !s->was_established && !g->draining) {
+    /* when the source is gone, the next attempt takes another one: not the hosts' fault */
+    if (o && !s->was_established && !g->draining && !s->source_lost) {
         if (q->sender_count) {
             q->hold_until_ms = clock_wall_ms() + HOLD_MS;
             scheduler_rewake(g, q);
@@ -235,16 +240,16 @@ static const struct delivery_ops ops = {
     .closed = on_closed,
 };
 
-void sender_open(struct engine *g, struct queue *q, const struct delivery_host *hosts,
-                 size_t host_count)
+void sender_open(struct engine *g, struct queue *q, const struct vmta_source *source,
+                 const struct delivery_host *hosts, size_t host_count)
 {
-    const struct vmta_source *source = &q->vmta->sources[q->vmta->turn++ % q->vmta->source_count];
     const struct queue_settings *set = &q->settings;
     struct sender *s = xcalloc(1, sizeof(*s));
 
     s->engine = g;
     s->queue = q;
     s->vmta = q->vmta;
+    s->from = source->addr;
     s->state = SENDER_COMING;
     list_init(&s->loads);
     list_init(&s->idle_link);

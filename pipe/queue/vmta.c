@@ -11,7 +11,7 @@
 
 #include <arpa/inet.h>
 
-enum { SOURCES_MAX = 65536, DUPLICATES_LOOKED_FOR = 512 };
+enum { SOURCES_MAX = 65536, DUPLICATES_LOOKED_FOR = 512, MISSING_TOLD = 16 };
 
 static void forget_names(char **names, size_t count)
 {
@@ -128,7 +128,9 @@ static size_t count_all(const struct vmta *v)
 
 static void tell_missing(const struct vmta *v)
 {
-    for (size_t i = 0; i < count_all(v); i++) {
+    size_t told = 0;
+
+    for (size_t i = 0; i < count_all(v) && told < MISSING_TOLD; i++) {
         const struct vmta_source *s = &v->sources[i];
         char text[INET6_ADDRSTRLEN];
         if (!s->is_missing || !s->addr.ss_family)
@@ -138,7 +140,11 @@ static void tell_missing(const struct vmta *v)
                  "source address is not on this machine, it is skipped until it is at=%s:%u "
                  "virtual-mta=%s ip=%s",
                  s->file ? s->file : "", s->line, v->name, text);
+        told++;
     }
+    if (v->missing_count > told && told == MISSING_TOLD)
+        log_warn(LOG_QUEUE, "and %zu more source addresses are not there virtual-mta=%s",
+                 v->missing_count - told, v->name);
     if (v->is_stranded)
         log_error(LOG_QUEUE, "virtual MTA has no address on this machine, its mail waits name=%s",
                   v->name);

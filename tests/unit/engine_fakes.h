@@ -15,7 +15,7 @@
 
 #define NOW_MS 1795233906000
 
-enum { MAX_MESSAGES = 512 };
+enum { MAX_MESSAGES = 4096 };
 
 /* --- fake spool --- */
 
@@ -39,6 +39,7 @@ struct delivery_conn {
     void *owner;
     char queue[100];
     char host[64];
+    char source[64]; /* "" when the system chooses */
     bool closing;
     struct delivery_conn *next;
 };
@@ -82,7 +83,7 @@ int engine_set_up(void **state);
 int engine_tear_down(void **state);
 #define ENGINE_CASE(fn) cmocka_unit_test_setup_teardown(fn, engine_set_up, engine_tear_down)
 #define ENGINE_CASE_WITH(fn, config) \
-    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)config)
+    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)(uintptr_t)(config))
 
 /* Lets the loop run until it has nothing to do at once. */
 void turn(void);
@@ -92,6 +93,9 @@ void pass(int64_t ms);
 message_id queue_mail(const char *rcpts_text, const char *vmta);
 /* The resolver answers the question that was asked last. */
 void play_dns(enum route_status status, const char *text);
+/* The same with these hosts: "HOST PREFERENCE, …"; each has the address 127.0.0.7, or one of IPv6
+ * when its name begins with "six". */
+void play_mx(const char *hosts);
 struct queue *queue_named(const char *name);
 uint64_t live(void);
 
