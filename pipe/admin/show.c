@@ -119,6 +119,8 @@ static json_t *queue_object(const struct pipe *p, const struct queue *q)
                   (json_int_t)q->sender_count, "max_connections", (json_int_t)q->slots.max, "state",
                   queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
                   (json_int_t)queue_next_ms(q), "oldest_ms", (json_int_t)queue_oldest_ms(q));
+    if (q->group && q->group->is_shared)
+        json_object_set_new(o, "group", json_string(queue_identity(q)));
     if (q->last_text && (q->retry_at_ms || q->deferred.count))
         json_object_set_new(o, "last_text", admin_json_text(sv_of(q->last_text)));
     return o;
@@ -136,7 +138,8 @@ void show_queues(void *owner, struct admin *a)
     for (struct hash_node *n = NULL; (n = hash_next(h, n));) {
         struct queue *q = container_of(n, struct queue, node);
         if ((q->live || q->sender_count) &&
-            (!pattern.len || engine_pattern_matches(pattern, q->name)))
+            (!pattern.len || engine_pattern_matches(pattern, q->name) ||
+             engine_pattern_matches(pattern, queue_identity(q))))
             all[count++] = q;
     }
     qsort(all, count, sizeof(struct queue *), by_live);

@@ -4,13 +4,21 @@
 #include "admin/verbs.h"
 
 static const struct admin_handler handlers[] = {
-    {VERB_STATUS, show_status},          {VERB_SHOW_PIPES, show_pipes},
-    {VERB_SHOW_QUEUES, show_queues},     {VERB_SHOW_CONNECTIONS, show_connections},
-    {VERB_SHOW_MESSAGE, show_message},   {VERB_WHY, why_message},
-    {VERB_LEDGER, show_ledger},          {VERB_CONFIG_EXPLAIN, explain_config},
-    {VERB_PAUSE_PIPE, act_pause_pipe},   {VERB_RESUME_PIPE, act_resume_pipe},
-    {VERB_PAUSE_QUEUE, act_pause_queue}, {VERB_RESUME_QUEUE, act_resume_queue},
-    {VERB_SCHEDULE, act_schedule},       {VERB_DELETE, act_delete},
+    {VERB_STATUS, show_status},
+    {VERB_SHOW_PIPES, show_pipes},
+    {VERB_SHOW_QUEUES, show_queues},
+    {VERB_SHOW_CONNECTIONS, show_connections},
+    {VERB_SHOW_VMTAS, show_vmtas},
+    {VERB_SHOW_MESSAGE, show_message},
+    {VERB_WHY, why_message},
+    {VERB_LEDGER, show_ledger},
+    {VERB_CONFIG_EXPLAIN, explain_config},
+    {VERB_PAUSE_PIPE, act_pause_pipe},
+    {VERB_RESUME_PIPE, act_resume_pipe},
+    {VERB_PAUSE_QUEUE, act_pause_queue},
+    {VERB_RESUME_QUEUE, act_resume_queue},
+    {VERB_SCHEDULE, act_schedule},
+    {VERB_DELETE, act_delete},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

@@ -103,7 +103,16 @@ static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
     uint32_t max;
     const char *place = full_place(p, q, &max, &v);
 
-    if (q->route.pending) {
+    if (q->vmta->is_stranded) {
+        snprintf(
+            r->waits_for, sizeof(r->waits_for),
+            "an address: this machine has none of the source addresses of virtual MTA '%.100s'",
+            q->vmta->name);
+        if (q->vmta->sources[0].file)
+            snprintf(r->where, sizeof(r->where), "%s:%u", q->vmta->sources[0].file,
+                     q->vmta->sources[0].line);
+        snprintf(r->next, sizeof(r->next), "within a minute after an address is there");
+    } else if (q->route.pending) {
         snprintf(r->waits_for, sizeof(r->waits_for), "the DNS: where mail for '%.*s' goes",
                  SV_ARG(q->domain));
         snprintf(r->next, sizeof(r->next), "as soon as the resolver answers");

@@ -21,6 +21,11 @@ struct vmta_source {
     bool is_missing;
 };
 
+struct vmta_load {
+    uint64_t queued;
+    uint32_t queues, backoff, connections;
+};
+
 struct vmta {
     struct vmta *next;     /* all of an engine */
     struct hash_node node; /* in engine->vmta_names */
@@ -36,8 +41,9 @@ struct vmta {
     char *pool;       /* the pool that it is a member of, for settings that stand there; or NULL */
     char **cold;      /* cold-virtual-mta */
     size_t cold_count;
-    size_t turn;        /* the source that is next */
-    int64_t checked_ms; /* monotonic; when missing addresses were looked for */
+    size_t turn;           /* the source that is next */
+    struct vmta_load load; /* as show vmtas counted it last */
+    int64_t checked_ms;    /* monotonic; when missing addresses were looked for */
 };
 
 /* The name of the virtual MTA of mail that none was chosen for. */

@@ -82,6 +82,7 @@ static void queue_row(struct table *t, const json_t *o)
     table_of(t, o, "connections", "max_connections");
     table_age(t, o, "oldest_ms");
     table_next(t, o, "next_ms");
+    table_text(t, o, "group");
     table_text(t, o, "last_text");
 }
 
@@ -107,6 +108,7 @@ void render_queues(const struct answer *a, struct page *page)
     table_column(&t, "conns", COLUMN_RIGHT);
     table_column(&t, "oldest", COLUMN_RIGHT);
     table_column(&t, "next", COLUMN_RIGHT);
+    table_column(&t, "counted as", COLUMN_LEFT);
     table_column(&t, "last answer", COLUMN_REST);
     for (i = 0; i < count && i < most; i++)
         queue_row(&t, sorted[i]);
