@@ -122,6 +122,39 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
         close(fd);
 }
 
+/* Actions are few and matter; clocks move with every round that fails. */
+enum { ACTIONS_DELAY_MS = 1000, CLOCKS_DELAY_MS = 10000, COLD_DELAY_MS = 1000 };
+
+static void write_actions(void *arg, struct buf *out)
+{
+    struct pipe *p = arg;
+    engine_actions_write(p->engine, out);
+}
+
+static void write_clocks(void *arg, struct buf *out)
+{
+    struct pipe *p = arg;
+    engine_clocks_write(p->engine, out);
+}
+
+static void write_cold(void *arg, struct buf *out)
+{
+    struct pipe *p = arg;
+    engine_cold_write(p->engine, out);
+}
+
+static void on_cold(void *arg)
+{
+    struct pipe *p = arg;
+    saver_touch(&p->cold);
+}
+
+static void on_change(void *arg, bool clocks)
+{
+    struct pipe *p = arg;
+    saver_touch(clocks ? &p->clocks : &p->actions);
+}
+
 static int open_spool(struct pipe *p, struct err *e)
 {
     struct config_query q = {.pipe = sv_of(p->name)};
@@ -129,17 +162,32 @@ static int open_spool(struct pipe *p, struct err *e)
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
     };
-    struct buf paused = {0};
+    struct buf paused = {0}, actions = {0}, clocks = {0}, cold = {0};
+    uv_loop_t *loop = child_loop(p->child);
 
     if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
-        state_file_read(&p->pauses, &paused, e) < 0)
+        state_file_read(&p->pauses, &paused, e) < 0 ||
+        saver_open(&p->actions, loop, p->spool_dir, "actions", ACTIONS_DELAY_MS, write_actions, p,
+                   &actions, e) < 0 ||
+        saver_open(&p->clocks, loop, p->spool_dir, "queue-clocks", CLOCKS_DELAY_MS, write_clocks, p,
+                   &clocks, e) < 0 ||
+        saver_open(&p->cold, loop, p->spool_dir, "cold", COLD_DELAY_MS, write_cold, p, &cold, e) <
+            0)
         return e->code;
     int dir = p->spool_dir;
     p->spool_dir = -1;
     int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);
-    if (status == 0)
+    if (status == 0) {
         engine_pauses_read(p->engine, buf_view(&paused));
+        engine_actions_read(p->engine, buf_view(&actions), buf_view(&clocks));
+        engine_on_change(p->engine, on_change, p);
+        engine_cold_read(p->engine, buf_view(&cold));
+        engine_on_cold(p->engine, on_cold, p);
+    }
     buf_free(&paused);
+    buf_free(&actions);
+    buf_free(&clocks);
+    buf_free(&cold);
     return status;
 }
 
@@ -181,10 +229,23 @@ static void on_spool_closed(void *arg)
     child_exit(p->child, 0);
 }
 
+static void on_saver_closed(void *arg)
+{
+    struct pipe *p = arg;
+    if (--p->savers_closing == 0)
+        spool_close(p->spool, on_spool_closed, p);
+}
+
 static void on_engine_drained(void *arg)
 {
     struct pipe *p = arg;
-    spool_close(p->spool, on_spool_closed, p);
+
+    engine_on_change(p->engine, NULL, NULL);
+    engine_on_cold(p->engine, NULL, NULL);
+    p->savers_closing = 3;
+    saver_close(&p->cold, on_saver_closed, p);
+    saver_close(&p->actions, on_saver_closed, p);
+    saver_close(&p->clocks, on_saver_closed, p);
 }
 
 static void on_drain(void *owner, int64_t timeout_ms)

@@ -4,7 +4,7 @@
 #ifndef PMTA_PIPE_PIPE_H
 #define PMTA_PIPE_PIPE_H
 
-#include "state/state_file.h"
+#include "state/saver.h"
 #include "intake/intake.h"
 #include "net/child.h"
 #include "queue/engine.h"
@@ -27,6 +27,10 @@ struct pipe {
     struct intake *intake;
     struct spool *spool;
     struct state_file pauses;
+    struct saver actions; /* what replies and operators did to queues */
+    struct saver clocks;  /* when queues that could not be reached may be tried */
+    struct saver cold;    /* what cold virtual MTAs had today */
+    unsigned savers_closing;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

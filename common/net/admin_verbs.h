@@ -50,6 +50,16 @@ enum admin_level {
         "retry now what waits for its next attempt")                                               \
     VERB(DELETE, "delete", ADMIN_OPERATE, ROLE_PIPE, "[queue] [id] [job] [rcpt] [sender] dry_run", \
         "delete queued recipients that match everything given")                                    \
+    VERB(SHOW_ACTIONS, "show-actions", ADMIN_READ, ROLE_PIPE, "[queue]",                           \
+        "what replies and operators hold or slow, since when, until when, and why")                \
+    VERB(CANCEL, "cancel", ADMIN_OPERATE, ROLE_PIPE, "id",                                         \
+        "end an action before its time")                                                           \
+    VERB(SET_QUEUE, "set-queue", ADMIN_OPERATE, ROLE_PIPE, "queue mode",                           \
+        "put queues into back-off, or back to normal")                                             \
+    VERB(DISABLE_SOURCE, "disable-source", ADMIN_OPERATE, ROLE_PIPE, "ip queue [reenable_after]",  \
+        "let queues not use a source address")                                                     \
+    VERB(ENABLE_SOURCE, "enable-source", ADMIN_OPERATE, ROLE_PIPE, "ip queue",                     \
+        "let queues use a source address again")                                                   \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

@@ -19,6 +19,11 @@ static const struct admin_handler handlers[] = {
     {VERB_RESUME_QUEUE, act_resume_queue},
     {VERB_SCHEDULE, act_schedule},
     {VERB_DELETE, act_delete},
+    {VERB_SHOW_ACTIONS, show_actions},
+    {VERB_CANCEL, act_cancel},
+    {VERB_SET_QUEUE, act_set_queue},
+    {VERB_DISABLE_SOURCE, act_disable_source},
+    {VERB_ENABLE_SOURCE, act_enable_source},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

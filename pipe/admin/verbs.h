@@ -1,6 +1,7 @@
 /*
  * The admin verbs of a pipe, by file: looking (show.c), why (why.c), what a setting is (explain.c),
- * acting (act.c).
+ * acting (act.c), what
+ * holds queues (actions.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
 #define PMTA_PIPE_ADMIN_VERBS_H
@@ -22,6 +23,11 @@ void act_resume_pipe(void *owner, struct admin *a);
 void act_pause_queue(void *owner, struct admin *a);
 void act_resume_queue(void *owner, struct admin *a);
 void act_schedule(void *owner, struct admin *a);
+void show_actions(void *owner, struct admin *a);
+void act_cancel(void *owner, struct admin *a);
+void act_set_queue(void *owner, struct admin *a);
+void act_disable_source(void *owner, struct admin *a);
+void act_enable_source(void *owner, struct admin *a);
 void act_delete(void *owner, struct admin *a);
 
 /* The message that "id" or "id.N" in the arguments names, with *ret_rcpt = N or -1, and its

@@ -5,6 +5,7 @@
  */
 #include "admin/verbs.h"
 #include "base/clock.h"
+#include "queue/engine_int.h"
 
 #include <stdio.h>
 
@@ -44,6 +45,71 @@ static struct config_query query_of(const struct pipe *p, const struct queue *q)
     };
 }
 
+/* An action of that kind in words: "the reply '…', rule of LIST". */
+static void say_action(struct reason *r, const struct pipe *p, const struct action *x,
+                       const char *then)
+{
+    if (*x->reply)
+        buf_printf(&r->because, "the peer said: %s", x->reply);
+    else
+        buf_printf(&r->because, "that was done by %s%s",
+                   strcmp(x->by, "operator") == 0 ? "an " : "", x->by);
+    if (*x->file)
+        snprintf(r->where, sizeof(r->where), "%s:%u", x->file, x->line);
+    if (x->until_ms)
+        say_next(r, x->until_ms, then);
+    else
+        snprintf(r->next, sizeof(r->next), "after 'pmtactl cancel %s.%llu'", p->name,
+                 (unsigned long long)x->id);
+}
+
+/* The action that holds the queue longest, or NULL. */
+static const struct action *holding(const struct pipe *p, const struct queue *q)
+{
+    const struct action *pipe = actions_suspend(p->engine), *defer = actions_of(q, ACTION_DEFER);
+
+    if (pipe)
+        return pipe;
+    if (defer)
+        return defer;
+    return q->all_disabled ? actions_first(q, ACTION_SOURCE) : NULL;
+}
+
+static void why_held(const struct pipe *p, const struct action *x, struct reason *r)
+{
+    char id[120];
+
+    snprintf(id, sizeof(id), "%s.%llu", p->name, (unsigned long long)x->id);
+    if (x->kind == ACTION_SUSPEND)
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "its pipe, which sends nothing for a time (suspend-pipe, action %s)", id);
+    else if (x->kind == ACTION_DEFER)
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "its queue, which waits (defer-queue, action %s)", id);
+    else
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "a source address: all of its queue are disabled (disable-source-ip, action %s is "
+                 "the first to end)",
+                 id);
+    say_action(r, p, x, "goes on");
+}
+
+/* In back-off or at a cut rate everything takes longer: the reply that did it. */
+static void say_slowed(const struct pipe *p, const struct queue *q, struct reason *r)
+{
+    const struct action *x = actions_of(q, ACTION_BACKOFF);
+
+    if (!x)
+        x = actions_of(q, ACTION_RATE);
+    if (!x)
+        return;
+    buf_printf(&r->because, "%s%s since the %s (%s, action %s.%llu)",
+               buf_len(&r->because) ? "; " : "",
+               x->kind == ACTION_BACKOFF ? "the queue is in back-off" : "its rates are cut",
+               *x->reply ? "reply" : "order of an operator", *x->reply ? x->reply : x->by, p->name,
+               (unsigned long long)x->id);
+}
+
 static void why_deferred(struct pipe *p, const struct entry *e, struct reason *r)
 {
     struct config_query q = query_of(p, e->queue);
@@ -54,8 +120,12 @@ static void why_deferred(struct pipe *p, const struct entry *e, struct reason *r
              e->attempts);
     if (e->journal && spool_read_event(p->spool, e->journal, &arena, &ev) == 0)
         buf_printf(&r->because, "%s%.*s", ev.code ? "the peer said: " : "", SV_ARG(ev.text));
-    say_where(r, config_get(p->config, &q, DIR_RETRY_AFTER));
-    say_next(r, e->wake.key, "next attempt (retry-after)");
+    enum directive d = retry_recipient_directive(e->queue);
+    char what[100];
+    say_where(r, config_get(p->config, &q, d));
+    snprintf(what, sizeof(what), "next attempt (%s)", directive_info(d)->name);
+    say_slowed(p, e->queue, r);
+    say_next(r, e->wake.key, what);
     arena_free(&arena);
 }
 
@@ -67,8 +137,11 @@ static void why_backoff(struct pipe *p, const struct queue *q, struct reason *r)
              "its queue, whose hosts could not be reached %u time%s in a row", q->failures,
              q->failures == 1 ? "" : "s");
     buf_append_str(&r->because, q->last_text ? q->last_text : "");
-    say_where(r, config_get(p->config, &query, DIR_RETRY_AFTER));
-    say_next(r, q->retry_at_ms, "next attempt of the whole queue (retry-after)");
+    enum directive d = q->mode == QUEUE_BACKOFF ? DIR_BACKOFF_RETRY_AFTER : DIR_RETRY_AFTER;
+    char what[100];
+    say_where(r, config_get(p->config, &query, d));
+    snprintf(what, sizeof(what), "next attempt of the whole queue (%s)", directive_info(d)->name);
+    say_next(r, q->retry_at_ms, what);
 }
 
 /* The place that is not free, or NULL. */
@@ -133,6 +206,7 @@ static void explain_entry(struct pipe *p, const struct entry *e, struct reason *
 {
     const struct queue *q = e->queue;
     const char *pattern = engine_pause_pattern(p->engine, q);
+    const struct action *held = holding(p, q);
 
     if (e->state == ENTRY_SENDING || e->state == ENTRY_FINISHING) {
         snprintf(r->waits_for, sizeof(r->waits_for), "nothing: it is being sent now");
@@ -142,12 +216,16 @@ static void explain_entry(struct pipe *p, const struct entry *e, struct reason *
     } else if (pattern) {
         snprintf(r->waits_for, sizeof(r->waits_for), "an operator: queue '%s' is paused", pattern);
         snprintf(r->next, sizeof(r->next), "after 'pmtactl resume queue %.100s'", pattern);
+    } else if (held &&
+               (e->state != ENTRY_DEFERRED || !held->until_ms || held->until_ms > e->wake.key)) {
+        why_held(p, held, r);
     } else if (e->state == ENTRY_DEFERRED) {
         why_deferred(p, e, r);
     } else if (q->retry_at_ms) {
         why_backoff(p, q, r);
     } else {
         why_ready(p, e, r);
+        say_slowed(p, q, r);
     }
 }
 

@@ -237,6 +237,8 @@ static struct vmta *warm_or_cold(struct engine *g, struct vmta *v, const struct 
     }
     int i = cold_take(&g->cold, v->name, q ? queue_identity_domain(q) : query.domain, names, usable,
                       count, &config_get(g->config, &query, DIR_MAX_COLD_VIRTUAL_MTA_MSG)->rates);
+    if (i >= 0 && g->cold_changed)
+        g->cold_changed(g->cold_arg);
     return i < 0 ? v : vmtas[i];
 }
 
@@ -295,4 +297,22 @@ struct vmta *choose_of_rcpt(struct engine *g, const struct envelope *env, uint32
     struct vmta *v = name.len ? find_defined(g, name) : NULL;
 
     return v ? v : rest;
+}
+
+/* --- progress of cold ones --- */
+
+void engine_cold_write(struct engine *g, struct buf *out)
+{
+    cold_write(&g->cold, out);
+}
+
+void engine_cold_read(struct engine *g, struct strview text)
+{
+    cold_read(&g->cold, text);
+}
+
+void engine_on_cold(struct engine *g, void (*changed)(void *arg), void *arg)
+{
+    g->cold_changed = changed;
+    g->cold_arg = arg;
 }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/mode.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->blocked);
     list_init(&g->loads_free);
     list_init(&g->finishers);
+    actions_init(&g->actions, g);
     scheduler_init(g);
     return g;
 }
@@ -54,6 +56,8 @@ void engine_free(struct engine *g)
         queue_free(q);
     }
     hash_fini(&g->queues);
+    actions_fini(&g->actions);
+    rules_free(g->rules);
     queue_groups_fini(g);
     heap_fini(&g->wake);
     for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
@@ -78,10 +82,34 @@ void engine_set_spool(struct engine *g, struct spool *spool)
     g->spool = spool;
 }
 
+void engine_on_notice(struct engine *g,
+                      void (*fn)(void *arg, struct strview to_list, struct strview subject,
+                                 struct strview body),
+                      void *arg)
+{
+    g->notice = fn;
+    g->notice_arg = arg;
+}
+
+void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
+{
+    g->actions.changed = fn;
+    g->actions.changed_arg = arg;
+}
+
 /* --- configuration --- */
+
+/* The answer that it has is about a domain that its mail does not go to (queue-to). */
+static bool asked_for_another(const struct queue *q)
+{
+    const struct route *r = q->route.count ? q->route.routes[0] : NULL;
+    return r && !sv_eq_nocase(sv_of(r->domain), routing_domain(q));
+}
 
 void engine_configure_queue(struct engine *g, struct queue *q)
 {
+    if (q->config_generation != g->config_generation)
+        routing_configure(g, q);
     struct config_query query = {
         .domain = q->domain,
         .group = queue_group_domain(q),
@@ -92,15 +120,18 @@ void engine_configure_queue(struct engine *g, struct queue *q)
     const char *to = config_text(g->config, &query, DIR_REROUTE_TO_VIRTUAL_MTA);
     const char *backoff = config_text(g->config, &query, DIR_BACKOFF_REROUTE_TO_VIRTUAL_MTA);
 
-    if (q->config_generation != g->config_generation)
-        routing_configure(g, q);
+    bool was_static = q->settings.host_count != 0;
+
     q->reroute_to = to && *to ? to : NULL;
     q->backoff_reroute_to = backoff && *backoff ? backoff : NULL;
     queue_settings_fini(&q->settings);
     queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain,
                            queue_group_domain(q));
-    q->slots.max = q->settings.max_smtp_out;
+    if (was_static || q->settings.host_count || asked_for_another(q))
+        scheduler_forget_route(g, q);
     q->config_generation = g->config_generation;
+    mode_apply(g, q);
+    actions_refresh(g, q);
 }
 
 void engine_configure(struct engine *g, struct config *cfg)
@@ -111,6 +142,8 @@ void engine_configure(struct engine *g, struct config *cfg)
 
     config_unref(g->config);
     g->config = config_ref(cfg);
+    rules_free(g->rules);
+    g->rules = rules_new(cfg);
     g->config_generation++;
     if (host && *host) {
         free(g->helo_fallback);
@@ -146,6 +179,7 @@ struct queue *engine_get_queue(struct engine *g, struct strview domain, struct v
     struct queue *q = queue_new(g, sv(name, d.len), vmta);
     engine_configure_queue(g, q);
     q->paused = pauses_match(g, q);
+    actions_adopt(g, q);
     hash_insert(&g->queues, &q->node, h);
     return q;
 }
@@ -205,6 +239,8 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
         struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         q->live++;
         queue_ready(q, &m->entries[i]);
+        if (q->retry_at_ms && retry_upon_new_mail(q))
+            q->retry_at_ms = 0;
     }
     report_received(g->report, id, env, queue_name_of, m);
     for (uint32_t i = 0; i < env->rcpt_count; i++)

@@ -35,6 +35,18 @@ void engine_set_spool(struct engine *g, struct spool *spool);
 /* A new configuration snapshot; queues take it over at once. */
 void engine_configure(struct engine *g, struct config *cfg);
 
+/* Who is told when something happens that backoff-notify is for. */
+void engine_on_notice(struct engine *g,
+                      void (*fn)(void *arg, struct strview to_list, struct strview subject,
+                                 struct strview body),
+                      void *arg);
+/* What survives a restart has changed: actions, or (clocks) when queues may be tried again. */
+void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg);
+/* Both as text, one line each, and back; read after recovery, before engine_start. */
+void engine_actions_write(const struct engine *g, struct buf *out);
+void engine_clocks_write(const struct engine *g, struct buf *out);
+void engine_actions_read(struct engine *g, struct strview actions, struct strview clocks);
+
 /* spool_ops */
 void engine_recovered(struct engine *g, message_id id, const struct spool_place *place,
                       const struct envelope *env, const struct spool_recovered_rcpt *rcpts);
@@ -84,6 +96,11 @@ bool engine_pattern_matches(struct strview pattern, const char *queue_name);
 /* The state that survives a restart, as text (one line each: "pipe", "queue PATTERN"). */
 void engine_pauses_write(const struct engine *g, struct buf *out);
 void engine_pauses_read(struct engine *g, struct strview text);
+
+/* What cold virtual MTAs had, as text, and back; changed is told of each message that counts. */
+void engine_cold_write(struct engine *g, struct buf *out);
+void engine_cold_read(struct engine *g, struct strview text);
+void engine_on_cold(struct engine *g, void (*changed)(void *arg), void *arg);
 
 /* --- to look at it --- */
 

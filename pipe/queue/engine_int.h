@@ -6,7 +6,9 @@
 
 #include "queue/choose.h"
 #include "queue/cold.h"
+#include "queue/actions.h"
 #include "queue/engine.h"
+#include "queue/react.h"
 
 struct finisher;
 
@@ -28,6 +30,8 @@ struct engine {
     struct hash pools;      /* struct vmta_pool, the same */
     char *default_vmta;     /* of this pipe; virtual MTA or pool */
     struct cold cold;
+    void (*cold_changed)(void *arg);
+    void *cold_arg;
     uint64_t max_queued;
 
     /* scheduling */
@@ -54,6 +58,12 @@ struct engine {
 
     struct pause_pattern *pauses;
 
+    struct rules *rules; /* of the configuration */
+    struct actions actions;
+    bool suspended; /* an action holds the pipe */
+    void (*notice)(void *arg, struct strview to_list, struct strview subject, struct strview body);
+    void *notice_arg;
+
     /* drain */
     bool draining;
     int64_t drain_until_ms; /* monotonic */
@@ -68,7 +78,11 @@ void engine_configure_queue(struct engine *g, struct queue *q);
 
 /* scheduler.c: something changed for this queue (entry ready, place free, resumed, due) */
 void scheduler_init(struct engine *g);
+/* The answers that q has do not fit any more: asked for again before the next connection. */
+void scheduler_forget_route(struct engine *g, struct queue *q);
 void scheduler_kick(struct engine *g, struct queue *q);
+/* An action may end sooner than anything was due before. */
+void scheduler_rearm(struct engine *g);
 /* The wake-up time of q may have changed. */
 void scheduler_rewake(struct engine *g, struct queue *q);
 /* A place became free: blocked queues may try again. */
@@ -94,17 +108,24 @@ void sender_visit(const struct queue *q,
                   void *arg);
 void sender_free_loads(struct engine *g);
 
-/* settle.c: outcomes become states. `e` is SENDING or FINISHING. */
+/* An action holds the queue or the pipe. */
+static inline bool engine_holds(const struct engine *g, const struct queue *q)
+{
+    return q->held || g->suspended;
+}
+
+/* settle.c: outcomes become states. `e` is SENDING or FINISHING; what a rule made of the reply may
+ * be NULL. */
 void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
-                  const struct outcome *o);
+                  const struct outcome *o, const struct reaction *r);
 /* The queue as a whole could not be tried. */
 void settle_queue_failure(struct engine *g, struct queue *q, const struct outcome *o);
-/* Length of the n-th wait (n from 1), with ±10% jitter that is the same for one seed. */
-int64_t settle_retry_delay_ms(const struct queue_settings *s, unsigned n, uint64_t seed);
 
 /* finisher.c: ends entries outside of a connection (DNS says no, deleted, expired), in slices */
 /* All READY and DEFERRED entries of q end with this outcome. Copies the outcome's text. */
 void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o);
+/* One that was started for q by finisher_queue is not done. */
+bool finisher_runs(const struct engine *g, const struct queue *q);
 /* Entries of q whose time is over (age >= bounce-after) end as expired, saying `text`. */
 void finisher_expired(struct engine *g, struct queue *q, struct strview text);
 /* One slice of work; there is more while g->finishers is not empty. */

@@ -94,6 +94,16 @@ void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o)
     collect_queue(f, q, false);
 }
 
+bool finisher_runs(const struct engine *g, const struct queue *q)
+{
+    list_for_each (l, &g->finishers) {
+        const struct finisher *f = list_entry(l, struct finisher, link);
+        if (!f->only_expired && sv_eq(f->queue_name, sv_of(q->name)))
+            return true;
+    }
+    return false;
+}
+
 void finisher_expired(struct engine *g, struct queue *q, struct strview text)
 {
     struct list *first = list_first(&q->ready);
@@ -175,7 +185,7 @@ static void finish_entry(struct engine *g, struct finisher *f, struct entry *e,
         return;
     queue_take(e->queue, e, ENTRY_FINISHING);
     f->ended++;
-    settle_entry(g, e, env, &f->outcome);
+    settle_entry(g, e, env, &f->outcome, NULL);
 }
 
 static bool entry_matches(const struct finisher *f, const struct entry *e,

@@ -25,6 +25,9 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->senders);
     list_init(&q->idle);
     list_init(&q->runnable);
+    list_init(&q->failing);
+    list_init(&q->in_memo);
+    q->rate_percent = 100;
     list_init(&q->in_group);
     list_init(&q->moving);
     list_init(&q->stranded);
@@ -38,6 +41,8 @@ void queue_free(struct queue *q)
     list_remove(&q->runnable);
     list_remove(&q->moving);
     list_remove(&q->stranded);
+    list_remove(&q->failing);
+    list_remove(&q->in_memo);
     queue_group_leave(q);
     queue_settings_fini(&q->settings);
     heap_fini(&q->deferred);
@@ -106,7 +111,7 @@ const char *queue_state_name(const struct queue *q, bool pipe_paused)
         return "paused";
     if (q->sender_count > q->coming)
         return "active";
-    if (q->retry_at_ms)
+    if (q->retry_at_ms || q->held)
         return "backoff";
     if (q->ready_count)
         return q->sender_count || q->route.pending ? "connecting" : "active";

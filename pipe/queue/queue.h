@@ -15,6 +15,7 @@
 #include "route/routes.h"
 
 struct engine;
+struct queue_memo;
 
 enum queue_mode { QUEUE_NORMAL, QUEUE_BACKOFF };
 
@@ -61,13 +62,22 @@ struct queue {
     struct list runnable;  /* in engine->runnable or engine->blocked, or alone */
     struct heap_node wake; /* in engine->wake: the next time that something becomes due */
 
-    uint8_t mode;        /* enum queue_mode */
+    uint8_t mode;            /* enum queue_mode */
+    uint8_t rate_percent;    /* what a rule's rate= leaves of rates and connections */
+    bool held;               /* an action holds it: defer-queue, or every source is disabled */
+    bool all_disabled;       /* every source is disabled */
+    struct queue_memo *memo; /* actions and history of its identity; NULL: none of late */
+    struct list in_memo;     /* memo->queues */
+    struct list failing;     /* in actions->failing while failures is not 0 */
+
     bool paused;         /* a pause pattern matches */
     int64_t retry_at_ms; /* wall; 0: not in back-off */
     int64_t
         hold_until_ms; /* wall; no further connection while some are open: the peer refused one */
-    uint32_t failures; /* in a row, of the whole queue */
-    char *last_text;   /* why the queue is in back-off, or the last temporary reply */
+    uint32_t failures; /* rounds in a row that failed for the whole queue; a delivery ends them */
+    int64_t failed_at_ms;  /* wall; the latest of them */
+    uint32_t leaving;      /* of the senders: told to end because there are too many */
+    char *last_text;       /* why the queue is in back-off, or the last temporary reply */
     int64_t idle_since_ms; /* monotonic; when the last entry left */
     uint64_t config_generation;
 };

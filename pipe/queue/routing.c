@@ -160,6 +160,8 @@ static void identity_changed(struct engine *g, struct queue *q)
 {
     log_debug(LOG_QUEUE, "queue is counted as queue=%s as=%s", q->name, queue_identity(q));
     engine_configure_queue(g, q);
+    actions_regroup(g, q);
+    q->paused = pauses_match(g, q);
 }
 
 static void join(struct engine *g, struct queue *q, struct strview name, enum queue_group_kind kind)
@@ -263,7 +265,7 @@ void routing_configure(struct engine *g, struct queue *q)
             identity_changed(g, target);
     } else if (is_target(g, q)) {
         queue_group_join(q, q->domain, GROUP_QUEUE_TO);
-    } else if (q->group && q->group->kind == GROUP_QUEUE_TO) {
-        queue_group_leave(q);
+    } else if (q->group && (q->group->kind == GROUP_QUEUE_TO || q->settings.host_count)) {
+        queue_group_leave(q); /* smtp-hosts of its group hid its own MX hosts: asked anew */
     }
 }

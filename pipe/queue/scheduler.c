@@ -45,7 +45,7 @@ static bool on_hold(const struct queue *q)
 static bool may_send(const struct engine *g, const struct queue *q)
 {
     return g->started && !g->draining && !g->paused && !q->paused && q->ready_count &&
-           !q->retry_at_ms;
+           !q->retry_at_ms && !engine_holds(g, q);
 }
 
 void scheduler_kick(struct engine *g, struct queue *q)
@@ -67,7 +67,7 @@ void scheduler_kick(struct engine *g, struct queue *q)
 
 /* --- routes --- */
 
-static void forget_route(struct engine *g, struct queue *q)
+void scheduler_forget_route(struct engine *g, struct queue *q)
 {
     for (size_t i = 0; i < q->route.count; i++) {
         list_remove(&q->route.waiters[i].link);
@@ -99,7 +99,7 @@ static void ask_routes(struct engine *g, struct queue *q)
 {
     size_t count = q->settings.host_count ? q->settings.host_count : 1;
 
-    forget_route(g, q);
+    scheduler_forget_route(g, q);
     q->route.routes = xcalloc(count, sizeof(q->route.routes[0]));
     q->route.waiters = xcalloc(count, sizeof(q->route.waiters[0]));
     q->route.count = count;
@@ -135,6 +135,7 @@ struct host_plan {
     size_t count;
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
     int other_family;          /* of hosts that the source does not fit */
+    bool skipped;              /* hosts were left out (skip-mx) */
 };
 
 static void plan_add(struct host_plan *p, const char *name, const struct sockaddr_storage *addr,
@@ -192,6 +193,23 @@ static void plan_rotate(struct host_plan *p, uint32_t turn)
     }
 }
 
+/* Hosts that a rule's skip-mx leaves alone. */
+static void plan_drop_skipped(const struct queue *q, struct host_plan *p)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        if (react_host_skipped(q, p->hosts[i].name)) {
+            free((void *)(uintptr_t)p->hosts[i].name);
+            p->skipped = true;
+            continue;
+        }
+        p->hosts[kept] = p->hosts[i];
+        p->preference[kept++] = p->preference[i];
+    }
+    p->count = kept;
+}
+
 static void plan_make(struct queue *q, const struct vmta_source *source, struct host_plan *p)
 {
     for (size_t i = 0; i < q->route.count; i++) {
@@ -209,6 +227,7 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
             plan_route(p, q, q->route.routes[i], source, port, group);
         }
     }
+    plan_drop_skipped(q, p);
     plan_rotate(p, q->turn++);
 }
 
@@ -272,18 +291,28 @@ static bool open_one(struct engine *g, struct queue *q)
     if (q->route.pending)
         return false;
     routing_regroup(g, q);
+    if (!may_send(g, q)) /* its group is paused or held */
+        return false;
+    if (!q->route.count) /* its group says other hosts */
+        return true;
     if (q->vmta->is_stranded) { /* waits until an address comes back */
         list_remove(&q->stranded);
         list_push_back(&g->stranded, &q->stranded);
         return false;
     }
-    const struct vmta_source *source = vmta_next_source(q->vmta, AF_UNSPEC);
+    const struct vmta_source *source = react_next_source(q, AF_UNSPEC);
     struct host_plan plan = {0};
+    if (!source)
+        return false;
     plan_make(q, source, &plan);
-    if (!plan.count && plan.other_family &&
-        (source = vmta_next_source(q->vmta, plan.other_family)) != NULL)
-        plan_make(q, source, &plan);
-    if (!plan.count) {
+    if (!plan.count && !plan.skipped && plan.other_family) {
+        const struct vmta_source *other = react_next_source(q, plan.other_family);
+        if (other)
+            plan_make(q, source = other, &plan);
+    }
+    if (!plan.count && plan.skipped) {
+        react_all_hosts_skipped(g, q);
+    } else if (!plan.count) {
         no_address(g, q, plan.worst);
     } else if (slots_take(set, ARRAY_LEN(set), &full)) {
         sender_open(g, q, source, plan.hosts, plan.count);
@@ -349,8 +378,16 @@ static void arm_timer(struct engine *g)
 
     if (n)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
+    if (actions_next_ms(g) != INT64_MAX)
+        wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
     uv_update_time(g->parts.loop);
     uv_timer_start(&g->timer, on_timer, (uint64_t)MAX_OF(wait, (int64_t)0), 0);
+}
+
+void scheduler_rearm(struct engine *g)
+{
+    if (!uv_is_closing((uv_handle_t *)&g->timer))
+        arm_timer(g);
 }
 
 void scheduler_rewake(struct engine *g, struct queue *q)
@@ -402,7 +439,8 @@ static void sweep(struct engine *g)
             continue;
         hash_remove(&g->queues, n);
         heap_remove(&g->wake, &q->wake);
-        forget_route(g, q);
+        scheduler_forget_route(g, q);
+        actions_forget(g, q);
         queue_free(q);
     }
 }
@@ -410,6 +448,7 @@ static void sweep(struct engine *g)
 void scheduler_tick(struct engine *g)
 {
     wake_due(g);
+    actions_tick(g);
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);
     scheduler_check_drained(g);

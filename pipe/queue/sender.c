@@ -27,6 +27,7 @@ struct sender {
     struct engine *engine;
     struct queue *queue;
     struct vmta *vmta;
+    struct vmta_source source; /* its address; the name is the virtual MTA's */
     struct delivery_conn *conn;
     enum sender_state state;
     struct list loads; /* taken, not yet handed over */
@@ -34,8 +35,9 @@ struct sender {
     uint32_t in_hand;  /* handed over, not yet done */
     uint64_t accepted; /* recipients the peer took */
     bool was_established;
-    struct sockaddr_storage from;
     bool source_lost; /* this machine does not have that address any more */
+    bool quit;        /* a rule ends this connection */
+    bool leaving;     /* counted in queue->leaving */
 };
 
 static void set_state(struct sender *s, enum sender_state to)
@@ -59,7 +61,43 @@ static void on_arrived(struct load *l)
 
 static bool queue_may_send(const struct engine *g, const struct queue *q)
 {
-    return !g->paused && !g->draining && !q->paused;
+    return !g->paused && !g->draining && !q->paused && !engine_holds(g, q);
+}
+
+static void hear(struct sender *s, struct strview host, const struct outcome *o,
+                 struct reaction *ret)
+{
+    react(s->engine, &(struct heard){s->queue, &s->source, host}, o, ret);
+    s->quit |= ret->close;
+}
+
+/* The limit of the queue has become smaller than what is open. */
+static bool is_one_too_many(struct sender *s)
+{
+    struct queue *q = s->queue;
+
+    if (!s->leaving && q->slots.max && q->slots.used - q->leaving > q->slots.max) {
+        s->leaving = true;
+        q->leaving++;
+    }
+    return s->leaving;
+}
+
+/* An action or a smaller limit ends this connection; what it has not sent goes to others. */
+static bool must_quit(struct sender *s)
+{
+    const struct queue *q = s->queue;
+
+    if (s->quit || is_one_too_many(s))
+        return true;
+    if (!q->memo || !s->was_established)
+        return false;
+    if (q->memo->counts[ACTION_HOST]) {
+        struct delivery_info i;
+        delivery_info(s->conn, &i);
+        s->quit = i.host && react_host_skipped(q, i.host);
+    }
+    return s->quit || react_source_disabled(q, &s->source);
 }
 
 static void prefetch(struct sender *s)
@@ -102,6 +140,10 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
     for (;;) {
         if (should_yield(s) && list_empty(&s->loads))
             return DELIVERY_QUIT;
+        if (must_quit(s) || !queue_may_send(s->engine, s->queue)) {
+            set_state(s, SENDER_BUSY);
+            return DELIVERY_QUIT;
+        }
         prefetch(s);
         if (list_empty(&s->loads))
             break;
@@ -122,10 +164,6 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
             prefetch(s); /* the next one is read while this one is sent */
         return DELIVERY_JOB;
     }
-    if (!queue_may_send(s->engine, s->queue)) {
-        set_state(s, SENDER_BUSY);
-        return DELIVERY_QUIT;
-    }
     set_state(s, s->in_hand ? SENDER_BUSY : SENDER_IDLE);
     return DELIVERY_IDLE;
 }
@@ -145,15 +183,17 @@ static void on_rcpt_done(void *owner, struct delivery_conn *c, const struct deli
     struct sender *s = owner;
     struct load *l = job->cookie;
     struct entry *e = l->entries[position];
+    struct reaction r;
 
     (void)c;
     BUG_ON(!e || !l->left);
-    if (is_innocent(s, o))
+    hear(s, o->peer_host, o, &r);
+    if (is_innocent(s, o) || (r.keep && o->class_ != OUTCOME_DELIVERED))
         return; /* put back with the load */
     l->left--;
     l->entries[position] = NULL;
     s->accepted += o->class_ == OUTCOME_DELIVERED;
-    settle_entry(s->engine, e, &l->env, o);
+    settle_entry(s->engine, e, &l->env, o, &r);
 }
 
 static void on_job_done(void *owner, struct delivery_conn *c, const struct delivery_job *job)
@@ -178,7 +218,6 @@ static void on_established(void *owner, struct delivery_conn *c, const struct de
     if (!s->queue->established++)
         s->queue->hold_until_ms =
             0; /* what others were refused was the host's trouble, and is over */
-    s->queue->failures = 0;
     s->queue->retry_at_ms = 0;
     log_debug(LOG_DELIVERY, "connected queue=%s host=%s", s->queue->name, host->name);
     scheduler_kick(s->engine, s->queue);
@@ -188,11 +227,13 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
                            const struct outcome *o)
 {
     struct sender *s = owner;
+    struct reaction r;
     char status[16];
 
     (void)c;
     if (o->phase == PHASE_CONNECT && !s->source_lost)
-        s->source_lost = vmta_source_lost(s->vmta, &s->from);
+        s->source_lost = vmta_source_lost(s->vmta, &s->source.addr);
+    hear(s, sv_of(host->name), o, &r);
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
              "reply='%s'",
@@ -208,6 +249,11 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     struct slots *set[] = {&q->slots, &s->vmta->slots, &g->slots};
 
     (void)c;
+    if (o && s->was_established && !g->draining) {
+        struct reaction r;
+        hear(s, o->peer_host, o, &r);
+    }
+    q->leaving -= s->leaving;
     while (!list_empty(&s->loads))
         load_put_back(pop_load(s));
     set_state(s, SENDER_BUSY);
@@ -249,7 +295,8 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
     s->engine = g;
     s->queue = q;
     s->vmta = q->vmta;
-    s->from = source->addr;
+    s->source = (struct vmta_source){.addr = source->addr};
+    q->vmta->turn++;
     s->state = SENDER_COMING;
     list_init(&s->loads);
     list_init(&s->idle_link);

@@ -24,13 +24,10 @@ void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, stru
         .pool = sv_of(vmta->pool),
         .pipe = pipe,
     };
-    const struct config_value *retry = config_get(cfg, &q, DIR_RETRY_AFTER);
     const char *hosts = config_text(cfg, &q, DIR_SMTP_HOSTS);
 
     *ret = (struct queue_settings){
         .config = config_ref(cfg),
-        .retry_after_ms = retry->retry.items,
-        .retry_count = retry->retry.count,
         .bounce_after_ms = config_number(cfg, &q, DIR_BOUNCE_AFTER),
         .max_smtp_out = (uint32_t)config_number(cfg, &q, DIR_MAX_SMTP_OUT),
         .max_msg_per_connection = (uint32_t)config_number(cfg, &q, DIR_MAX_MSG_PER_CONNECTION),
@@ -44,6 +41,8 @@ void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, stru
         .use_starttls = config_bool(cfg, &q, DIR_USE_STARTTLS),
         .use_pipelining = config_bool(cfg, &q, DIR_USE_PIPELINING),
     };
+    retry_settings_resolve(&ret->retry, cfg, &q);
+    react_settings_resolve(&ret->react, cfg, &q);
     if (hosts && *hosts)
         host_list_parse(sv_of(hosts), &ret->arena, &ret->hosts, &ret->host_count, NULL);
 }

@@ -8,14 +8,16 @@
 #include "limit/slots.h"
 #include "mail/config.h"
 #include "mail/host_list.h"
+#include "queue/react.h"
+#include "queue/retry.h"
 
 struct queue_settings {
     struct arena arena;
     struct config *config;    /* a reference: origins and lists live in it */
     struct host_entry *hosts; /* smtp-hosts; none: the MX hosts of the domain */
     size_t host_count;
-    const int64_t *retry_after_ms;
-    size_t retry_count;
+    struct retry_settings retry;
+    struct react_settings react;
     int64_t bounce_after_ms;
     uint32_t max_smtp_out;
     uint32_t max_msg_per_connection;

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mail/host_list.h"
-#include "queue/settings.h"
 
 #include <arpa/inet.h>
 
@@ -244,7 +243,8 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
         free(v->pool);
         v->pool = pool;
     }
-    v->slots.max = has_section ? settings_total_connections(cfg, &alone) : 0;
+    const struct config_value *max = config_get(cfg, &alone, DIR_MAX_SMTP_OUT);
+    v->slots.max = has_section && max->origin.file ? (uint32_t)max->number : 0;
     forget_names(v->cold, v->cold_count);
     v->cold_count = vmta_name_list(cfg, &q, DIR_COLD_VIRTUAL_MTA, &v->cold);
     forget_sources(v);
@@ -287,18 +287,6 @@ bool vmta_source_lost(struct vmta *v, const struct sockaddr_storage *addr)
         break;
     }
     return true;
-}
-
-const struct vmta_source *vmta_next_source(struct vmta *v, int family)
-{
-    if (v->is_stranded)
-        return NULL;
-    for (size_t i = 0; i < v->source_count; i++) {
-        const struct vmta_source *s = &v->sources[v->turn++ % v->source_count];
-        if (family == AF_UNSPEC || s->addr.ss_family == AF_UNSPEC || s->addr.ss_family == family)
-            return s;
-    }
-    return NULL;
 }
 
 void vmta_free(struct vmta *v)

@@ -58,10 +58,6 @@ void vmta_free(struct vmta *v);
 /* A virtual MTA or a pool of that name is defined, or it is the default one. */
 bool vmta_is_known(const struct config *cfg, struct strview name);
 
-/* The address whose turn it is, of that family (AF_UNSPEC: any); NULL when there is none. A source
- * that the system chooses fits any family. */
-const struct vmta_source *vmta_next_source(struct vmta *v, int family);
-
 /* Looks again which addresses the machine has. True when one came back. */
 bool vmta_recheck(struct vmta *v, const struct config *cfg, struct strview pipe,
                   const char *helo_fallback, const struct local_addresses *local);

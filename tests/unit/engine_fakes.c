@@ -171,6 +171,46 @@ enum delivery_next ask(struct delivery_conn *c)
     return c->ops->next(c->owner, c, &job);
 }
 
+/* --- fake reply rules --- */
+
+const struct fake_rule *fake_rules;
+static char no_rules;
+
+struct rules *rules_new(struct config *cfg)
+{
+    (void)cfg;
+    return (struct rules *)&no_rules;
+}
+
+void rules_free(struct rules *r)
+{
+    (void)r;
+}
+
+bool rules_match(const struct rules *r, struct strview list, const struct outcome *o,
+                 struct rule_match *ret)
+{
+    char text[500];
+
+    assert_ptr_equal(r, &no_rules);
+    assert_sv_equal(list, "test-rules");
+    snprintf(text, sizeof(text), "%.*s", SV_ARG(o->text));
+    for (const struct fake_rule *f = fake_rules; f && f->text; f++) {
+        if (!strstr(text, f->text))
+            continue;
+        *ret = (struct rule_match){&f->rule, "test-rules", f->text, "a.conf", 7};
+        return true;
+    }
+    return false;
+}
+
+bool reply_is_greylisting(const struct outcome *o)
+{
+    char text[500];
+    snprintf(text, sizeof(text), "%.*s", SV_ARG(o->text));
+    return strstr(text, "reylist") != NULL;
+}
+
 /* --- the world around the engine --- */
 
 struct world w;
@@ -238,6 +278,7 @@ static void start_world(const char *config)
     memset(&fs, 0, sizeof(fs));
     memset(&w, 0, sizeof(w));
     opened = 0;
+    fake_rules = NULL;
     clock_fake_set(NOW_MS);
     uv_loop_init(&w.loop);
     w.cfg = engine_load_config(config);

@@ -58,6 +58,14 @@ void end_conn(struct delivery_conn *c, const struct outcome *o);
 struct outcome outcome(enum outcome_class class_, enum outcome_phase phase, uint16_t code,
                        const char *text);
 
+/* --- fake reply rules: the first whose text is in the reply --- */
+
+struct fake_rule {
+    const char *text;
+    struct reply_rule rule;
+};
+extern const struct fake_rule *fake_rules; /* up to one without text; NULL: none */
+
 /* --- the world around the engine --- */
 
 extern struct world {

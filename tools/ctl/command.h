@@ -38,7 +38,10 @@ enum option_kind {
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
            "only count what would be deleted")                                                     \
-    OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")
+    OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                   \
+    OPTION(MODE, "mode", 0, OPTION_TEXT, "backoff|normal", "mode", "the mode to set")              \
+    OPTION(REENABLE_AFTER, "reenable-after", 0, OPTION_TEXT, "TIME", "reenable_after",             \
+           "use it again after this time (30m, 4h, never); else reenable-source-ip-after")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 
@@ -69,6 +72,7 @@ enum operand_kind {
     OPERAND_NONE,
     OPERAND_TARGET_PIPE, /* a pipe's name, which becomes the target */
     OPERAND_ARGUMENT,    /* a member of the JSON object */
+    OPERAND_TWO,         /* two members of it, both required */
     OPERAND_SUBSYSTEMS,  /* names of subsystems, joined with commas */
     OPERAND_COMMAND,     /* words of a command (help) */
 };
@@ -83,7 +87,8 @@ struct command {
     const char *operands; /* as help prints it */
     enum operand_kind operand_kind;
     bool operand_required;
-    const char *operand_json; /* of OPERAND_ARGUMENT */
+    const char *operand_json; /* of OPERAND_ARGUMENT; the first of OPERAND_TWO */
+    const char *operand_json2;
     unsigned options;         /* OPTION_BITs besides the common ones */
     const char *help;         /* NULL: the verb's */
     const char *more;         /* a paragraph for `help COMMAND`, or NULL */

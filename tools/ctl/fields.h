@@ -176,6 +176,38 @@
     FIELD(DELETE, "pipe", "matched", "number", "recipients that match")                           \
     FIELD(DELETE, "pipe", "deleted", "number", "of these, deleted")                               \
     FIELD(DELETE, "pipe", "dry_run", "flag", "they were only counted")                            \
+    FIELD(SHOW_ACTIONS, "pipe", "pipe", "text", "the pipe's name")                                \
+    FIELD(SHOW_ACTIONS, "pipe", "id", "text", "for 'pmtactl cancel'")                             \
+    FIELD(SHOW_ACTIONS, "pipe", "kind", "text",                                                   \
+          "backoff, rate, disable-source-ip, skip-mx, defer-queue, bounce-queue or suspend-pipe") \
+    FIELD(SHOW_ACTIONS, "pipe", "effect", "text", "the kind in words")                            \
+    FIELD(SHOW_ACTIONS, "pipe", "queue", "text", "queue or group of queues; empty: the pipe")     \
+    FIELD(SHOW_ACTIONS, "pipe", "subject", "text", "address or host that it is about")            \
+    FIELD(SHOW_ACTIONS, "pipe", "percent", "number", "of rate: what is left of the rates")        \
+    FIELD(SHOW_ACTIONS, "pipe", "since_ms", "number", "when it began")                            \
+    FIELD(SHOW_ACTIONS, "pipe", "until_ms", "number", "when it ends by itself; 0: never")         \
+    FIELD(SHOW_ACTIONS, "pipe", "times", "number", "how often its cause has come")                \
+    FIELD(SHOW_ACTIONS, "pipe", "by", "text", "reply, operator, or the directive it is from")     \
+    FIELD(SHOW_ACTIONS, "pipe", "list", "text", "[smtp-pattern-list] of the rule")                \
+    FIELD(SHOW_ACTIONS, "pipe", "file", "text", "where the rule is written")                      \
+    FIELD(SHOW_ACTIONS, "pipe", "line", "number", "in that file")                                 \
+    FIELD(SHOW_ACTIONS, "pipe", "regex", "text", "of the rule")                                   \
+    FIELD(SHOW_ACTIONS, "pipe", "reply", "text", "that triggered it first")                       \
+    FIELD(SHOW_ACTIONS, "pipe, per queue asked for", "mode_changes", "list",                      \
+          "the last ten: at_ms, mode, reason")                                                    \
+    FIELD(CANCEL, "pipe", "state", "text", "cancelled; besides it the fields of show-actions")    \
+    FIELD(SET_QUEUE, "pipe", "pipe", "text", "the pipe's name")                                   \
+    FIELD(SET_QUEUE, "pipe", "queue", "text", "the pattern")                                      \
+    FIELD(SET_QUEUE, "pipe", "state", "text", "mode backoff or mode normal")                      \
+    FIELD(SET_QUEUE, "pipe", "changed", "number", "queues that it concerned")                     \
+    FIELD(DISABLE_SOURCE, "pipe", "pipe", "text", "the pipe's name")                              \
+    FIELD(DISABLE_SOURCE, "pipe", "queue", "text", "the pattern")                                 \
+    FIELD(DISABLE_SOURCE, "pipe", "state", "text", "source disabled")                             \
+    FIELD(DISABLE_SOURCE, "pipe", "changed", "number", "queues that may use the address")         \
+    FIELD(ENABLE_SOURCE, "pipe", "pipe", "text", "the pipe's name")                               \
+    FIELD(ENABLE_SOURCE, "pipe", "queue", "text", "the pattern")                                  \
+    FIELD(ENABLE_SOURCE, "pipe", "state", "text", "source enabled")                               \
+    FIELD(ENABLE_SOURCE, "pipe", "changed", "number", "queues that it was disabled for")          \
     FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")
 
 #endif

@@ -32,6 +32,8 @@ void render_message(const struct answer *a, struct page *page);
 void render_why(const struct answer *a, struct page *page);
 void render_ledger(const struct answer *a, struct page *page);
 void render_explain(const struct answer *a, struct page *page);
+void render_actions(const struct answer *a, struct page *page);
+void render_cancel(const struct answer *a, struct page *page);
 void render_act(const struct answer *a, struct page *page);
 void render_delete(const struct answer *a, struct page *page);
 void render_reload(const struct answer *a, struct page *page);

@@ -178,6 +178,12 @@ int answer_check(const struct answer *a, struct err *e)
                 a->parsed->operands[0]);
         return 1;
     }
+    if (v == VERB_CANCEL && a->ended && a->ok && !json_array_size(a->objects) &&
+        !json_array_size(a->errors)) {
+        err_set(e, ERR_NOT_FOUND, "no action '%.100s', see 'pmtactl show actions'",
+                a->parsed->operands[0]);
+        return 1;
+    }
     if (v != VERB_LEDGER)
         return 0;
     json_array_foreach(a->objects, i, o)
