@@ -267,7 +267,8 @@ class Groups(World):
         self.pmta.admin('pause-queue pipe/bulk {"queue":"a.dns.test/*"}')
         state = {o['queue']: o['state'] for o in self.pmta.admin('show-queues pipe/bulk')
                  if 'queue' in o}
-        self.assertEqual((state['a.dns.test/one'], state['b.dns.test/one']), ('paused', 'waiting'))
+        self.assertEqual(state['a.dns.test/one'], 'paused')
+        self.assertNotEqual(state['b.dns.test/one'], 'paused')
         self.pmta.admin('pause-queue pipe/bulk {"queue":"big.rollup/one"}')
         names = {o['queue']: o['state'] for o in
                  self.pmta.admin('show-queues pipe/bulk {"queue":"big.rollup/*"}') if 'queue' in o}
