@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,23 +31,32 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
         ;;
     "show")
-        operands="pipes queues connections message"
+        operands="pipes queues connections vmtas message actions"
         ;;
     "pause")
         operands="pipe queue"
         ;;
     "resume")
         operands="pipe queue"
+        ;;
+    "set")
+        operands="queue"
+        ;;
+    "disable")
+        operands="source"
+        ;;
+    "enable")
+        operands="source"
         ;;
     "config")
         operands="explain"
@@ -64,7 +73,13 @@ _pmtactl()
     "show connections"*)
         options="--socket --json --timeout --help --pipe"
         ;;
+    "show vmtas"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
     "show message"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show actions"*)
         options="--socket --json --timeout --help --pipe"
         ;;
     "why"*)
@@ -88,6 +103,18 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "schedule"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "cancel"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "set queue"*)
+        options="--socket --json --timeout --help --pipe --mode"
+        ;;
+    "disable source"*)
+        options="--socket --json --timeout --help --pipe --reenable-after"
+        ;;
+    "enable source"*)
         options="--socket --json --timeout --help --pipe"
         ;;
     "delete"*)
@@ -114,7 +141,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
         ;;
     esac
 
