@@ -76,6 +76,7 @@ static int open_rooms(struct pipe *p, struct err *e)
         .routes = p->routes,
     });
     p->intake = intake_new(loop, p->engine);
+    p->notice = notice_new(p->engine);
     return 0;
 }
 
@@ -266,6 +267,7 @@ static void on_drain(void *owner, int64_t timeout_ms)
 static void pipe_fini(struct pipe *p)
 {
     intake_free(p->intake);
+    notice_free(p->notice);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);

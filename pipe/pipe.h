@@ -7,6 +7,7 @@
 #include "state/saver.h"
 #include "intake/intake.h"
 #include "net/child.h"
+#include "notice/notice.h"
 #include "queue/engine.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
@@ -25,6 +26,7 @@ struct pipe {
     struct report *report;
     struct engine *engine;
     struct intake *intake;
+    struct notice *notice;
     struct spool *spool;
     struct state_file pauses;
     struct saver actions; /* what replies and operators did to queues */

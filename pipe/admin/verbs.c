@@ -24,6 +24,7 @@ static const struct admin_handler handlers[] = {
     {VERB_SET_QUEUE, act_set_queue},
     {VERB_DISABLE_SOURCE, act_disable_source},
     {VERB_ENABLE_SOURCE, act_enable_source},
+    {VERB_SHOW_LIMITS, show_limits},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

@@ -177,10 +177,18 @@ void choose_recheck_sources(struct engine *g)
         came_back |= vmta_recheck(v, g->config, sv_of(g->pipe), g->helo_fallback, &local);
     }
     local_free(&local);
-    while (came_back && !list_empty(&g->stranded)) {
-        struct queue *q = container_of(list_pop_front(&g->stranded), struct queue, stranded);
-        scheduler_kick(g, q);
-    }
+    if (came_back)
+        choose_wake_stranded(g);
+}
+
+void choose_wake_stranded(struct engine *g)
+{
+    struct list all;
+
+    list_init(&all);
+    list_splice_back(&all, &g->stranded);
+    for (struct list *l; (l = list_pop_front(&all));)
+        scheduler_kick(g, list_entry(l, struct queue, stranded));
 }
 
 /* --- the choice --- */

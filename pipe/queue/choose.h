@@ -36,6 +36,8 @@ void choose_configure(struct engine *g);
 void choose_fini(struct engine *g);
 /* Once in a while: looks whether missing source addresses came back. */
 void choose_recheck_sources(struct engine *g);
+/* Queues that wait for a source address try again. */
+void choose_wake_stranded(struct engine *g);
 
 /* --- routing.c --- */
 

@@ -35,7 +35,12 @@ struct engine *engine_new(const struct engine_parts *parts)
     queue_groups_init(g);
     choose_init(g);
     list_init(&g->runnable);
-    list_init(&g->blocked);
+    list_init(&g->told);
+    list_init(&g->current);
+    list_init(&g->stale);
+    list_init(&g->idle_senders);
+    list_init(&g->host_waiters);
+    g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     list_init(&g->loads_free);
     list_init(&g->finishers);
     actions_init(&g->actions, g);
@@ -49,6 +54,7 @@ void engine_free(struct engine *g)
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);
         q->live = 0;
+        scheduler_leave(q);
         for (size_t i = 0; i < q->route.count; i++)
             route_unref(g->parts.routes, q->route.routes[i]);
         free(q->route.routes);
@@ -58,6 +64,7 @@ void engine_free(struct engine *g)
     hash_fini(&g->queues);
     actions_fini(&g->actions);
     rules_free(g->rules);
+    limits_free(g->limits);
     queue_groups_fini(g);
     heap_fini(&g->wake);
     for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
@@ -130,8 +137,11 @@ void engine_configure_queue(struct engine *g, struct queue *q)
     if (was_static || q->settings.host_count || asked_for_another(q))
         scheduler_forget_route(g, q);
     q->config_generation = g->config_generation;
-    mode_apply(g, q);
+    list_remove(&q->configured);
+    list_push_back(&g->current, &q->configured);
+    throttle_configure(g, q);
     actions_refresh(g, q);
+    routing_mode_changed(g, q);
 }
 
 void engine_configure(struct engine *g, struct config *cfg)
@@ -150,21 +160,14 @@ void engine_configure(struct engine *g, struct config *cfg)
         g->helo_fallback = xstrdup(host);
     }
     g->max_queued = (uint64_t)config_number(cfg, &q, DIR_MAX_QUEUED);
-    g->slots.max = settings_total_connections(cfg, &q);
     choose_configure(g);
-    for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
-        struct queue *queue = container_of(n, struct queue, node);
-        engine_configure_queue(g, queue);
-        routing_mode_changed(g, queue);
-        list_remove(&queue->stranded);
-        scheduler_kick(g, queue);
-    }
-    scheduler_unblock(g);
+    choose_wake_stranded(g);
+    scheduler_reconfigure(g);
 }
 
 /* --- messages in --- */
 
-struct queue *engine_get_queue(struct engine *g, struct strview domain, struct vmta *vmta)
+struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta)
 {
     char name[600];
     struct strview d = sv(domain.ptr, MIN_OF(domain.len, (size_t)255));
@@ -190,10 +193,18 @@ struct queue *engine_find_queue(const struct engine *g, struct strview name)
     return n ? container_of(n, struct queue, node) : NULL;
 }
 
+struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta)
+{
+    if (!domain.len || !vmta.len || vmta.len > 255 || !vmta_is_known(g->config, vmta) ||
+        config_has_section(g->config, KIND_VIRTUAL_MTA_POOL, vmta))
+        return NULL;
+    return engine_queue_of(g, domain, choose_get_vmta(g, vmta));
+}
+
 static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
 {
     struct strview domain = address_domain(address);
-    struct queue *q = engine_get_queue(g, domain.len ? domain : SV("local"), vmta);
+    struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta);
     return routing_target(q) ? routing_final(g, q) : q;
 }
 
@@ -336,9 +347,21 @@ const struct hash *engine_queues(const struct engine *g)
     return &g->queues;
 }
 
-const struct slots *engine_slots(const struct engine *g)
+uint32_t engine_connection_count(const struct engine *g)
 {
-    return &g->slots;
+    return g->connection_count;
+}
+
+uint32_t engine_max_connections(const struct engine *g)
+{
+    struct config_query q = {.pipe = sv_of(g->pipe)};
+    const struct config_value *v = config_get(g->config, &q, DIR_MAX_SMTP_OUT);
+    return v->origin.file ? (uint32_t)v->number : 0;
+}
+
+struct limits *engine_limits(const struct engine *g)
+{
+    return g->limits;
 }
 
 struct config *engine_config(const struct engine *g)

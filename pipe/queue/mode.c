@@ -37,12 +37,7 @@ static void remember(struct queue_memo *m, enum queue_mode to, const char *reaso
 
 void mode_apply(struct engine *g, struct queue *q)
 {
-    const struct react_settings *s = &q->settings.react;
-    uint32_t max = q->mode == QUEUE_BACKOFF ? s->backoff_max_smtp_out : q->settings.max_smtp_out;
-
-    if (max)
-        max = MAX_OF(max * q->rate_percent / 100, 1u);
-    q->slots.max = max;
+    throttle_configure(g, q);
     scheduler_kick(g, q);
 }
 

@@ -26,15 +26,11 @@ enum {
 void react_settings_resolve(struct react_settings *ret, const struct config *cfg,
                             const struct config_query *q)
 {
-    const struct config_value *most = config_get(cfg, q, DIR_BACKOFF_MAX_SMTP_OUT);
-
     *ret = (struct react_settings){
         .pattern_list = config_text(cfg, q, DIR_SMTP_PATTERN_LIST_NAME),
         .notify = config_text(cfg, q, DIR_BACKOFF_NOTIFY),
         .backoff_to_normal_after_ms = config_number(cfg, q, DIR_BACKOFF_TO_NORMAL_AFTER),
         .reenable_after_ms = config_number(cfg, q, DIR_REENABLE_SOURCE_IP_AFTER),
-        .backoff_max_smtp_out =
-            (uint32_t)(most->text ? most->number : config_number(cfg, q, DIR_MAX_SMTP_OUT)),
         .normal_after_delivery = config_bool(cfg, q, DIR_BACKOFF_TO_NORMAL_AFTER_DELIVERY),
         .backoff_upon_all_disabled = config_bool(cfg, q, DIR_BACKOFF_UPON_ALL_SOURCES_DISABLED),
     };
@@ -67,19 +63,6 @@ bool react_has_source(const struct queue *q, const char *name)
         if (strcmp(react_source_name(&q->vmta->sources[i], one), name) == 0)
             return true;
     return false;
-}
-
-const struct vmta_source *react_next_source(struct queue *q, int family)
-{
-    struct vmta *v = q->vmta;
-
-    for (size_t i = 0; i < v->source_count; i++, v->turn++) {
-        const struct vmta_source *s = &v->sources[v->turn % v->source_count];
-        bool fits = !family || !s->addr.ss_family || s->addr.ss_family == family;
-        if (fits && !s->is_missing && !react_source_disabled(q, s))
-            return s;
-    }
-    return NULL;
 }
 
 bool react_host_skipped(const struct queue *q, const char *host)

@@ -22,7 +22,6 @@ struct react_settings {
     const char *notify;                 /* backoff-notify; NULL or "": nobody */
     int64_t backoff_to_normal_after_ms; /* 0: never */
     int64_t reenable_after_ms;          /* reenable-source-ip-after; 0: never */
-    uint32_t backoff_max_smtp_out;
     bool normal_after_delivery;
     bool backoff_upon_all_disabled;
 };
@@ -52,8 +51,6 @@ struct reaction {
 void react(struct engine *g, const struct heard *where, const struct outcome *o,
            struct reaction *ret);
 
-/* The source that is next for q, of that family (AF_UNSPEC: any), past those that are disabled for it; NULL when all are. */
-const struct vmta_source *react_next_source(struct queue *q, int family);
 /* "192.0.2.1", or "system" when the system chooses. out holds at least REACT_SOURCE_SIZE. */
 #define REACT_SOURCE_SIZE 48
 const char *react_source_name(const struct vmta_source *s, char *out);

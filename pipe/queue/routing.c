@@ -75,7 +75,7 @@ struct queue *routing_final(struct engine *g, struct queue *q)
         struct vmta *v = target_vmta(g, at, target);
         if (v == at->vmta) /* the pool says that it stays */
             return at;
-        at = engine_get_queue(g, at->domain, v);
+        at = engine_queue_of(g, at->domain, v);
         for (size_t i = 0; i <= n; i++)
             if (passed[i] == at)
                 return loop_found(g, q);

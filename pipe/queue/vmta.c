@@ -234,7 +234,6 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
 {
     struct strview name = sv_of(v->name);
     struct config_query q = {.vmta = name, .pipe = pipe};
-    struct config_query alone = {.vmta = name};
     bool has_section = config_has_section(cfg, KIND_VIRTUAL_MTA, name);
     char *pool = find_pool(cfg, name);
 
@@ -243,8 +242,6 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
         free(v->pool);
         v->pool = pool;
     }
-    const struct config_value *max = config_get(cfg, &alone, DIR_MAX_SMTP_OUT);
-    v->slots.max = has_section && max->origin.file ? (uint32_t)max->number : 0;
     forget_names(v->cold, v->cold_count);
     v->cold_count = vmta_name_list(cfg, &q, DIR_COLD_VIRTUAL_MTA, &v->cold);
     forget_sources(v);

@@ -8,7 +8,6 @@
 
 #include "base/hash.h"
 #include "base/list.h"
-#include "limit/slots.h"
 #include "mail/config.h"
 #include "queue/local.h"
 
@@ -30,7 +29,6 @@ struct vmta {
     struct vmta *next;     /* all of an engine */
     struct hash_node node; /* in engine->vmta_names */
     char *name;            /* lower case */
-    struct slots slots;
     /* At least one: source_count that the machine has, then missing_count that it does not have.
      * When it has none of them, is_stranded is set and source_count counts the missing ones. */
     struct vmta_source *sources;

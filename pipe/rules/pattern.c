@@ -17,7 +17,7 @@
 enum {
     STEPS_LEAST = 250, /* from one start position; a step is a repeat or group entered */
     STEPS_PER_BYTE = 4,
-    STEPS_INTERPRETED = 8,  /* times as many, smaller ones */
+    STEPS_INTERPRETED = 8, /* times as many, smaller ones */
     WINDOW_COST = 1000000, /* starts * steps * bytes, about nanoseconds */
     WINDOW_LEAST = 4,
     HEAP_KIB = 512,
@@ -54,8 +54,8 @@ int pattern_new(struct strview regex, struct pattern **ret, struct err *e)
     PCRE2_SIZE at;
     PCRE2_UCHAR text[200];
 
-    pcre2_code *re =
-        pcre2_compile((PCRE2_SPTR)(regex.len ? regex.ptr : ""), regex.len, options, &code, &at, NULL);
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)(regex.len ? regex.ptr : ""), regex.len, options,
+                                   &code, &at, NULL);
     if (!re) {
         pcre2_get_error_message(code, text, sizeof(text));
         return err_set(e, ERR_SYNTAX, "%s at character %zu of the regular expression", (char *)text,
@@ -129,8 +129,7 @@ enum pattern_result pattern_match(const struct pattern *p, struct strview text,
         b->began_us = now_us(CLOCK_MONOTONIC);
     else if (spent(b))
         return PATTERN_GAVE_UP;
-    pcre2_set_match_limit(p->limits,
-                          (uint32_t)(p->compiled ? steps : steps * STEPS_INTERPRETED));
+    pcre2_set_match_limit(p->limits, (uint32_t)(p->compiled ? steps : steps * STEPS_INTERPRETED));
     for (size_t start = 0; start <= len; start += size + 1) {
         if (start && spent(b))
             return PATTERN_GAVE_UP;

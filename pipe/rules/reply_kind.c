@@ -40,15 +40,23 @@ static bool is_temporary(const struct outcome *o)
 
 static bool greylisting_text(const struct outcome *o, const struct text *t)
 {
-    static const char *const words[] = {
-        "greylist", "graylist",  "grey-list",          "gray-list",
-        "grey list", "gray list", "postgrey",           "[gl01]",
-        "first time sender", "first contact", "internal resources are temporarily unavailable",
-        "unseen sender", NULL};
+    static const char *const words[] = {"greylist",
+                                        "graylist",
+                                        "grey-list",
+                                        "gray-list",
+                                        "grey list",
+                                        "gray list",
+                                        "postgrey",
+                                        "[gl01]",
+                                        "first time sender",
+                                        "first contact",
+                                        "internal resources are temporarily unavailable",
+                                        "unseen sender",
+                                        NULL};
     static const char whole[] = "451 4.7.1 try again later"; /* rspamd says no more */
 
-    return is_temporary(o) && (has_one(t, words) || (t->len == strlen(whole) &&
-                                                     memcmp(t->bytes, whole, t->len) == 0));
+    return is_temporary(o) &&
+           (has_one(t, words) || (t->len == strlen(whole) && memcmp(t->bytes, whole, t->len) == 0));
 }
 
 /* About one recipient, whatever words of pace it has. */
@@ -85,16 +93,40 @@ static bool throttling_code(const struct enhanced_code *e)
 
 static bool throttling_text(const struct text *t)
 {
-    static const char *const words[] = {
-        "rate limit",       "rate-limit",        "ratelimit",           "throttl",
-        "too many conn",    "too many concur",   "too many sess",       "too many message",
-        "too many mail",    "too many email",    "too many simul",      "too many open",
-        "too many new tls", "too much mail",     "too fast",            "slow down",
-        "unusual rate",     "unexpected volume", "connection limit",    "concurrent",
-        "sending rate",     "message rate",      "frequency limited",   "connection rate",
-        "server busy",      "toomanyconn",       "temporarily deferred", "limits for how many",
-        "maximum number of connections", "try again later, closing connection",
-        "#4.4.5", "received this hour", "submission rate", NULL};
+    static const char *const words[] = {"rate limit",
+                                        "rate-limit",
+                                        "ratelimit",
+                                        "throttl",
+                                        "too many conn",
+                                        "too many concur",
+                                        "too many sess",
+                                        "too many message",
+                                        "too many mail",
+                                        "too many email",
+                                        "too many simul",
+                                        "too many open",
+                                        "too many new tls",
+                                        "too much mail",
+                                        "too fast",
+                                        "slow down",
+                                        "unusual rate",
+                                        "unexpected volume",
+                                        "connection limit",
+                                        "concurrent",
+                                        "sending rate",
+                                        "message rate",
+                                        "frequency limited",
+                                        "connection rate",
+                                        "server busy",
+                                        "toomanyconn",
+                                        "temporarily deferred",
+                                        "limits for how many",
+                                        "maximum number of connections",
+                                        "try again later, closing connection",
+                                        "#4.4.5",
+                                        "received this hour",
+                                        "submission rate",
+                                        NULL};
     return has_one(t, words);
 }
 

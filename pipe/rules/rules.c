@@ -123,11 +123,12 @@ static bool applies(struct rule *rule, const struct outcome *o, struct pattern_b
     enum pattern_result result = pattern_match(rule->pattern, o->text, budget);
     if (result == PATTERN_GAVE_UP && !rule->gave_up) {
         rule->gave_up = true;
-        log_warn(LOG_QUEUE,
-                 "matching a reply took too long rule=%s:%u peer=%.*s bytes=%zu, the rule counts as "
-                 "not matching",
-                 rule->written->origin.file, rule->written->origin.line, SV_ARG(o->peer_host),
-                 o->text.len);
+        log_warn(
+            LOG_QUEUE,
+            "matching a reply took too long rule=%s:%u peer=%.*s bytes=%zu, the rule counts as "
+            "not matching",
+            rule->written->origin.file, rule->written->origin.line, SV_ARG(o->peer_host),
+            o->text.len);
     }
     return result == PATTERN_YES;
 }

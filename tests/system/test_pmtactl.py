@@ -135,6 +135,13 @@ class Requests(Base):
         ("resume pipe bulk", "resume-pipe pipe/bulk {}"),
         ("pause queue example.com/*", 'pause-queue * {"queue":"example.com/*"}'),
         ("resume queue */mta1 --pipe bulk", 'resume-queue pipe/bulk {"queue":"*/mta1"}'),
+        ("show actions", "show-actions * {}"),
+        ("show actions example.com --pipe bulk", 'show-actions pipe/bulk {"queue":"example.com"}'),
+        ("set queue */mta1 --mode=backoff", 'set-queue * {"queue":"*/mta1","mode":"backoff"}'),
+        ("disable source 192.0.2.1 a.example/mta1 --reenable-after 2h --pipe bulk",
+         'disable-source pipe/bulk {"ip":"192.0.2.1","queue":"a.example/mta1",'
+         '"reenable_after":"2h"}'),
+        ("enable source ::1 *", 'enable-source * {"ip":"::1","queue":"*"}'),
         ("schedule example.com", 'schedule * {"queue":"example.com"}'),
         ("delete --queue example.com/mta1 --dry-run",
          'delete * {"queue":"example.com/mta1","dry_run":true}'),
@@ -182,7 +189,7 @@ class Usage(Base):
         ("staus", "unknown command 'staus', did you mean 'status'?"),
         ("show qeues", "unknown command 'show qeues', did you mean 'show queues'?"),
         ("resume pip bulk", "unknown command 'resume pip', did you mean 'resume pipe'?"),
-        ("show", "'show' what? One of: pipes, queues, connections, vmtas, message, actions"),
+        ("show", "'show' what? One of: pipes, queues, limits, connections, vmtas, message, actions"),
         ("frobnicate", "unknown command 'frobnicate', try 'pmtactl help'"),
         ("status --jsn", "unknown option '--jsn', did you mean '--json'?"),
         ("status -x", "unknown option '-x', try 'pmtactl help'"),
@@ -290,6 +297,27 @@ class Rendering(Base):
                       "No space left on device\n", page)
         self.assertIn("spool of bulk has 2 damaged records in quarantine\n", page)
         self.assertNotIn("OLDEST", page)
+
+    def test_actions(self):
+        action = {"process": "pipe/bulk", "pipe": "bulk", "id": "bulk.12", "kind": "rate",
+                  "queue": "a.example/mta1", "percent": 50, "since_ms": int(NOW - 65000),
+                  "until_ms": 0, "times": 1234, "by": "reply", "list": "blocking",
+                  "file": "config.d/30-rules.conf", "line": 7, "regex": "4\\.7\\.0",
+                  "reply": "421 4.7.0 slow down"}
+        changes = {"process": "pipe/bulk", "pipe": "bulk", "queue": "a.example/mta1",
+                   "mode_changes": [{"at_ms": int(NOW), "mode": "backoff", "reason": "an operator"}]}
+        page = self.ask("show", "actions", "a.example", answer=[action, changes, DONE])
+        row = page.splitlines()[1]
+        for text in ("bulk.12", "a.example/mta1", "rate 50%", "until cancelled", "1,234",
+                     "config.d/30-rules.conf:7", "421 4.7.0 slow down"):
+            self.assertIn(text, row)
+        self.assertIn("modes of a.example/mta1", page)
+        self.assertIn("an operator", page)
+        self.assertEqual(self.ask("show", "actions"), "nothing is held or slowed\n")
+        self.assertEqual(self.ask("cancel", "bulk.12", answer=[action, DONE]),
+                         "bulk.12 cancelled: rate of a.example/mta1\n")
+        self.assertEqual(self.ask("cancel", "bulk.13", status=1),
+                         "pmtactl: no action 'bulk.13', see 'pmtactl show actions'\n")
 
     def test_connections(self):
         out = {"process": "pipe/bulk", "direction": "out", "queue": "example.com/mta1",

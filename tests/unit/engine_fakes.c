@@ -3,7 +3,6 @@
  */
 #include "engine_fakes.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -87,12 +86,9 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->ops = ops;
     c->owner = owner;
     snprintf(c->queue, sizeof(c->queue), "%s", params->queue);
-    if (params->source)
-        getnameinfo(params->source,
-                    params->source->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                          : sizeof(struct sockaddr_in),
-                    c->source, sizeof(c->source), NULL, 0, NI_NUMERICHOST);
     snprintf(c->host, sizeof(c->host), "%s", params->hosts[0].name);
+    if (params->source)
+        uv_ip_name(params->source, c->source, sizeof(c->source));
     c->next = conns;
     conns = c;
     opened++;

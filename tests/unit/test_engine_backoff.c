@@ -228,6 +228,40 @@ static void connections_follow_the_mode_at_once(void **state)
     fake_reads();
 }
 
+/* What the queue's own limit of connections is now. */
+static uint32_t connections_of(struct queue *q)
+{
+    struct throttle_set set;
+    uint32_t max = 0;
+
+    throttle_gather(w.g, q, &q->vmta->sources[0], NULL, &set);
+    for (size_t i = 0; i < set.count; i++)
+        if (set.items[i]->measure == LIMIT_CONNECTIONS &&
+            strncmp(set.items[i]->name, "queue ", 6) == 0)
+            max = set.items[i]->max;
+    throttle_set_fini(&set);
+    return max;
+}
+
+/* A connection that idles when the mode changes is woken under the new limits. */
+static void an_idle_connection_takes_over_the_mode(void **state)
+{
+    (void)state;
+    rule("4.7.0", DO(MODE_BACKOFF));
+    struct delivery_conn *c = one_answer(slow_down());
+    assert_int_equal(ask(c), DELIVERY_IDLE);
+    queue_mail("b@fixed.example", NULL);
+    assert_int_equal(opened, 1);
+    struct delivery_job job = pull(c);
+    answer(c, &job, taken());
+    assert_int_equal(ask(c), DELIVERY_IDLE);
+    mode_set(w.g, SV("*"), QUEUE_NORMAL);
+    queue_mail("c@fixed.example", NULL);
+    job = pull(c);
+    answer(c, &job, taken());
+    assert_int_equal(live(), 1);
+}
+
 static void rate_is_cut_and_comes_back(void **state)
 {
     (void)state;
@@ -238,15 +272,15 @@ static void rate_is_cut_and_comes_back(void **state)
     struct queue *q = queue_named(QUEUE);
     assert_int_equal(q->mode, QUEUE_NORMAL);
     assert_int_equal(q->rate_percent, 50);
-    assert_int_equal(q->slots.max, 2);
+    assert_int_equal(connections_of(q), 2);
     r->rate_percent = 10; /* cuts deeper; at least one connection stays */
     one_answer(slow_down());
     assert_int_equal(q->rate_percent, 10);
-    assert_int_equal(q->slots.max, 1);
+    assert_int_equal(connections_of(q), 1);
     assert_int_equal(only_action()->percent, 10);
     pass(5 * MINUTE);
     assert_int_equal(q->rate_percent, 100);
-    assert_int_equal(q->slots.max, 4);
+    assert_int_equal(connections_of(q), 4);
 }
 
 static void bounce_queue_keeps_the_reply(void **state)
@@ -333,7 +367,6 @@ static struct delivery_conn *answer_two(struct outcome o)
 
 static void disabled_sources_are_not_used(void **state)
 {
-    char name[REACT_SOURCE_SIZE];
     (void)state;
 
     rule("4.7.0", DO(DISABLE_SOURCE_IP) | DO(REENABLE_AFTER))->reenable_after_ms = 20 * MINUTE;
@@ -344,11 +377,11 @@ static void disabled_sources_are_not_used(void **state)
     assert_int_equal(only_action()->until_ms, NOW_MS + 20 * MINUTE);
     assert_int_equal(ask(c), DELIVERY_QUIT);
     end_conn(c, NULL);
-    for (int i = 0; i < 3; i++)
-        assert_string_equal(react_source_name(react_next_source(q, AF_UNSPEC), name), "127.0.0.22");
+    turn();
 
     pass(MINUTE);
     queue_mail("b@fixed.example", "two"); /* the second one too: the queue sits still */
+    assert_string_equal(conns->source, "127.0.0.22");
     c = answer_two(slow_down());
     assert_true(q->held);
     assert_int_equal(q->mode, QUEUE_NORMAL);
@@ -468,6 +501,65 @@ static void replies_of_hosts_and_connections_count(void **state)
     struct delivery_conn *c = establish();
     end_conn(c, &busy); /* said between two messages */
     assert_int_equal(queue_named("other.example/default")->mode, QUEUE_BACKOFF);
+}
+
+/* Queues that share an identity share the mode; bouncing is for the queue that heard the reply. */
+static void members_of_a_group_change_together(void **state)
+{
+    (void)state;
+    queue_mail("a@fixed.example", NULL);
+    queue_mail("a@other.example", NULL);
+    struct queue *a = queue_named(QUEUE), *b = queue_named("other.example/default");
+    queue_group_join(a, SV("big.rollup"), GROUP_ROLLUP);
+    actions_regroup(w.g, a);
+    rule("4.7.0", DO(MODE_BACKOFF));
+    conns->ops->host_failed(conns->owner, conns, &(struct delivery_host){.name = "mx"},
+                            &(struct outcome){.class_ = OUTCOME_DEFERRED,
+                                              .phase = PHASE_GREETING,
+                                              .code = 421,
+                                              .text = SV("421 4.7.0 slow down"),
+                                              .tls = ""});
+    assert_int_equal(b->mode, QUEUE_BACKOFF); /* the newest connection is its own */
+    assert_int_equal(a->mode, QUEUE_NORMAL);
+    mode_set(w.g, SV("*"), QUEUE_NORMAL);
+
+    queue_group_join(b, SV("big.rollup"), GROUP_ROLLUP);
+    actions_regroup(w.g, b);
+    unsigned before = told.count;
+    assert_int_equal(mode_set(w.g, SV("fixed.example/default"), QUEUE_BACKOFF), 1);
+    assert_int_equal(a->mode, QUEUE_BACKOFF);
+    assert_int_equal(b->mode, QUEUE_BACKOFF);
+    assert_string_equal(only_action()->memo->name, "big.rollup/default");
+    assert_int_equal(told.count, before + 1); /* one change, told once */
+    assert_int_equal(only_action()->memo->change_count, 1);
+
+    queue_mail("a@later.example", NULL); /* a member that comes later */
+    struct queue *c = queue_named("later.example/default");
+    queue_group_join(c, SV("big.rollup"), GROUP_ROLLUP);
+    actions_regroup(w.g, c);
+    assert_int_equal(c->mode, QUEUE_BACKOFF);
+    queue_group_leave(c);
+    actions_regroup(w.g, c);
+    assert_int_equal(c->mode, QUEUE_NORMAL);
+    assert_int_equal(mode_set(w.g, SV("other.example"), QUEUE_NORMAL), 1);
+    assert_int_equal(a->mode, QUEUE_NORMAL);
+}
+
+static void actions_are_bounded(void **state)
+{
+    char name[40];
+    (void)state;
+
+    watch();
+    for (unsigned i = 0; i < ACTIONS_MAX; i++) {
+        int n = snprintf(name, sizeof(name), "d%u.example/default", i);
+        assert_int_equal(mode_set(w.g, sv(name, (size_t)n), QUEUE_BACKOFF), 1);
+    }
+    assert_int_equal(mode_set(w.g, SV("more.example/default"), QUEUE_BACKOFF), 0);
+    assert_int_equal(w.g->actions.count, ACTIONS_MAX);
+    pass(HOUR);
+    assert_int_equal(w.g->actions.count, 0);
+    assert_int_equal(w.g->actions.memos.count, 0);
 }
 
 /* --- by hand, and over a restart --- */
@@ -731,6 +823,7 @@ int main(void)
         ENGINE_CASE_WITH(mode_normal_rule_ends_backoff, base),
         ENGINE_CASE_WITH(a_delivery_ends_backoff, after_delivery),
         ENGINE_CASE_WITH(connections_follow_the_mode_at_once, fewer),
+        ENGINE_CASE_WITH(an_idle_connection_takes_over_the_mode, fewer),
         ENGINE_CASE_WITH(rate_is_cut_and_comes_back, base),
         ENGINE_CASE_WITH(bounce_queue_keeps_the_reply, base),
         ENGINE_CASE_WITH(bounce_rcpt_bounces_a_temporary_reply, base),
@@ -742,6 +835,8 @@ int main(void)
         ENGINE_CASE_WITH(suspend_pipe_stops_all_queues, base),
         ENGINE_CASE_WITH(notify_tells_once_in_a_while, base),
         ENGINE_CASE_WITH(replies_of_hosts_and_connections_count, base),
+        ENGINE_CASE_WITH(members_of_a_group_change_together, base),
+        ENGINE_CASE_WITH(actions_are_bounded, base),
         ENGINE_CASE_WITH(operators_set_and_cancel, base),
         ENGINE_CASE_WITH(the_last_ten_changes_are_kept, base),
         ENGINE_CASE_WITH(a_restart_keeps_actions, base),

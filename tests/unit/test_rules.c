@@ -78,13 +78,18 @@ static void literal_table(void **state)
 
 static void prefilter_finds(void **state)
 {
-    static const char *const regexes[] = {"alpha", "beta|gamma", "x", "Long words here", "words he"};
+    static const char *const regexes[] = {"alpha", "beta|gamma", "x", "Long words here",
+                                          "words he"};
     static const struct {
         const char *text;
         uint64_t rules;
     } rows[] = {
-        {"", 4},          {"alp", 4},          {"an alpha", 5},
-        {"gamma beta", 6}, {"ALPHA", 4},        {"long words here", 4 | 8 | 16},
+        {"", 4},
+        {"alp", 4},
+        {"an alpha", 5},
+        {"gamma beta", 6},
+        {"ALPHA", 4},
+        {"long words here", 4 | 8 | 16},
         {"ong words here", 4 | 16},
     };
     struct prefilter *f = prefilter_new();
@@ -130,18 +135,12 @@ static void pattern_table(void **state)
         const char *regex, *text;
         enum pattern_result result;
     } rows[] = {
-        {"", "anything", PATTERN_YES},
-        {"", "", PATTERN_YES},
-        {"ABC", "xabcx", PATTERN_YES},
-        {"(?-i)ABC", "xabcx", PATTERN_NO},
-        {"^abc$", "abc", PATTERN_YES},
-        {"^abc$", "abc\n", PATTERN_NO},
-        {"a.c", "a\nc", PATTERN_YES},
-        {"c$", "abc", PATTERN_YES},
-        {"\\bend$", "the end", PATTERN_YES},
-        {"(a)\\1", "xaa", PATTERN_YES},
-        {"a\\/b", "a/b", PATTERN_YES},
-        {"\xc3\xa9", "caf\xc3\xa9", PATTERN_YES},
+        {"", "anything", PATTERN_YES},       {"", "", PATTERN_YES},
+        {"ABC", "xabcx", PATTERN_YES},       {"(?-i)ABC", "xabcx", PATTERN_NO},
+        {"^abc$", "abc", PATTERN_YES},       {"^abc$", "abc\n", PATTERN_NO},
+        {"a.c", "a\nc", PATTERN_YES},        {"c$", "abc", PATTERN_YES},
+        {"\\bend$", "the end", PATTERN_YES}, {"(a)\\1", "xaa", PATTERN_YES},
+        {"a\\/b", "a/b", PATTERN_YES},       {"\xc3\xa9", "caf\xc3\xa9", PATTERN_YES},
         {"x", "\xff\xfe x", PATTERN_YES},
     };
     int64_t us;
@@ -187,20 +186,13 @@ static void hostile_texts_cost_little(void **state)
         const char *regex;
         const char *text; /* repeated */
     } rows[] = {
-        {"(a+)+!", "a"},
-        {"(a|aa)+!", "a"},
-        {"(a*)*b\\d", "a"},
-        {"a.*b.*c.*d\\d", "ab"},
-        {"a.*b.*c.*d\\d", "abc"},
-        {"a.*b[^c]*d\\d", "ab"},
-        {"a[^b]*b.*d\\d", "a"},
-        {"x.*x.*x.*x.*y\\d", "x"},
-        {"(?:.*a){12}b\\d", "a"},
-        {"(\\w+\\s?)+!", "word "},
-        {"(a?){40}a{40}!", "a"},
-        {"((((a*)*)*)*)*b\\d", "a"},
-        {"(.+)\\1\\1x\\d", "ab"},
-        {"^(a+)+!", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"},
+        {"(a+)+!", "a"},          {"(a|aa)+!", "a"},
+        {"(a*)*b\\d", "a"},       {"a.*b.*c.*d\\d", "ab"},
+        {"a.*b.*c.*d\\d", "abc"}, {"a.*b[^c]*d\\d", "ab"},
+        {"a[^b]*b.*d\\d", "a"},   {"x.*x.*x.*x.*y\\d", "x"},
+        {"(?:.*a){12}b\\d", "a"}, {"(\\w+\\s?)+!", "word "},
+        {"(a?){40}a{40}!", "a"},  {"((((a*)*)*)*)*b\\d", "a"},
+        {"(.+)\\1\\1x\\d", "ab"}, {"^(a+)+!", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"},
     };
 
     (void)state;

@@ -159,31 +159,31 @@ static void attached_to_every_domain(void **state)
     assert_string_equal(config_text(cfg, &q, DIR_SMTP_PATTERN_LIST_NAME), "default");
 }
 
-/* Plain refusals of one recipient have no consequence for the queue. */
+/* Plain refusals of one recipient, and other things that happen every day. */
+static const char *const ordinary[] = {
+    "550 5.1.1 The email account that you tried to reach does not exist.",
+    "550 5.1.1 <u@example.net>: Recipient address rejected: User unknown",
+    "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)",
+    "552 5.2.2 The email account that you tried to reach is over quota",
+    "550 5.2.1 The email account that you tried to reach is disabled",
+    "554 5.7.1 <u@example.net>: Relay access denied",
+    "553 5.1.8 Sender address rejected: Domain not found",
+    "550 No such user here",
+    "552 5.3.4 Message size exceeds fixed limit",
+    "450 4.1.1 <u@example.net>: Recipient address rejected: unverified address",
+    "421 4.4.2 mx.example.net Error: timeout exceeded",
+    "502 5.5.2 Error: command not recognized",
+};
+
 static void ordinary_replies_meet_no_rule(void **state)
 {
-    static const char *const replies[] = {
-        "550 5.1.1 The email account that you tried to reach does not exist.",
-        "550 5.1.1 <u@example.net>: Recipient address rejected: User unknown",
-        "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)",
-        "552 5.2.2 The email account that you tried to reach is over quota",
-        "550 5.2.1 The email account that you tried to reach is disabled",
-        "554 5.7.1 <u@example.net>: Relay access denied",
-        "553 5.1.8 Sender address rejected: Domain not found",
-        "550 No such user here",
-        "552 5.3.4 Message size exceeds fixed limit",
-        "450 4.1.1 <u@example.net>: Recipient address rejected: unverified address",
-        "421 4.4.2 mx.example.net Error: timeout exceeded",
-        "502 5.5.2 Error: command not recognized",
-    };
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(replies); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(ordinary); i++) {
         struct reply_rule none = {0};
-        struct outcome o = outcome_of(sv_of(replies[i]), &none);
+        struct outcome o = outcome_of(sv_of(ordinary[i]), &none);
         struct rule_match m;
         if (rules_match(rules, SV("default"), &o, &m))
-            fail_msg("'%s' meets the rule of line %u", replies[i], m.line);
+            fail_msg("'%s' meets the rule of line %u", ordinary[i], m.line);
     }
 }
 
@@ -194,30 +194,41 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* All test lines in turn: half of them match late, so this is more than a usual mix. */
+static int64_t cost_ns(const struct outcome *o, unsigned count)
+{
+    enum { ROUNDS = 100 };
+    struct rule_match m;
+    int64_t began = now_ns();
+
+    for (unsigned r = 0; r < ROUNDS; r++)
+        for (unsigned i = 0; i < count; i++)
+            rules_match(rules, SV("default"), &o[i], &m);
+    return (now_ns() - began) / (ROUNDS * (int64_t)count);
+}
+
 static void cost_per_reply(void **state)
 {
-    struct outcome *o = xcalloc(1000, sizeof(*o));
+    enum { MAX = 1000 };
+    struct outcome *o = xcalloc(MAX, sizeof(*o));
     struct strview rest = buf_view(&file), line;
     struct reply_rule none = {0};
-    struct rule_match m;
     struct rules_stats s;
-    unsigned count = 0, matched = 0, rounds = 100;
+    unsigned count = 0;
 
     (void)state;
-    while (sv_split(&rest, '\n', &line) && count < 1000)
+    while (sv_split(&rest, '\n', &line) && count < MAX)
         if (sv_starts_nocase(line, SV("#? ")) || sv_starts_nocase(line, SV("#! ")))
             o[count++] = outcome_of(sv(line.ptr + 3, line.len - 3), &none);
-    int64_t began = now_ns();
-    for (unsigned r = 0; r < rounds; r++)
-        for (unsigned i = 0; i < count; i++)
-            matched += rules_match(rules, SV("default"), &o[i], &m);
-    int64_t each = (now_ns() - began) / (rounds * count);
+    int64_t lines = cost_ns(o, count);
+    for (unsigned i = 0; i < ARRAY_LEN(ordinary); i++)
+        o[i] = outcome_of(sv_of(ordinary[i]), &none);
+    int64_t plain = cost_ns(o, ARRAY_LEN(ordinary));
     rules_stats(rules, SV("default"), &s);
-    print_message("%u rules, %u without a literal, %s: %lld ns per reply (%u replies, %u%% match)\n",
-                  s.rules, s.unfiltered, s.compiled ? "compiled" : "interpreted", (long long)each,
-                  count, matched * 100 / (rounds * count));
-    assert_true(each < 200000);
+    print_message("%u rules, %u without a literal, %s: %lld ns for a test line, %lld ns for an "
+                  "ordinary refusal\n",
+                  s.rules, s.unfiltered, s.compiled ? "compiled" : "interpreted", (long long)lines,
+                  (long long)plain);
+    assert_true(lines < 200000 && plain < 200000); /* slack for sanitizers and slow machines */
     assert_true(s.unfiltered * 5 < s.rules);
     free(o);
 }

@@ -41,7 +41,7 @@ _pmtactl()
         operands="status show why ledger pause resume schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
         ;;
     "show")
-        operands="pipes queues connections vmtas message actions"
+        operands="pipes queues limits connections vmtas message actions"
         ;;
     "pause")
         operands="pipe queue"
@@ -69,6 +69,9 @@ _pmtactl()
         ;;
     "show queues"*)
         options="--socket --json --timeout --help --pipe --limit"
+        ;;
+    "show limits"*)
+        options="--socket --json --timeout --help --pipe --vmta"
         ;;
     "show connections"*)
         options="--socket --json --timeout --help --pipe"

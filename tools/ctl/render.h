@@ -26,6 +26,7 @@ int answer_check(const struct answer *a, struct err *e);
 void render_status(const struct answer *a, struct page *page);
 void render_pipes(const struct answer *a, struct page *page);
 void render_queues(const struct answer *a, struct page *page);
+void render_limits(const struct answer *a, struct page *page);
 void render_connections(const struct answer *a, struct page *page);
 void render_vmtas(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);
