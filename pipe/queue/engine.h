@@ -98,6 +98,11 @@ bool engine_pattern_matches(struct strview pattern, const char *queue_name);
 void engine_pauses_write(const struct engine *g, struct buf *out);
 void engine_pauses_read(struct engine *g, struct strview text);
 
+/* What cold virtual MTAs had, as text, and back; changed is told of each message that counts. */
+void engine_cold_write(struct engine *g, struct buf *out);
+void engine_cold_read(struct engine *g, struct strview text);
+void engine_on_cold(struct engine *g, void (*changed)(void *arg), void *arg);
+
 /* --- to look at it --- */
 
 const struct index *engine_index(const struct engine *g);

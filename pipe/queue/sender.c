@@ -50,8 +50,9 @@ struct sender {
     uint32_t in_hand;  /* handed over, not yet done */
     uint64_t accepted; /* recipients the peer took */
     bool was_established;
-    bool quit;    /* a rule ends this connection */
-    bool leaving; /* counted in queue->leaving */
+    bool source_lost; /* this machine does not have that address any more */
+    bool quit;        /* a rule ends this connection */
+    bool leaving;     /* counted in queue->leaving */
 };
 
 static void set_state(struct sender *s, enum sender_state to)
@@ -460,6 +461,8 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
     char status[16];
 
     (void)c;
+    if (o->phase == PHASE_CONNECT && !s->source_lost)
+        s->source_lost = vmta_source_lost(s->queue->vmta, &s->source.addr);
     hear(s, sv_of(host->name), o, &r);
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
@@ -499,7 +502,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     throttle_set_fini(&s->places);
     throttle_set_fini(&s->host_places);
     throttle_set_fini(&s->rates);
-    if (o && !s->was_established && !g->draining) {
+    /* when the source is gone, the next attempt takes another one: not the hosts' fault */
+    if (o && !s->was_established && !g->draining && !s->source_lost) {
         if (q->sender_count) {
             q->hold_until_ms = clock_wall_ms() + HOLD_MS;
             scheduler_rewake(g, q);
