@@ -95,26 +95,54 @@ int units_parse_size(struct strview s, uint64_t *ret_bytes)
     return 0;
 }
 
-int units_parse_rate(struct strview s, struct rate *ret)
+/* [M]unit, all of s. */
+static int parse_period(struct strview s, int64_t *ret_ms)
 {
-    uint64_t count, times = 1;
+    uint64_t times = 1;
 
-    if (sv_eq_nocase(s, SV("unlimited")) || sv_eq(s, SV("0"))) {
-        *ret = (struct rate){0, 0};
-        return 0;
-    }
-    if (!take_number(&s, &count) || s.len < 2 || s.ptr[0] != '/')
-        return ERR_SYNTAX;
-    s = sv(s.ptr + 1, s.len - 1);
-    if (ascii_is_digit(s.ptr[0]) && (!take_number(&s, &times) || !times || times > 1000000))
+    if (!s.len ||
+        (ascii_is_digit(s.ptr[0]) && (!take_number(&s, &times) || !times || times > 1000000)))
         return ERR_SYNTAX;
     for (size_t i = 0; i < ARRAY_LEN(rate_units); i++) {
         if (sv_eq_nocase(s, sv_of(rate_units[i].name))) {
-            *ret = (struct rate){count, (int64_t)times * rate_units[i].ms};
+            *ret_ms = (int64_t)times * rate_units[i].ms;
             return 0;
         }
     }
     return ERR_SYNTAX;
+}
+
+static bool parse_no_limit(struct strview s, struct rate *ret)
+{
+    if (!sv_eq_nocase(s, SV("unlimited")) && !sv_eq(s, SV("0")))
+        return false;
+    *ret = (struct rate){0, 0};
+    return true;
+}
+
+int units_parse_rate(struct strview s, struct rate *ret)
+{
+    uint64_t count;
+
+    if (parse_no_limit(s, ret))
+        return 0;
+    if (!take_number(&s, &count) || !s.len || s.ptr[0] != '/')
+        return ERR_SYNTAX;
+    ret->count = count;
+    return parse_period(sv(s.ptr + 1, s.len - 1), &ret->period_ms);
+}
+
+int units_parse_data_rate(struct strview s, struct rate *ret)
+{
+    if (parse_no_limit(s, ret))
+        return 0;
+    const char *stroke = memchr(s.ptr, '/', s.len);
+    if (!stroke)
+        return ERR_SYNTAX;
+    size_t at = (size_t)(stroke - s.ptr);
+    if (units_parse_size(sv(s.ptr, at), &ret->count))
+        return ERR_SYNTAX;
+    return parse_period(sv(stroke + 1, s.len - at - 1), &ret->period_ms);
 }
 
 char *units_format_interval(int64_t ms, char *out)
@@ -150,25 +178,39 @@ char *units_format_size(uint64_t bytes, char *out)
     return out;
 }
 
-char *units_format_rate(const struct rate *r, char *out)
+/* "/[M]unit" after the count that out holds. */
+static char *format_period(int64_t period_ms, char *out)
 {
     static const struct {
         char name;
         int64_t ms;
     } named[] = {{'d', 86400000}, {'h', 3600000}, {'m', 60000}, {'s', 1000}};
+    size_t len = strlen(out);
 
-    if (!r->count)
-        return strcpy(out, "unlimited");
     for (size_t i = 0; i < ARRAY_LEN(named); i++) {
-        if (r->period_ms % named[i].ms)
+        if (period_ms % named[i].ms)
             continue;
-        long long times = r->period_ms / named[i].ms;
+        long long times = period_ms / named[i].ms;
         if (times == 1)
-            snprintf(out, UNITS_SIZE, "%llu/%c", (unsigned long long)r->count, named[i].name);
+            snprintf(out + len, UNITS_SIZE - len, "/%c", named[i].name);
         else
-            snprintf(out, UNITS_SIZE, "%llu/%lld%c", (unsigned long long)r->count, times,
-                     named[i].name);
+            snprintf(out + len, UNITS_SIZE - len, "/%lld%c", times, named[i].name);
         break;
     }
     return out;
+}
+
+char *units_format_rate(const struct rate *r, char *out)
+{
+    if (!r->count)
+        return strcpy(out, "unlimited");
+    snprintf(out, UNITS_SIZE, "%llu", (unsigned long long)r->count);
+    return format_period(r->period_ms, out);
+}
+
+char *units_format_data_rate(const struct rate *r, char *out)
+{
+    if (!r->count)
+        return strcpy(out, "unlimited");
+    return format_period(r->period_ms, units_format_size(r->count, out));
 }

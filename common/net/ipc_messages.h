@@ -86,7 +86,13 @@ enum role {
         "where mail for a domain goes (kind: enum route_kind)")                                    \
     MSG(route_reply, 31, ROLE_RESOLVER, ROLE_PIPE, 0,                                              \
         F(u64, token) F(u8, status) F(u32, ttl_s) F(str, text) F(bytes, hosts),                    \
-        "status: enum route_status; hosts: see common/mail/route.h")
+        "status: enum route_status; hosts: see common/mail/route.h")                               \
+    MSG(lookup_request, 32, ROLE_PIPE, ROLE_RESOLVER, 0,                                           \
+        F(u64, token) F(u8, kind) F(str, name),                                                    \
+        "a question to the DNS (kind: enum lookup_kind)")                                          \
+    MSG(lookup_reply, 33, ROLE_RESOLVER, ROLE_PIPE, 0,                                             \
+        F(u64, token) F(u8, status) F(u8, secure) F(u32, ttl_s) F(str, text) F(bytes, records),    \
+        "status: enum lookup_status; records: see common/mail/lookup.h")
 /* clang-format on */
 
 #endif

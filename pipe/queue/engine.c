@@ -31,6 +31,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     g->bodies.max_bytes = BODY_CACHE_BYTES;
     index_init(&g->index);
     hash_init(&g->queues, match_name);
+    queue_groups_init(g);
     list_init(&g->runnable);
     list_init(&g->blocked);
     list_init(&g->loads_free);
@@ -52,6 +53,7 @@ void engine_free(struct engine *g)
         queue_free(q);
     }
     hash_fini(&g->queues);
+    queue_groups_fini(g);
     heap_fini(&g->wake);
     for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
         body_unref(container_of(n, struct message, node)->body);

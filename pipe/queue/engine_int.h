@@ -20,6 +20,7 @@ struct engine {
     struct index index;
     struct body_cache bodies;
     struct hash queues; /* by name */
+    struct hash groups; /* struct queue_group, by name */
     struct vmta *vmtas;
     uint64_t max_queued;
     uint64_t pool_turn; /* counts messages, to take the members of a pool in turn */

@@ -25,6 +25,7 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->senders);
     list_init(&q->idle);
     list_init(&q->runnable);
+    list_init(&q->in_group);
     heap_node_init(&q->wake);
     return q;
 }
@@ -33,6 +34,7 @@ void queue_free(struct queue *q)
 {
     BUG_ON(q->live || q->sender_count);
     list_remove(&q->runnable);
+    queue_group_leave(q);
     queue_settings_fini(&q->settings);
     heap_fini(&q->deferred);
     free(q->last_text);

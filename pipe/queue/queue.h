@@ -8,6 +8,7 @@
 #define PMTA_PIPE_QUEUE_QUEUE_H
 
 #include "mail/outcome.h"
+#include "queue/group.h"
 #include "queue/index.h"
 #include "queue/settings.h"
 #include "queue/vmta.h"
@@ -32,6 +33,8 @@ struct queue {
     struct strview domain; /* part of name */
     struct vmta *vmta;
     struct queue_settings settings;
+    struct queue_group *group; /* NULL: alone; see queue_identity */
+    struct list in_group;      /* group->members */
 
     struct list ready;
     struct heap deferred;

@@ -105,6 +105,47 @@ static void rates(void **state)
     }
 }
 
+static void data_rates(void **state)
+{
+    static const struct {
+        const char *text;
+        int result;
+        uint64_t count;
+        int64_t period_ms;
+        const char *back;
+    } rows[] = {
+        {"12M/m", 0, 12u << 20, 60000, "12m/m"},
+        {"2g/10h", 0, 2ull << 30, 36000000, "2g/10h"},
+        {"1000/s", 0, 1000, 1000, "1000/s"},
+        {"64k/5sec", 0, 64u << 10, 5000, "64k/5s"},
+        {"1t/day", 0, 1ull << 40, 86400000, "1t/d"},
+        {"500b/60s", 0, 500, 60000, "500/m"},
+        {"unlimited", 0, 0, 0, "unlimited"},
+        {"0", 0, 0, 0, "unlimited"},
+        {"", ERR_SYNTAX, 0, 0, NULL},
+        {"12M", ERR_SYNTAX, 0, 0, NULL},
+        {"/m", ERR_SYNTAX, 0, 0, NULL},
+        {"12M/", ERR_SYNTAX, 0, 0, NULL},
+        {"12M/0m", ERR_SYNTAX, 0, 0, NULL},
+        {"12M/5", ERR_SYNTAX, 0, 0, NULL},
+        {"12M/m ", ERR_SYNTAX, 0, 0, NULL},
+        {"12Q/m", ERR_SYNTAX, 0, 0, NULL},
+        {"12M/x", ERR_SYNTAX, 0, 0, NULL},
+        {"99999999t/s", ERR_SYNTAX, 0, 0, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rate r = {9, 9};
+        char out[UNITS_SIZE];
+        assert_int_equal(units_parse_data_rate(sv_of(rows[i].text), &r), rows[i].result);
+        if (rows[i].result == 0) {
+            assert_int_equal(r.count, rows[i].count);
+            assert_int_equal(r.period_ms, rows[i].period_ms);
+            assert_string_equal(units_format_data_rate(&r, out), rows[i].back);
+        }
+    }
+}
+
 static void strings(void **state)
 {
     struct strview rest = SV("a,,b,"), part;
@@ -241,11 +282,17 @@ static void errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(intervals),   cmocka_unit_test(sizes),
-        cmocka_unit_test(rates),       cmocka_unit_test(strings),
-        cmocka_unit_test(heap_orders), cmocka_unit_test(hash_holds),
-        cmocka_unit_test(times),       cmocka_unit_test(buf_consumes_and_grows),
-        cmocka_unit_test(log_is_safe), cmocka_unit_test(errors),
+        cmocka_unit_test(intervals),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(rates),
+        cmocka_unit_test(data_rates),
+        cmocka_unit_test(strings),
+        cmocka_unit_test(heap_orders),
+        cmocka_unit_test(hash_holds),
+        cmocka_unit_test(times),
+        cmocka_unit_test(buf_consumes_and_grows),
+        cmocka_unit_test(log_is_safe),
+        cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
