@@ -21,6 +21,7 @@
 #define QUOTA_PROBES     2.5   /* … for so many attempts: a quota, not a rate */
 #define QUOTA_SPAN       2.0   /* climbs last so many of its periods */
 #define QUOTA_SHARE      0.3   /* held for so much of a period that it was a single one */
+#define QUOTA_GUESS      0.2   /* the first estimate is as uncertain */
 #define TOOK_MIN_S       5.0   /* what was taken in so long says more than the rate */
 #define TOOK_SHARE       0.98  /* … and is so much of it, as a climb is a little below its end */
 #define SPAN_MIN_S       15.0  /* first climb */
@@ -246,18 +247,23 @@ static bool is_quota(const struct adaptive *a, int64_t now_ms)
     return held_s >= MAX_OF(QUOTA_HELD_S, QUOTA_PROBES / (a->base * HOLD_FACTOR));
 }
 
-/* What it took since the last incident, over the time that it takes that much in. */
+/* What it takes in one of its periods. The period ended at some time between the last refusal and
+ * now. When it is known, and several have gone since the last incident, only the share of it that
+ * we were held says something; else what was delivered in it. */
 static double quota_level(struct adaptive *a, int64_t now_ms)
 {
-    double cycle_s = (double)MAX_OF(now_ms - a->cycle_ms, (int64_t)1) / 1000;
+    int64_t end_ms = (MAX_OF(a->refused_ms, a->held_ms) + now_ms) / 2;
+    double cycle_s = (double)MAX_OF(end_ms - a->cycle_ms, (int64_t)1) / 1000;
+    double held_s = (double)(end_ms - a->held_ms) / 1000, period_s = a->quota_span_s / QUOTA_SPAN;
+    double took = (double)a->cycle_delivered / cycle_s;
 
-    double held_s = (double)(now_ms - a->held_ms) / 1000;
-
+    if (period_s > 0 && cycle_s > 1.5 * period_s)
+        took = a->base * MAX_OF(1 - held_s / period_s, 0.3);
     if (a->quota_span_s <= 0 || held_s > QUOTA_SHARE * cycle_s) /* the cycle was one period */
         a->quota_span_s = MIN_OF(QUOTA_SPAN * cycle_s, SPAN_MAX_S);
     else /* overrun within a longer one: go slower */
         a->quota_span_s = MAX_OF(a->quota_span_s, MIN_OF(a->quota_span_s * SPAN_GROWTH, 120));
-    return MIN_OF((double)a->cycle_delivered / cycle_s, a->base);
+    return MIN_OF(took, a->base);
 }
 
 /* The rate that failed, or what was taken when that is clearly less: a bucket was emptied. */
@@ -284,7 +290,7 @@ static void go_on(struct adaptive *a, int64_t now_ms)
         a->span_s = shortest_span(a, level);
     a->failed = bounded(a, level);
     a->rate = a->base = bounded(a, level * (again ? BACK_OFF_AGAIN : BACK_OFF));
-    a->stride = LEFT_BEHIND;
+    a->stride = quota && seeking ? QUOTA_GUESS : LEFT_BEHIND;
     a->at_s = 0;
     a->grudge = 0;
     a->state = ADAPTIVE_STATE_CLIMB;
@@ -306,8 +312,10 @@ static bool is_incident(struct adaptive *a)
 static bool throttled(struct adaptive *a, struct strview reply, int64_t sent_ms, int64_t now_ms)
 {
     a->throttled++;
-    if (a->state == ADAPTIVE_STATE_HELD)
+    if (a->state == ADAPTIVE_STATE_HELD) {
+        a->refused_ms = now_ms;
         return hold_on(a, now_ms);
+    }
     if (sent_ms < a->resumed_ms || !is_incident(a))
         return false;
     hold(a, reply, now_ms);

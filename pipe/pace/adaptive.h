@@ -71,7 +71,8 @@ struct adaptive {
     uint32_t round_count;
     int64_t cycle_ms; /* begin of what the next estimate is made from; 0: none */
     uint64_t cycle_delivered;
-    int64_t held_ms; /* begin of the incident */
+    int64_t refused_ms; /* last refusal of a hold */
+    int64_t held_ms;    /* begin of the incident */
     int64_t resumed_ms;
     int64_t used_ms; /* last outcome */
 
