@@ -26,6 +26,8 @@ enum admin_level {
         "one object per pipe: state, queued, rates, connections, spool")                           \
     VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit]",                     \
         "queues that hold mail, largest first")                                                    \
+    VERB(SHOW_LIMITS, "show-limits", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                       \
+        "every limit that applies to a queue: where it stands, its level, who waits")              \
     VERB(SHOW_CONNECTIONS, "show-connections", ADMIN_READ, ROLE_PIPE | ROLE_RECEIVER, "",          \
         "open SMTP connections, in and out")                                                       \
     VERB(SHOW_MESSAGE, "show-message", ADMIN_READ, ROLE_PIPE, "id",                                \

@@ -10,6 +10,7 @@ static const struct admin_handler handlers[] = {
     {VERB_LEDGER, show_ledger},          {VERB_CONFIG_EXPLAIN, explain_config},
     {VERB_PAUSE_PIPE, act_pause_pipe},   {VERB_RESUME_PIPE, act_resume_pipe},
     {VERB_PAUSE_QUEUE, act_pause_queue}, {VERB_RESUME_QUEUE, act_resume_queue},
+    {VERB_SHOW_LIMITS, show_limits},
     {VERB_SCHEDULE, act_schedule},       {VERB_DELETE, act_delete},
 };
 

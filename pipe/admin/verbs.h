@@ -11,6 +11,7 @@
 void show_status(void *owner, struct admin *a);
 void show_pipes(void *owner, struct admin *a);
 void show_queues(void *owner, struct admin *a);
+void show_limits(void *owner, struct admin *a);
 void show_connections(void *owner, struct admin *a);
 void show_message(void *owner, struct admin *a);
 void show_ledger(void *owner, struct admin *a);

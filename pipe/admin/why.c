@@ -3,6 +3,7 @@
  * directive with file and line, a reply of the peer, an operator), and when it moves next. The
  * order of the questions is the order in which the engine asks them before it sends.
  */
+#include "admin/limits.h"
 #include "admin/verbs.h"
 #include "base/clock.h"
 
@@ -70,48 +71,24 @@ static void why_backoff(struct pipe *p, const struct queue *q, struct reason *r)
     say_next(r, q->retry_at_ms, "next attempt of the whole queue (retry-after)");
 }
 
-/* The place that is not free, or NULL. */
-static const char *full_place(const struct pipe *p, const struct queue *q, uint32_t *ret_max,
-                              const struct config_value **ret_value)
-{
-    struct config_query of_queue = query_of(p, q), of_vmta = {.vmta = of_queue.vmta},
-                        of_pipe = {.pipe = of_queue.pipe};
-    const struct {
-        const struct slots *slots;
-        const char *name;
-        const struct config_query *query;
-    } places[] = {
-        {&q->slots, "queue", &of_queue},
-        {&q->vmta->slots, "virtual MTA", &of_vmta},
-        {engine_slots(p->engine), "pipe", &of_pipe},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        if (!places[i].slots->max || places[i].slots->used < places[i].slots->max)
-            continue;
-        *ret_max = places[i].slots->max;
-        *ret_value = config_get(p->config, places[i].query, DIR_MAX_SMTP_OUT);
-        return places[i].name;
-    }
-    return NULL;
-}
-
 static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
 {
-    const struct queue *q = e->queue;
-    const struct config_value *v;
-    uint32_t max;
-    const char *place = full_place(p, q, &max, &v);
+    struct queue *q = e->queue;
+    struct limit_hold hold;
 
     if (q->route.pending) {
         snprintf(r->waits_for, sizeof(r->waits_for), "the DNS: where mail for '%.*s' goes",
                  SV_ARG(q->domain));
         snprintf(r->next, sizeof(r->next), "as soon as the resolver answers");
-    } else if (place) {
-        snprintf(r->waits_for, sizeof(r->waits_for), "a connection: all %u of its %s are in use",
-                 max, place);
-        buf_printf(&r->because, "max-smtp-out = %s", v->text ? v->text : "");
-        say_where(r, v);
-        snprintf(r->next, sizeof(r->next), "when one of them has sent its message");
+    } else if (limit_hold(p->engine, q, &hold)) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "%s", hold.what);
+        buf_append_str(&r->because, hold.because);
+        if (hold.value)
+            say_where(r, hold.value);
+        if (hold.next_ms)
+            say_next(r, hold.next_ms, "room for the next");
+        else
+            snprintf(r->next, sizeof(r->next), "%s", hold.next);
     } else {
         snprintf(r->waits_for, sizeof(r->waits_for),
                  "its turn: %u recipients are ready in its queue", q->ready_count);

@@ -33,7 +33,13 @@ struct engine *engine_new(const struct engine_parts *parts)
     hash_init(&g->queues, match_name);
     queue_groups_init(g);
     list_init(&g->runnable);
-    list_init(&g->blocked);
+    list_init(&g->told);
+    list_init(&g->current);
+    list_init(&g->stale);
+    list_init(&g->idle_senders);
+    list_init(&g->host_waiters);
+    g->limits =
+        limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     list_init(&g->loads_free);
     list_init(&g->finishers);
     scheduler_init(g);
@@ -46,6 +52,7 @@ void engine_free(struct engine *g)
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);
         q->live = 0;
+        scheduler_leave(q);
         for (size_t i = 0; i < q->route.count; i++)
             route_unref(g->parts.routes, q->route.routes[i]);
         free(q->route.routes);
@@ -53,6 +60,7 @@ void engine_free(struct engine *g)
         queue_free(q);
     }
     hash_fini(&g->queues);
+    limits_free(g->limits);
     queue_groups_fini(g);
     heap_fini(&g->wake);
     for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
@@ -82,12 +90,14 @@ void engine_set_spool(struct engine *g, struct spool *spool)
 
 /* --- configuration --- */
 
-static void configure_queue(struct engine *g, struct queue *q)
+void engine_configure_queue(struct engine *g, struct queue *q)
 {
     queue_settings_fini(&q->settings);
     queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain);
-    q->slots.max = q->settings.max_smtp_out;
     q->config_generation = g->config_generation;
+    list_remove(&q->configured);
+    list_push_back(&g->current, &q->configured);
+    throttle_configure(g, q);
 }
 
 static struct vmta *find_vmta(struct engine *g, struct strview name)
@@ -126,15 +136,9 @@ void engine_configure(struct engine *g, struct config *cfg)
         g->helo_fallback = xstrdup(host);
     }
     g->max_queued = (uint64_t)config_number(cfg, &q, DIR_MAX_QUEUED);
-    g->slots.max = settings_total_connections(cfg, &q);
     for (struct vmta *v = g->vmtas; v; v = v->next)
         vmta_configure(v, cfg, sv_of(g->pipe), g->helo_fallback);
-    for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
-        struct queue *queue = container_of(n, struct queue, node);
-        configure_queue(g, queue);
-        scheduler_kick(g, queue);
-    }
-    scheduler_unblock(g);
+    scheduler_reconfigure(g);
 }
 
 /* --- messages in --- */
@@ -165,7 +169,7 @@ static struct queue *get_queue(struct engine *g, struct strview domain, struct v
     if (n)
         return container_of(n, struct queue, node);
     struct queue *q = queue_new(g, sv(name, d.len), vmta);
-    configure_queue(g, q);
+    engine_configure_queue(g, q);
     q->paused = pauses_match(g, q);
     hash_insert(&g->queues, &q->node, h);
     return q;
@@ -175,6 +179,14 @@ struct queue *engine_find_queue(const struct engine *g, struct strview name)
 {
     struct hash_node *n = hash_find(&g->queues, hash_bytes(name.ptr, name.len), &name);
     return n ? container_of(n, struct queue, node) : NULL;
+}
+
+struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta)
+{
+    if (!domain.len || !vmta.len || vmta.len > 255 || !vmta_is_known(g->config, vmta) ||
+        config_has_section(g->config, KIND_VIRTUAL_MTA_POOL, vmta))
+        return NULL;
+    return get_queue(g, domain, get_vmta(g, vmta));
 }
 
 static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
@@ -318,9 +330,21 @@ const struct hash *engine_queues(const struct engine *g)
     return &g->queues;
 }
 
-const struct slots *engine_slots(const struct engine *g)
+uint32_t engine_connection_count(const struct engine *g)
 {
-    return &g->slots;
+    return g->connection_count;
+}
+
+uint32_t engine_max_connections(const struct engine *g)
+{
+    struct config_query q = {.pipe = sv_of(g->pipe)};
+    const struct config_value *v = config_get(g->config, &q, DIR_MAX_SMTP_OUT);
+    return v->origin.file ? (uint32_t)v->number : 0;
+}
+
+struct limits *engine_limits(const struct engine *g)
+{
+    return g->limits;
 }
 
 struct config *engine_config(const struct engine *g)

@@ -22,6 +22,7 @@ struct engine_parts {
     const char *pipe;
     struct delivery *delivery;
     struct routes *routes;
+    struct limit_table *limit_table; /* taken; NULL: one of this process alone */
 };
 
 struct engine *engine_new(const struct engine_parts *parts);
@@ -90,7 +91,12 @@ void engine_pauses_read(struct engine *g, struct strview text);
 const struct index *engine_index(const struct engine *g);
 const struct hash *engine_queues(const struct engine *g); /* nodes are struct queue.node */
 struct queue *engine_find_queue(const struct engine *g, struct strview name);
-const struct slots *engine_slots(const struct engine *g); /* the pipe's connections */
+uint32_t engine_connection_count(const struct engine *g);
+uint32_t engine_max_connections(const struct engine *g); /* of the pipe; 0: no limit */
+/* The queue of that name, made when there is none (it is forgotten again when it stays empty); NULL
+ * when the virtual MTA is unknown. */
+struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta);
+struct limits *engine_limits(const struct engine *g);
 struct config *engine_config(const struct engine *g);
 struct spool *engine_spool(const struct engine *g);
 const char *engine_pipe(const struct engine *g);

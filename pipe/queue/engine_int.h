@@ -5,8 +5,11 @@
 #define PMTA_PIPE_QUEUE_ENGINE_INT_H
 
 #include "queue/engine.h"
+#include "queue/throttle.h"
 
 struct finisher;
+
+enum { LINE_BOUND_MS = 1000 }; /* a rate that refused is taken to bind this long */
 
 struct engine {
     struct engine_parts parts;
@@ -27,7 +30,12 @@ struct engine {
 
     /* scheduling */
     struct list runnable; /* queues that want a connection */
-    struct list blocked;  /* queues that wait for a place in the pipe or virtual MTA */
+    struct list told;     /* queues whose turn at a limit has come: before the runnable ones */
+    struct list current;  /* queues whose settings are of this configuration */
+    struct list stale;    /* those that take it over, in slices */
+    struct list idle_senders;
+    struct list host_waiters; /* queues in line at a host; another one of theirs may do as well */
+    uint32_t yielding; /* connections that were told to end so that others get their place */
     struct heap wake;     /* queues by the time that something becomes due */
     uv_idle_t idle;       /* runs while runnable or a finisher has work */
     uv_timer_t timer;     /* the next wake, and housekeeping */
@@ -35,8 +43,9 @@ struct engine {
     uint8_t handles_open;
     bool started;
     bool paused;
-    struct slots slots; /* connections of the pipe */
+    struct limits *limits;
     uint32_t connection_count;
+    int64_t armed_ms; /* the timer, monotonic; INT64_MAX: not */
     int64_t next_sweep_ms; /* monotonic */
 
     struct list loads_free; /* struct load, for reuse */
@@ -58,8 +67,23 @@ void scheduler_init(struct engine *g);
 void scheduler_kick(struct engine *g, struct queue *q);
 /* The wake-up time of q may have changed. */
 void scheduler_rewake(struct engine *g, struct queue *q);
-/* A place became free: blocked queues may try again. */
-void scheduler_unblock(struct engine *g);
+/* The same for a queue that may stand in line at a limit: it keeps its place there. */
+void scheduler_retry(struct engine *g, struct queue *q);
+
+/* line.c: queues in line at limits */
+/* l has no room for q: it waits there, and nowhere else. */
+void scheduler_wait(struct engine *g, struct queue *q, struct limit *l);
+void scheduler_wait_host(struct engine *g, struct queue *q, struct limit *l);
+/* q stands in no line. */
+void scheduler_leave(struct queue *q);
+/* A place at a host was given back: those who stand in line at another one look again. */
+void scheduler_host_room(struct engine *g);
+/* The limit of the set that other queues wait for, which come before q; NULL: none. */
+struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count);
+/* scheduler.c: All queues take over g->config: what is about to act at once, the others in slices. */
+void scheduler_reconfigure(struct engine *g);
+/* Settings of q are those of g->config. */
+void scheduler_refresh(struct engine *g, struct queue *q);
 /* Work for the idle handler exists. */
 void scheduler_want_turn(struct engine *g);
 void scheduler_check_drained(struct engine *g);
@@ -70,9 +94,20 @@ void scheduler_tick(struct engine *g);
 /* sender.c: one outgoing connection of a queue */
 struct sender;
 struct load;
-void sender_open(struct engine *g, struct queue *q, const struct delivery_host *hosts,
-                 size_t host_count);
-void sender_wake_idle(struct queue *q);
+/* The places were taken in `set` and `host_set`, which become the sender's; credit: recipients that
+ * the rates of set granted in advance. */
+struct sender_places {
+    struct throttle_set set, host_set;
+    uint32_t credit;
+};
+void sender_open(struct engine *g, struct queue *q, const struct vmta_source *source,
+                 const struct delivery_host *hosts, size_t host_count,
+                 struct sender_places *places);
+/* Wakes an idle connection that all rates agree with. False: there is none, *ret_full is what
+ * refused, NULL when no connection is idle. */
+bool sender_wake_idle(struct queue *q, struct limit **ret_full);
+/* Ends one idle connection, of whatever queue but q, that holds a place in l. */
+void sender_make_room(struct engine *g, const struct queue *q, const struct limit *l);
 /* Ends idle connections so that others get their places; returns how many. */
 size_t sender_close_idle(struct queue *q, size_t most);
 void sender_close_all(struct engine *g, bool abort);
@@ -96,6 +131,9 @@ void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o);
 void finisher_expired(struct engine *g, struct queue *q, struct strview text);
 /* One slice of work; there is more while g->finishers is not empty. */
 void finisher_turn(struct engine *g);
+
+/* engine.c */
+void engine_configure_queue(struct engine *g, struct queue *q);
 
 /* pauses.c */
 bool pauses_match(const struct engine *g, const struct queue *q);

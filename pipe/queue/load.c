@@ -15,7 +15,7 @@ static struct load *load_new(struct engine *g)
 
     list_init(&l->link);
     l->engine = g;
-    l->dropped = false;
+    l->dropped = l->granted = l->was_sent = false;
     l->status = 0;
     l->count = l->left = 0;
     l->read.content.fd = -1;

@@ -23,6 +23,9 @@ struct load {
     struct message *message;
     enum load_state state;
     int status;
+    bool granted;                    /* rates of this version counted its recipients */
+    bool was_sent;                   /* content went out */
+    uint32_t version;
     bool dropped;                    /* its connection went away while it was read */
     void (*arrived)(struct load *l); /* a read has ended; not inside load_take */
     void *owner;

@@ -4,6 +4,7 @@
  * connections.
  */
 #include "queue/queue.h"
+#include "queue/throttle.h"
 
 #include "base/clock.h"
 
@@ -25,6 +26,10 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->senders);
     list_init(&q->idle);
     list_init(&q->runnable);
+    list_init(&q->configured);
+    list_init(&q->waiter.link);
+    list_init(&q->host_wait);
+    q->rate_percent = 100;
     list_init(&q->in_group);
     heap_node_init(&q->wake);
     return q;
@@ -32,8 +37,10 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
 
 void queue_free(struct queue *q)
 {
-    BUG_ON(q->live || q->sender_count);
+    BUG_ON(q->live || q->sender_count || q->line);
     list_remove(&q->runnable);
+    list_remove(&q->configured);
+    throttle_fini(q);
     queue_group_leave(q);
     queue_settings_fini(&q->settings);
     heap_fini(&q->deferred);

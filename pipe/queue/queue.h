@@ -7,6 +7,7 @@
 #ifndef PMTA_PIPE_QUEUE_QUEUE_H
 #define PMTA_PIPE_QUEUE_QUEUE_H
 
+#include "limit/limit.h"
 #include "mail/outcome.h"
 #include "queue/group.h"
 #include "queue/index.h"
@@ -15,6 +16,7 @@
 #include "route/routes.h"
 
 struct engine;
+struct throttle;
 
 /* The answers that a queue needs before it can connect, one per name in smtp-hosts, or the one for
  * its domain. */
@@ -33,6 +35,9 @@ struct queue {
     struct strview domain; /* part of name */
     struct vmta *vmta;
     struct queue_settings settings;
+    struct throttle *throttle; /* its limits; NULL until it wants to connect */
+    enum queue_mode mode;
+    uint8_t rate_percent; /* of its rates are used; 100 but for a rule's rate= */
     struct queue_group *group; /* NULL: alone; see queue_identity */
     struct list in_group;      /* group->members */
 
@@ -46,11 +51,16 @@ struct queue {
     uint32_t sender_count;
     uint32_t established;
     uint32_t coming; /* of the senders: will ask for a message soon (connecting, or woken) */
-    struct slots slots;
+    struct limit_waiter waiter; /* in line where a limit has no room */
+    struct limit *line;         /* that limit, with a reference; still set while it was told */
+    struct list host_wait;      /* in engine->host_waiters, when line is that of a host */
+    bool told;                  /* there was room at line: its turn has come */
+    int64_t bound_until_ms;     /* monotonic; a rate held it back lately: nothing is prefetched */
     uint32_t turn; /* rotates hosts of equal preference */
 
     struct queue_route route;
-    struct list runnable;  /* in engine->runnable or engine->blocked, or alone */
+    struct list runnable;  /* in engine->runnable or engine->told, or alone */
+    struct list configured; /* in engine->current or engine->stale */
     struct heap_node wake; /* in engine->wake: the next time that something becomes due */
 
     bool paused;         /* a pause pattern matches */

@@ -73,15 +73,11 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
 {
     struct strview name = sv_of(v->name);
     struct config_query q = {.vmta = name, .pipe = pipe};
-    struct config_query alone = {.vmta = name};
     const char *helo = config_text(cfg, &q, DIR_HOST_NAME);
 
     forget_sources(v);
     free(v->pool);
     v->pool = find_pool(cfg, name);
-    v->slots.max = config_has_section(cfg, KIND_VIRTUAL_MTA, name)
-                       ? settings_total_connections(cfg, &alone)
-                       : 0;
     for (const struct config_value *s = config_get(cfg, &q, DIR_SMTP_SOURCE_HOST); s && s->text;
          s = s->next) {
         struct sockaddr_storage addr;

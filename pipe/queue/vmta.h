@@ -5,7 +5,6 @@
 #ifndef PMTA_PIPE_QUEUE_VMTA_H
 #define PMTA_PIPE_QUEUE_VMTA_H
 
-#include "limit/slots.h"
 #include "mail/config.h"
 
 /* One source address of a virtual MTA. */
@@ -17,7 +16,6 @@ struct vmta_source {
 struct vmta {
     struct vmta *next;
     char *name;
-    struct slots slots;
     struct vmta_source *sources; /* at least one */
     size_t source_count;
     char *pool;  /* the pool that it is a member of, for settings that stand there; or NULL */

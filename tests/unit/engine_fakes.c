@@ -87,6 +87,8 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->owner = owner;
     snprintf(c->queue, sizeof(c->queue), "%s", params->queue);
     snprintf(c->host, sizeof(c->host), "%s", params->hosts[0].name);
+    if (params->source)
+        uv_ip_name(params->source, c->source, sizeof(c->source));
     c->next = conns;
     conns = c;
     opened++;

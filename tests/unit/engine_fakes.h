@@ -39,7 +39,9 @@ struct delivery_conn {
     void *owner;
     char queue[100];
     char host[64];
+    char source[64]; /* address, "" when the system chooses */
     bool closing;
+    bool established; /* for tests that play every connection */
     struct delivery_conn *next;
 };
 

@@ -1,0 +1,115 @@
+/*
+ * Queues in line at the limits that have no room for them. Called by scheduler.c and sender.c when
+ * something was refused. The line itself is the limit's; here it is kept in order of priority
+ * (queue-priority), first come first served among equals. A queue stands in one line at a time.
+ *
+ * When there is room the limit tells the first ones; each gets a turn in the scheduler and keeps
+ * its claim (`told`) until that turn is over, so that nobody who came later passes it, and it comes
+ * first again when something else was in the way. A queue in line that has nothing to send any more
+ * is not taken out: its turn is short.
+ */
+#include "queue/engine_int.h"
+
+#include "base/clock.h"
+
+enum { MOST_AT_ONCE = 16 }; /* queues that look again when a host has room */
+
+static struct queue *queue_of(const struct list *l)
+{
+    return container_of(l, struct queue, waiter.link);
+}
+
+static void on_room(struct limit_waiter *w)
+{
+    struct queue *q = container_of(w, struct queue, waiter);
+
+    q->told = true;
+    list_remove(&q->runnable);
+    list_push_back(&q->engine->told, &q->runnable);
+    scheduler_want_turn(q->engine);
+}
+
+/* The limit put q at one end; it goes where its priority belongs. */
+static void put_in_order(struct limit *l, struct queue *q, bool first)
+{
+    struct list *head = &l->waiters, *me = &q->waiter.link, *at;
+    uint8_t mine = q->settings.priority;
+
+    if (first) {
+        for (at = me->next; at != head && queue_of(at)->settings.priority > mine;)
+            at = at->next;
+    } else if (queue_of(head->next)->settings.priority < mine) {
+        at = head->next; /* before all of them */
+    } else {
+        for (at = me; at->prev != head && queue_of(at->prev)->settings.priority < mine;)
+            at = at->prev;
+    }
+    if (at == me || at == me->next)
+        return;
+    list_remove(me);
+    list_insert_between(me, at->prev, at);
+}
+
+void scheduler_leave(struct queue *q)
+{
+    struct limit *l = q->line;
+
+    limit_leave(&q->waiter);
+    q->line = NULL;
+    q->told = false;
+    list_remove(&q->host_wait);
+    limit_unref(l);
+}
+
+void scheduler_wait(struct engine *g, struct queue *q, struct limit *l)
+{
+    bool first = q->told && q->line == l;
+
+    if (q->waiter.at == l)
+        return;
+    l->refs++;
+    scheduler_leave(q);
+    q->line = l;
+    q->waiter.room = on_room;
+    if (l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES)
+        q->bound_until_ms = clock_mono_ms() + LINE_BOUND_MS;
+    if (first)
+        limit_wait_first(l, &q->waiter);
+    else
+        limit_wait(l, &q->waiter);
+    put_in_order(l, q, first);
+    if (l->measure == LIMIT_CONNECTIONS)
+        sender_make_room(g, q, l);
+}
+
+void scheduler_wait_host(struct engine *g, struct queue *q, struct limit *l)
+{
+    scheduler_wait(g, q, l);
+    if (list_empty(&q->host_wait))
+        list_push_back(&g->host_waiters, &q->host_wait);
+}
+
+void scheduler_host_room(struct engine *g)
+{
+    for (unsigned i = 0; i < MOST_AT_ONCE && !list_empty(&g->host_waiters); i++) {
+        struct list *n = list_pop_front(&g->host_waiters);
+        list_push_back(&g->host_waiters, n);
+        scheduler_retry(g, list_entry(n, struct queue, host_wait));
+        if (list_first(&g->host_waiters) == n)
+            return;
+    }
+}
+
+struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct limit *l = set[i];
+        const struct list *first = list_first(&l->waiters);
+        if (!first || (q->told && q->line == l))
+            continue;
+        const struct queue *other = queue_of(first);
+        if (other != q && other->settings.priority >= q->settings.priority)
+            return l;
+    }
+    return NULL;
+}
