@@ -134,6 +134,11 @@ static int open_spool(struct pipe *p, struct err *e)
     if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
         state_file_read(&p->pauses, &paused, e) < 0)
         return e->code;
+    if (pace_file_open(&p->pace_file, engine_pace(p->engine), child_loop(p->child), p->spool_dir,
+                       e) < 0) {
+        buf_free(&paused);
+        return e->code;
+    }
     int dir = p->spool_dir;
     p->spool_dir = -1;
     int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);
@@ -181,10 +186,17 @@ static void on_spool_closed(void *arg)
     child_exit(p->child, 0);
 }
 
+static void on_pace_saved(void *arg)
+{
+    struct pipe *p = arg;
+    p->pace_file = NULL;
+    spool_close(p->spool, on_spool_closed, p);
+}
+
 static void on_engine_drained(void *arg)
 {
     struct pipe *p = arg;
-    spool_close(p->spool, on_spool_closed, p);
+    pace_file_close(p->pace_file, on_pace_saved, p);
 }
 
 static void on_drain(void *owner, int64_t timeout_ms)

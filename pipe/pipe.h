@@ -7,6 +7,7 @@
 #include "state/state_file.h"
 #include "intake/intake.h"
 #include "net/child.h"
+#include "pace/pace_file.h"
 #include "queue/engine.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
@@ -27,6 +28,7 @@ struct pipe {
     struct intake *intake;
     struct spool *spool;
     struct state_file pauses;
+    struct pace_file *pace_file;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

@@ -11,6 +11,12 @@ static const struct admin_handler handlers[] = {
     {VERB_PAUSE_PIPE, act_pause_pipe},   {VERB_RESUME_PIPE, act_resume_pipe},
     {VERB_PAUSE_QUEUE, act_pause_queue}, {VERB_RESUME_QUEUE, act_resume_queue},
     {VERB_SHOW_LIMITS, show_limits},
+    {VERB_SHOW_ADAPTIVE, show_adaptive},
+    {VERB_SHOW_WARMUP, show_warmup},
+    {VERB_WARMUP_PLAN, plan_warmup},
+    {VERB_WARMUP_HOLD, act_warmup_hold},
+    {VERB_WARMUP_RESUME, act_warmup_resume},
+    {VERB_WARMUP_SET_DAY, act_warmup_set_day},
     {VERB_SCHEDULE, act_schedule},       {VERB_DELETE, act_delete},
 };
 

@@ -84,26 +84,6 @@ void pace_free(struct pace *p)
 
 /* --- settings --- */
 
-void pace_settings_resolve(struct pace_settings *ret, const struct config *cfg,
-                           const struct config_query *q, const struct rate *max_rate)
-{
-    const struct config_value *schedule = config_get(cfg, q, DIR_WARMUP_SCHEDULE);
-
-    *ret = (struct pace_settings){
-        .adaptive = config_bool(cfg, q, DIR_ADAPTIVE),
-        .min_rate = config_get(cfg, q, DIR_ADAPTIVE_MIN_RATE)->rate,
-        .start_rate = config_get(cfg, q, DIR_ADAPTIVE_START_RATE)->rate,
-        .max_rate = *max_rate,
-        .warmup_ms = config_number(cfg, q, DIR_WARMUP),
-        .warmup_start_rate = config_get(cfg, q, DIR_WARMUP_START_RATE)->rate,
-        .warmup_max_deferred_percent = (unsigned)config_number(cfg, q, DIR_WARMUP_MAX_DEFERRED),
-        .warmup_max_bounced_percent = (unsigned)config_number(cfg, q, DIR_WARMUP_MAX_BOUNCED),
-        .warmup_upon_trouble = (int)config_number(cfg, q, DIR_WARMUP_UPON_TROUBLE),
-    };
-    if (schedule->text)
-        ret->warmup_schedule = schedule->rates;
-}
-
 bool pace_is_wanted(const struct pace_settings *s)
 {
     return s->adaptive || s->warmup_ms || s->warmup_schedule.count;
@@ -389,6 +369,39 @@ bool pace_source_has_room(struct pace_pair *pair, int64_t now_ms)
         return true;
     return limit_cell_peek(pair->warm_limit->cell, &pair->warm_limit->rate, 1, now_ms * 1000,
                            &at_us) > 0;
+}
+
+static bool says(struct strview text, const char *words)
+{
+    size_t len = strlen(words);
+
+    for (size_t i = 0; i + len <= text.len; i++)
+        if (sv_eq_nocase(sv(text.ptr + i, len), sv(words, len)))
+            return true;
+    return false;
+}
+
+bool pace_reply_is_throttling(const struct outcome *o)
+{
+    static const char *const words[] = {
+        "too many",        "too much",     "too fast",       "too quickly",  "rate limit",
+        "ratelimit",       "rate-limit",   "rate that",      "throttl",      "slow down",
+        "deferred due to", "unusual rate", "limit exceeded", "exceeded the", "quota"};
+    static const char *const others[] = {"recipient", "mailbox",  "over quota", "hops",
+                                         "greylist",  "graylist", "greylisted"};
+
+    if (o->code < 400 || o->code > 499)
+        return false;
+    if (o->enhanced.class_digit == 4 && o->enhanced.subject == 7 &&
+        (o->enhanced.detail == 28 || (o->enhanced.detail == 0 && o->code == 421)))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (says(o->text, others[i]))
+            return false;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (says(o->text, words[i]))
+            return true;
+    return false;
 }
 
 void pace_outcome(struct pace *p, struct pace_pair *pair, const struct outcome *o, bool throttling,

@@ -30,9 +30,6 @@ struct pace_settings {
     unsigned warmup_max_deferred_percent, warmup_max_bounced_percent;
     int warmup_upon_trouble; /* index of hold|step-back|ignore */
 };
-/* max_rate is the caller's: it depends on the mode. */
-void pace_settings_resolve(struct pace_settings *ret, const struct config *cfg,
-                           const struct config_query *q, const struct rate *max_rate);
 bool pace_is_wanted(const struct pace_settings *s);
 
 /* The pair, made when it is new (then warm-up begins today), with a reference; NULL when neither is
@@ -48,6 +45,9 @@ size_t pace_limits(const struct pace_pair *pair, struct limit **ret);
 /* Today's budget of warm-up is not used up: the source may be chosen. True for NULL. */
 bool pace_source_has_room(struct pace_pair *pair, int64_t now_ms);
 
+/* What a reply says of our speed, by code and words, whatever reply rules are configured. */
+bool pace_reply_is_throttling(const struct outcome *o);
+
 /* One recipient's attempt ended; throttling: the reply says that we are too fast. */
 void pace_outcome(struct pace *p, struct pace_pair *pair, const struct outcome *o, bool throttling,
                   int64_t now_ms);
@@ -56,7 +56,8 @@ void pace_outcome(struct pace *p, struct pace_pair *pair, const struct outcome *
  * hour later. */
 int64_t pace_tick(struct pace *p, int64_t now_ms);
 
-/* Progress that survives a restart, as text, and back. True when it changed since. Reading comes
+/* Progress that survives a restart, as text, and back. True when it changed since the last time.
+ * Reading comes
  * before the first pair. */
 bool pace_write(struct pace *p, struct buf *out);
 void pace_read(struct pace *p, struct strview text);

@@ -40,6 +40,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->host_waiters);
     g->limits =
         limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
+    g->pace = pace_new(g->limits, sv_of(g->pipe));
     list_init(&g->loads_free);
     list_init(&g->finishers);
     scheduler_init(g);
@@ -60,6 +61,7 @@ void engine_free(struct engine *g)
         queue_free(q);
     }
     hash_fini(&g->queues);
+    pace_free(g->pace);
     limits_free(g->limits);
     queue_groups_fini(g);
     heap_fini(&g->wake);
@@ -345,6 +347,11 @@ uint32_t engine_max_connections(const struct engine *g)
 struct limits *engine_limits(const struct engine *g)
 {
     return g->limits;
+}
+
+struct pace *engine_pace(const struct engine *g)
+{
+    return g->pace;
 }
 
 struct config *engine_config(const struct engine *g)

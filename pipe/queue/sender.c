@@ -35,12 +35,13 @@ struct sender {
     enum sender_state state;
     bool is_yielding;
 
-    struct vmta_source source; /* without its name */
-    struct delivery_host host; /* without its name; that host_places are for */
+    struct vmta_source source;               /* without its name */
+    struct delivery_host host;               /* without its name; that host_places are for */
     struct throttle_set places, host_places; /* to give back */
     struct throttle_set rates;
-    uint32_t version; /* throttle_numbers.version that these are of */
-    uint32_t credit;  /* recipients that rates granted in advance */
+    struct pace_pair *pair; /* or NULL */
+    uint32_t version;       /* throttle_numbers.version that these are of */
+    uint32_t credit;        /* recipients that rates granted in advance */
     int64_t credit_at_ms;
     int64_t opened_ms;
     struct limit *refused; /* the limit that the last take_load was refused by; not a reference */
@@ -129,6 +130,8 @@ static bool renew_limits(struct sender *s)
     throttle_set_fini(&s->rates);
     throttle_gather(s->engine, s->queue, &s->source, NULL, &all);
     sort_limits(&all, &places, &s->rates);
+    pace_pair_put(s->pair);
+    s->pair = throttle_pair(s->engine, s->queue, &s->source);
     s->version = throttle_numbers(s->engine, s->queue)->version;
     bool agreed = true;
     for (size_t i = 0; i < places.count; i++) {
@@ -155,8 +158,7 @@ static bool limits_are_current(const struct sender *s)
 static struct limit *wanted_place(const struct sender *s)
 {
     struct limit *l = scheduler_line_before(s->queue, s->places.items, s->places.count);
-    return l ? l
-             : scheduler_line_before(s->queue, s->host_places.items, s->host_places.count);
+    return l ? l : scheduler_line_before(s->queue, s->host_places.items, s->host_places.count);
 }
 
 static bool is_more_urgent(const struct limit *l, const struct queue *than)
@@ -357,6 +359,8 @@ static void on_rcpt_done(void *owner, struct delivery_conn *c, const struct deli
 
     (void)c;
     BUG_ON(!e || !l->left);
+    if (s->pair) /* also of a 421 that is not this message's fault */
+        pace_outcome(s->engine->pace, s->pair, o, pace_reply_is_throttling(o), clock_wall_ms());
     if (is_innocent(s, o))
         return; /* put back with the load */
     l->left--;
@@ -404,6 +408,8 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
     char status[16];
 
     (void)c;
+    if (s->pair && pace_reply_is_throttling(o))
+        pace_outcome(s->engine->pace, s->pair, o, true, clock_wall_ms());
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
              "reply='%s'",
@@ -437,6 +443,7 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     throttle_set_fini(&s->places);
     throttle_set_fini(&s->host_places);
     throttle_set_fini(&s->rates);
+    pace_pair_put(s->pair);
     if (o && !s->was_established && !g->draining) {
         if (q->sender_count) {
             q->hold_until_ms = clock_wall_ms() + HOLD_MS;
@@ -486,8 +493,7 @@ static const struct delivery_ops ops = {
 };
 
 void sender_open(struct engine *g, struct queue *q, const struct vmta_source *source,
-                 const struct delivery_host *hosts, size_t host_count,
-                 struct sender_places *places)
+                 const struct delivery_host *hosts, size_t host_count, struct sender_places *places)
 {
     const struct queue_settings *set = &q->settings;
     const struct throttle_numbers *numbers = throttle_numbers(g, q);
@@ -500,6 +506,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
     s->host.addr = hosts[0].addr;
     sort_limits(&places->set, &s->places, &s->rates);
     s->host_places = places->host_set;
+    s->pair = throttle_pair(g, q, source);
     s->version = numbers->version;
     s->credit = places->credit;
     s->credit_at_ms = s->opened_ms = clock_mono_ms();
