@@ -41,6 +41,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     g->limits =
         limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     g->pace = pace_new(g->limits, sv_of(g->pipe));
+    g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
     list_init(&g->loads_free);
     list_init(&g->finishers);
     scheduler_init(g);
