@@ -41,8 +41,7 @@ static bool is_of_host(const struct limit *l, const char *prefix)
     return strncmp(l->name, prefix, strlen(prefix)) == 0;
 }
 
-static const struct config_value *value_of(struct engine *g, struct queue *q,
-                                           const struct limit *l)
+static const struct config_value *value_of(struct engine *g, struct queue *q, const struct limit *l)
 {
     struct search s = {l, NULL};
 
@@ -139,8 +138,7 @@ static json_t *waiter_names(const struct limit *l)
     list_for_each (w, &l->waiters) {
         if (n++ == MOST_WAITERS)
             break;
-        json_array_append_new(names,
-                              json_string(container_of(w, struct queue, waiter.link)->name));
+        json_array_append_new(names, json_string(container_of(w, struct queue, waiter.link)->name));
     }
     return names;
 }
@@ -166,13 +164,12 @@ static void show_limit(void *arg, const struct throttle_rule *r)
     else
         limit_set_rate(l, &r->rate);
     limit_level(l, s->now_us, &level);
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "pipe", s->pipe->name, "queue",
-                  s->queue->name, "limit", l->name, "directive",
-                  directive_info(r->value->directive)->name, "unit", units[r->measure], "free_now",
-                  (json_int_t)level.free_now, "next_ms",
-                  (json_int_t)(level.free_now ? 0 : (level.next_us + 999) / 1000), "waiting",
-                  (json_int_t)level.waiting, "line", (json_int_t)r->value->origin.line);
+    json_t *o = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "pipe", s->pipe->name, "queue",
+        s->queue->name, "limit", l->name, "directive", directive_info(r->value->directive)->name,
+        "unit", units[r->measure], "free_now", (json_int_t)level.free_now, "next_ms",
+        (json_int_t)(level.free_now ? 0 : (level.next_us + 999) / 1000), "waiting",
+        (json_int_t)level.waiting, "line", (json_int_t)r->value->origin.line);
     json_object_set_new(o, "allows", admin_json_text(sv_of(r->value->text)));
     json_object_set_new(o, "file", admin_json_text(sv_of(r->value->origin.file)));
     json_object_set_new(o, "section", admin_json_text(sv_of(r->value->origin.section)));

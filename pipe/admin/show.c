@@ -62,9 +62,9 @@ void show_pipes(void *owner, struct admin *a)
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "pipe", p->name, "state",
         state_name(p), "queued", (json_int_t)x->live, "queues", (json_int_t)queues_with_mail(p),
         "connections", (json_int_t)engine_connection_count(p->engine), "max_connections",
-        (json_int_t)engine_max_connections(p->engine), "delivered", (json_int_t)c.delivered, "deferred",
-        (json_int_t)c.deferred, "bounced", (json_int_t)c.bounced, "rate_in_1m", (json_int_t)in,
-        "rate_out_1m", (json_int_t)out);
+        (json_int_t)engine_max_connections(p->engine), "delivered", (json_int_t)c.delivered,
+        "deferred", (json_int_t)c.deferred, "bounced", (json_int_t)c.bounced, "rate_in_1m",
+        (json_int_t)in, "rate_out_1m", (json_int_t)out);
     json_t *spool =
         json_pack("{s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I}", "spool_bytes",
                   (json_int_t)(s.segment_bytes + s.journal_bytes), "spool_live_bytes",
@@ -114,13 +114,13 @@ static int64_t queue_next_ms(const struct queue *q)
 
 static json_t *queue_object(const struct pipe *p, struct queue *q)
 {
-    json_t *o =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "pipe", p->name, "queue",
-                  q->name, "queued", (json_int_t)q->live, "ready", (json_int_t)q->ready_count,
-                  "deferred", (json_int_t)q->deferred.count, "connections",
-                  (json_int_t)q->sender_count, "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections, "state",
-                  queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
-                  (json_int_t)queue_next_ms(q), "oldest_ms", (json_int_t)queue_oldest_ms(q));
+    json_t *o = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "pipe", p->name, "queue", q->name,
+        "queued", (json_int_t)q->live, "ready", (json_int_t)q->ready_count, "deferred",
+        (json_int_t)q->deferred.count, "connections", (json_int_t)q->sender_count,
+        "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections, "state",
+        queue_state_name(q, engine_is_paused(p->engine)), "next_ms", (json_int_t)queue_next_ms(q),
+        "oldest_ms", (json_int_t)queue_oldest_ms(q));
     struct limit_hold hold;
     char limits[200];
     json_object_set_new(o, "mode", json_string(q->mode == QUEUE_BACKOFF ? "backoff" : "normal"));

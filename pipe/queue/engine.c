@@ -38,8 +38,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->stale);
     list_init(&g->idle_senders);
     list_init(&g->host_waiters);
-    g->limits =
-        limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
+    g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     g->pace = pace_new(g->limits, sv_of(g->pipe));
     g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
     list_init(&g->loads_free);

@@ -35,10 +35,10 @@ struct engine {
     struct list stale;    /* those that take it over, in slices */
     struct list idle_senders;
     struct list host_waiters; /* queues in line at a host; another one of theirs may do as well */
-    uint32_t yielding; /* connections that were told to end so that others get their place */
-    struct heap wake;     /* queues by the time that something becomes due */
-    uv_idle_t idle;       /* runs while runnable or a finisher has work */
-    uv_timer_t timer;     /* the next wake, and housekeeping */
+    uint32_t yielding;        /* connections that were told to end so that others get their place */
+    struct heap wake;         /* queues by the time that something becomes due */
+    uv_idle_t idle;           /* runs while runnable or a finisher has work */
+    uv_timer_t timer;         /* the next wake, and housekeeping */
     bool idle_active;
     uint8_t handles_open;
     bool started;
@@ -47,7 +47,7 @@ struct engine {
     struct pace *pace;
     int64_t pace_at_ms; /* when pace_tick is due, wall */
     uint32_t connection_count;
-    int64_t armed_ms; /* the timer, monotonic; INT64_MAX: not */
+    int64_t armed_ms;      /* the timer, monotonic; INT64_MAX: not */
     int64_t next_sweep_ms; /* monotonic */
 
     struct list loads_free; /* struct load, for reuse */
@@ -80,8 +80,14 @@ void scheduler_wait_host(struct engine *g, struct queue *q, struct limit *l);
 void scheduler_leave(struct queue *q);
 /* A place at a host was given back: those who stand in line at another one look again. */
 void scheduler_host_room(struct engine *g);
-/* The limit of the set that other queues wait for, which come before q; NULL: none. */
+/* The limit of the set at which another queue stands in line before q; NULL: none. */
 struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count);
+/* The limit of the set that another queue waits for, and unless by_anybody, one that is not less
+ * urgent than q; NULL: none. */
+struct limit *scheduler_wanted(const struct queue *q, struct limit *const *set, size_t count,
+                               bool by_anybody);
+/* q got something without its turn, or gave a place away after its share: to the end of its line. */
+void scheduler_had_turn(struct engine *g, struct queue *q);
 /* scheduler.c: All queues take over g->config: what is about to act at once, the others in slices. */
 void scheduler_reconfigure(struct engine *g);
 /* Settings of q are those of g->config. */

@@ -100,16 +100,47 @@ void scheduler_host_room(struct engine *g)
     }
 }
 
+/* The most urgent queue in line at l; behind_too: that is not q. */
+static const struct queue *first_in_line(const struct limit *l, const struct queue *q,
+                                         bool behind_too)
+{
+    const struct list *first = list_first(&l->waiters);
+
+    if (first && behind_too && queue_of(first) == q)
+        first = first->next != &l->waiters ? first->next : NULL;
+    return first ? queue_of(first) : NULL;
+}
+
 struct limit *scheduler_line_before(const struct queue *q, struct limit *const *set, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        struct limit *l = set[i];
-        const struct list *first = list_first(&l->waiters);
-        if (!first || (q->told && q->line == l))
-            continue;
-        const struct queue *other = queue_of(first);
-        if (other != q && other->settings.priority >= q->settings.priority)
-            return l;
+        const struct queue *other = first_in_line(set[i], q, false);
+        if (other && other != q && !(q->told && q->line == set[i]) &&
+            other->settings.priority >= q->settings.priority)
+            return set[i];
     }
     return NULL;
+}
+
+struct limit *scheduler_wanted(const struct queue *q, struct limit *const *set, size_t count,
+                               bool by_anybody)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct queue *other = first_in_line(set[i], q, true);
+        if (other && (by_anybody || other->settings.priority >= q->settings.priority))
+            return set[i];
+    }
+    return NULL;
+}
+
+void scheduler_had_turn(struct engine *g, struct queue *q)
+{
+    struct limit *l = q->line;
+
+    if (!l || q->told || l->waiting < 2)
+        return;
+    l->refs++;
+    scheduler_leave(q);
+    scheduler_wait(g, q, l);
+    limit_unref(l);
 }

@@ -37,7 +37,7 @@ struct queue {
     struct queue_settings settings;
     struct throttle *throttle; /* its limits; NULL until it wants to connect */
     enum queue_mode mode;
-    uint8_t rate_percent; /* of its rates are used; 100 but for a rule's rate= */
+    uint8_t rate_percent;      /* of its rates are used; 100 but for a rule's rate= */
     struct queue_group *group; /* NULL: alone; see queue_identity */
     struct list in_group;      /* group->members */
 
@@ -56,12 +56,12 @@ struct queue {
     struct list host_wait;      /* in engine->host_waiters, when line is that of a host */
     bool told;                  /* there was room at line: its turn has come */
     int64_t bound_until_ms;     /* monotonic; a rate held it back lately: nothing is prefetched */
-    uint32_t turn; /* rotates hosts of equal preference */
+    uint32_t turn;              /* rotates hosts of equal preference */
 
     struct queue_route route;
-    struct list runnable;  /* in engine->runnable or engine->told, or alone */
+    struct list runnable;   /* in engine->runnable or engine->told, or alone */
     struct list configured; /* in engine->current or engine->stale */
-    struct heap_node wake; /* in engine->wake: the next time that something becomes due */
+    struct heap_node wake;  /* in engine->wake: the next time that something becomes due */
 
     bool paused;         /* a pause pattern matches */
     int64_t retry_at_ms; /* wall; 0: not in back-off */

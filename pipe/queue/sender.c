@@ -153,25 +153,25 @@ static bool limits_are_current(const struct sender *s)
     return s->version == throttle_numbers(s->engine, s->queue)->version;
 }
 
-/* Another queue waits for a place that this connection holds, and comes before its own or as its
- * equal. */
-static struct limit *wanted_place(const struct sender *s)
+/* Another queue waits for a place that this connection holds. */
+static struct limit *wanted_place(const struct sender *s, bool by_anybody)
 {
-    struct limit *l = scheduler_line_before(s->queue, s->places.items, s->places.count);
-    return l ? l : scheduler_line_before(s->queue, s->host_places.items, s->host_places.count);
+    const struct queue *q = s->queue;
+    struct limit *l = scheduler_wanted(q, s->places.items, s->places.count, by_anybody);
+    return l ? l : scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
 }
 
 static bool is_more_urgent(const struct limit *l, const struct queue *than)
 {
     const struct list *first = list_first(&l->waiters);
-    return container_of(first, struct queue, waiter.link)->settings.priority >
-           than->settings.priority;
+    return first && container_of(first, struct queue, waiter.link)->settings.priority >
+                        than->settings.priority;
 }
 
 /* Others wait for this place and this connection had its share. */
 static bool should_yield(struct sender *s)
 {
-    const struct limit *l = wanted_place(s);
+    const struct limit *l = wanted_place(s, false);
 
     if (!l || s->is_yielding)
         return s->is_yielding;
@@ -183,6 +183,8 @@ static bool should_yield(struct sender *s)
         return false;
     s->is_yielding = true;
     s->engine->yielding++;
+    if (s->queue->line == l)
+        scheduler_had_turn(s->engine, s->queue);
     return true;
 }
 
@@ -211,6 +213,8 @@ static uint32_t take_rcpts(struct sender *s, uint32_t want)
     if (granted < want)
         granted += limits_take(s->rates.items, s->rates.count, want - granted, &full);
     s->refused = granted ? NULL : full;
+    if (granted && s->queue->line && is_rate(s->queue->line))
+        scheduler_had_turn(s->engine, s->queue);
     return granted;
 }
 
@@ -295,7 +299,7 @@ static enum delivery_next rest(struct sender *s)
         level.next_us -= level.free_now || !level.next_us ? level.next_us : now_us;
     }
     bool long_wait = level.next_us / 1000 > q->settings.idle_timeout_ms;
-    if (!queue_may_send(s->engine, q) || (!s->in_hand && (long_wait || wanted_place(s)))) {
+    if (!queue_may_send(s->engine, q) || (!s->in_hand && (long_wait || wanted_place(s, true)))) {
         set_state(s, SENDER_BUSY);
         return DELIVERY_QUIT;
     }

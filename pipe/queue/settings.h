@@ -10,19 +10,19 @@
 #include "pace/pace.h"
 
 /* What limits a queue, each with a backoff- twin. LIMIT(ID of the directive) */
-#define QUEUE_LIMITS(LIMIT)              \
-    LIMIT(MAX_SMTP_OUT)                  \
-    LIMIT(MAX_MSG_RATE)                  \
-    LIMIT(MAX_CONNECT_RATE)              \
-    LIMIT(MAX_DATA_VOLUME_RATE)          \
-    LIMIT(SMTP_OUT_RAMPUP_INTERVAL)      \
-    LIMIT(MAX_MSG_PER_CONNECTION)        \
-    LIMIT(MAX_RCPT_PER_TRANSACTION)      \
-    LIMIT(MX_CONNECTION_LIMIT)           \
-    LIMIT(IP_CONNECTION_LIMIT)           \
-    LIMIT(SOURCE_IP_MAX_SMTP_OUT)        \
-    LIMIT(SOURCE_IP_MAX_MSG_RATE)        \
-    LIMIT(SOURCE_IP_MAX_CONNECT_RATE)    \
+#define QUEUE_LIMITS(LIMIT)           \
+    LIMIT(MAX_SMTP_OUT)               \
+    LIMIT(MAX_MSG_RATE)               \
+    LIMIT(MAX_CONNECT_RATE)           \
+    LIMIT(MAX_DATA_VOLUME_RATE)       \
+    LIMIT(SMTP_OUT_RAMPUP_INTERVAL)   \
+    LIMIT(MAX_MSG_PER_CONNECTION)     \
+    LIMIT(MAX_RCPT_PER_TRANSACTION)   \
+    LIMIT(MX_CONNECTION_LIMIT)        \
+    LIMIT(IP_CONNECTION_LIMIT)        \
+    LIMIT(SOURCE_IP_MAX_SMTP_OUT)     \
+    LIMIT(SOURCE_IP_MAX_MSG_RATE)     \
+    LIMIT(SOURCE_IP_MAX_CONNECT_RATE) \
     LIMIT(SOURCE_IP_MAX_DATA_VOLUME_RATE)
 
 enum queue_limit {

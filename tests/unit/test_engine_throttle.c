@@ -212,8 +212,8 @@ static void a_macro_may_be_shared(void **state)
     begin("[domain-macro big]\ndomains = a.example, b.example\nshared = yes\n"
           "[domain-macro small]\ndomains = c.example, d.example\n"
           "[domain $big]\nmax-msg-rate = 10/s\n[domain $small]\nmax-msg-rate = 10/s\n");
-    for (const char *const *d = (const char *[]){"x@a.example", "x@b.example", "x@c.example",
-                                                 "x@d.example", NULL};
+    for (const char *const *d =
+             (const char *[]){"x@a.example", "x@b.example", "x@c.example", "x@d.example", NULL};
          *d; d++)
         mail(*d, 100);
     run_for(5000, 10);
@@ -318,7 +318,7 @@ static void one_domain_does_not_delay_another(void **state)
     assert_int_equal(sent_by("b.example/mta1"), 1);
     while (strcmp(sent[at].queue, "b.example/mta1") != 0)
         at++;
-    assert_in_range(at, 1, 101);
+    assert_in_range(at, 1, 103);
     assert_int_equal(sent_count, 401);
 }
 
@@ -338,8 +338,9 @@ static void one_domain_does_not_delay_another_at_a_rate(void **state)
 static void priority_decides_first(void **state)
 {
     (void)state;
-    begin("[pipe bulk]\nmax-smtp-out = 1\n"
-          "[domain hot.example]\nqueue-priority = 90\n[domain cold.example]\nqueue-priority = 10\n");
+    begin(
+        "[pipe bulk]\nmax-smtp-out = 1\n"
+        "[domain hot.example]\nqueue-priority = 90\n[domain cold.example]\nqueue-priority = 10\n");
     mail("x@a.example", 50);
     mail("x@cold.example", 5);
     mail("x@b.example", 5);
@@ -348,9 +349,9 @@ static void priority_decides_first(void **state)
     assert_int_equal(sent_count, 65);
     for (size_t i = 0; i < 60; i++)
         assert_string_not_equal(sent[i].queue, "cold.example/mta1");
-    /* the running connection gives way to the urgent queue after one message */
-    assert_string_equal(sent[0].queue, "a.example/mta1");
-    for (size_t i = 1; i < 6; i++)
+    /* the running connection gives way to the urgent queue after what it has in hand */
+    assert_string_equal(sent[2].queue, "a.example/mta1");
+    for (size_t i = 3; i < 8; i++)
         assert_string_equal(sent[i].queue, "hot.example/mta1");
 }
 
@@ -510,7 +511,7 @@ static void throttled_queues_sleep(void **state)
     turn();
     assert_false(w.g->idle_active);
     assert_true(list_empty(&w.g->runnable));
-    assert_int_equal(engine_connection_count(w.g), 0);
+    assert_int_equal(engine_connection_count(w.g), 1); /* of the first one, idle */
     assert_in_range(limits_next_us(w.g->limits) / 1000 - NOW_MS, 3599000, 3601000);
     pass(3600000);
     run_for(5, 1);

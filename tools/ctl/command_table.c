@@ -66,6 +66,19 @@ const struct command commands[] = {
         .render = render_warmup,
     },
     {
+        .words = "show limits",
+        .verb = VERB_SHOW_LIMITS,
+        .operands = "DOMAIN[/VMTA]",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA),
+        .more = "Levels are those of all pipes together. Without a virtual MTA the answer is for "
+                "the pipe's default one. 'in use' of a rate is what may go out at once, or when "
+                "the next one may.",
+        .render = render_limits,
+    },
+    {
         .words = "show connections",
         .verb = VERB_SHOW_CONNECTIONS,
         .options = WITH_PIPE,

@@ -80,6 +80,9 @@
     FIELD(SHOW_QUEUES, "pipe", "max_connections", "number", "max-smtp-out of the queue; 0: none") \
     FIELD(SHOW_QUEUES, "pipe", "state", "text",                                                   \
           "active, connecting, waiting, backoff, paused or idle")                                 \
+    FIELD(SHOW_QUEUES, "pipe", "mode", "text", "normal or backoff")                               \
+    FIELD(SHOW_QUEUES, "pipe", "limits", "text", "its own limits in short")                       \
+    FIELD(SHOW_QUEUES, "pipe", "held_by", "text", "limit it waits for; absent: none")             \
     FIELD(SHOW_QUEUES, "pipe", "next_ms", "number", "when something moves next; 0: now")          \
     FIELD(SHOW_QUEUES, "pipe", "oldest_ms", "number", "when its oldest message arrived")          \
     FIELD(SHOW_QUEUES, "pipe", "last_text", "text", "last answer while something waits")          \
@@ -131,6 +134,24 @@
     FIELD(WARMUP_SET_DAY, "pipe", "queue", "text", "the pattern")  \
     FIELD(WARMUP_SET_DAY, "pipe", "state", "text", "what was done")  \
     FIELD(WARMUP_SET_DAY, "pipe", "changed", "number", "source addresses that this was done for") \
+    FIELD(SHOW_LIMITS, "pipe", "pipe", "text", "the pipe's name")                                 \
+    FIELD(SHOW_LIMITS, "pipe", "queue", "text", "domain/vmta asked about")                        \
+    FIELD(SHOW_LIMITS, "pipe", "limit", "text", "its name; equal names share a level")            \
+    FIELD(SHOW_LIMITS, "pipe", "directive", "text", "that sets it")                               \
+    FIELD(SHOW_LIMITS, "pipe", "allows", "text", "the value as written")                          \
+    FIELD(SHOW_LIMITS, "pipe", "unit", "text", "what is counted")                                 \
+    FIELD(SHOW_LIMITS, "pipe", "rate", "text", "in force; of rates only")                         \
+    FIELD(SHOW_LIMITS, "pipe", "max", "number", "in force; of connections only")                  \
+    FIELD(SHOW_LIMITS, "pipe", "used", "number", "of max, over all pipes")                        \
+    FIELD(SHOW_LIMITS, "pipe", "used_here", "number", "of these, by this pipe")                   \
+    FIELD(SHOW_LIMITS, "pipe", "free_now", "number", "how many may go at once")                   \
+    FIELD(SHOW_LIMITS, "pipe", "next_ms", "number", "when the next may go; 0: now, or not known") \
+    FIELD(SHOW_LIMITS, "pipe", "waiting", "number", "queues of this pipe in line")                \
+    FIELD(SHOW_LIMITS, "pipe", "waiters", "list", "the first of them")                            \
+    FIELD(SHOW_LIMITS, "pipe", "holds", "flag", "the queue asked about is in line here")          \
+    FIELD(SHOW_LIMITS, "pipe", "file", "text", "where it is written; empty: a default")           \
+    FIELD(SHOW_LIMITS, "pipe", "line", "number", "in that file")                                  \
+    FIELD(SHOW_LIMITS, "pipe", "section", "text", "in that file")                                 \
     FIELD(SHOW_CONNECTIONS, "pipe", "direction", "text", "out")                                   \
     FIELD(SHOW_CONNECTIONS, "pipe", "queue", "text", "domain/vmta it was opened for")             \
     FIELD(SHOW_CONNECTIONS, "pipe", "host", "text", "name of the peer")                           \

@@ -29,6 +29,7 @@ void render_queues(const struct answer *a, struct page *page);
 void render_adaptive(const struct answer *a, struct page *page);
 void render_warmup(const struct answer *a, struct page *page);
 void render_warmup_plan(const struct answer *a, struct page *page);
+void render_limits(const struct answer *a, struct page *page);
 void render_connections(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);
 void render_why(const struct answer *a, struct page *page);

@@ -80,8 +80,11 @@ static void queue_row(struct table *t, const json_t *o)
     table_count(t, o, "ready");
     table_count(t, o, "deferred");
     table_of(t, o, "connections", "max_connections");
+    table_text(t, o, "mode");
+    table_text(t, o, "limits");
     table_age(t, o, "oldest_ms");
     table_next(t, o, "next_ms");
+    table_text(t, o, "held_by");
     table_text(t, o, "last_text");
 }
 
@@ -105,8 +108,11 @@ void render_queues(const struct answer *a, struct page *page)
     table_column(&t, "ready", COLUMN_RIGHT);
     table_column(&t, "deferred", COLUMN_RIGHT);
     table_column(&t, "conns", COLUMN_RIGHT);
+    table_column(&t, "mode", COLUMN_LEFT);
+    table_column(&t, "limits", COLUMN_LEFT);
     table_column(&t, "oldest", COLUMN_RIGHT);
     table_column(&t, "next", COLUMN_RIGHT);
+    table_column(&t, "held by", COLUMN_LEFT);
     table_column(&t, "last answer", COLUMN_REST);
     for (i = 0; i < count && i < most; i++)
         queue_row(&t, sorted[i]);
