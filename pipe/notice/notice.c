@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "notice/letter.h"
+#include "queue/choose.h"
 
 #include <unistd.h>
 
@@ -194,6 +195,8 @@ static const char *host_name(const struct notice *n)
 static void store(struct notice *n, struct under_way *u)
 {
     envelope_encode(&u->envelope, &u->env);
+    if (choose_vmta(n->engine, &u->env))
+        envelope_append_choice(&u->envelope, &u->env);
     u->append.envelope = buf_view(&u->envelope);
     u->append.rcpt_count = u->env.rcpt_count;
     u->append.content = buf_view(&u->content);

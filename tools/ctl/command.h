@@ -41,7 +41,15 @@ enum option_kind {
     OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                   \
     OPTION(MODE, "mode", 0, OPTION_TEXT, "backoff|normal", "mode", "the mode to set")              \
     OPTION(REENABLE_AFTER, "reenable-after", 0, OPTION_TEXT, "TIME", "reenable_after",             \
-           "use it again after this time (30m, 4h, never); else reenable-source-ip-after")
+           "use it again after this time (30m, 4h, never); else reenable-source-ip-after")         \
+    OPTION(SOURCE, "source", 0, OPTION_TEXT, "ADDRESS", "source",                                  \
+           "only this source address, with * and ?")                                               \
+    OPTION(DAY, "day", 0, OPTION_NUMBER, "N", "day", "day of the schedule, from 1")                \
+    OPTION(SCHEDULE, "schedule", 0, OPTION_TEXT, "SCHEDULE", "schedule",                           \
+           "as warmup-schedule would be written")                                                  \
+    OPTION(TARGET, "target", 0, OPTION_NUMBER, "N", "target",                                      \
+           "up to the day that allows so many messages")                                           \
+    OPTION(DAYS, "days", 0, OPTION_NUMBER, "N", "days", "so many days (default 30)")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 
@@ -89,9 +97,9 @@ struct command {
     bool operand_required;
     const char *operand_json; /* of OPERAND_ARGUMENT; the first of OPERAND_TWO */
     const char *operand_json2;
-    unsigned options;         /* OPTION_BITs besides the common ones */
-    const char *help;         /* NULL: the verb's */
-    const char *more;         /* a paragraph for `help COMMAND`, or NULL */
+    unsigned options; /* OPTION_BITs besides the common ones */
+    const char *help; /* NULL: the verb's */
+    const char *more; /* a paragraph for `help COMMAND`, or NULL */
     int (*run)(const struct parsed *p);
     void (*render)(const struct answer *a, struct page *page);
 };
