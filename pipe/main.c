@@ -129,11 +129,15 @@ static int open_spool(struct pipe *p, struct err *e)
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
     };
-    struct buf paused = {0};
+    struct buf paused = {0}, jobs = {0};
 
     if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
-        state_file_read(&p->pauses, &paused, e) < 0)
+        state_file_read(&p->pauses, &paused, e) < 0 ||
+        state_file_open(&p->jobs, child_loop(p->child), p->spool_dir, "jobs", e) < 0 ||
+        state_file_read(&p->jobs, &jobs, e) < 0)
         return e->code;
+    jobs_read(engine_jobs(p->engine), buf_view(&jobs)); /* before their mail is there */
+    buf_free(&jobs);
     int dir = p->spool_dir;
     p->spool_dir = -1;
     int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);
@@ -213,6 +217,7 @@ static void pipe_fini(struct pipe *p)
     report_free(p->report);
     config_unref(p->config);
     state_file_close(&p->pauses);
+    state_file_close(&p->jobs);
     if (p->acct_dir >= 0)
         close(p->acct_dir);
     if (p->spool_dir >= 0)
@@ -237,6 +242,7 @@ int main(int argc, char **argv)
         .spool_writable = true,
         .started_ms = clock_mono_ms(),
         .pauses = {.dirfd = -1},
+        .jobs = {.dirfd = -1},
     };
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);

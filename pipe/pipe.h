@@ -27,6 +27,7 @@ struct pipe {
     struct intake *intake;
     struct spool *spool;
     struct state_file pauses;
+    struct state_file jobs;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

@@ -48,6 +48,14 @@ enum admin_level {
         "retry now what waits for its next attempt")                                               \
     VERB(DELETE, "delete", ADMIN_OPERATE, ROLE_PIPE, "[queue] [id] [job] [rcpt] [sender] dry_run", \
         "delete queued recipients that match everything given")                                    \
+    VERB(SHOW_JOBS, "show-jobs", ADMIN_READ, ROLE_PIPE, "[job] [limit]",                           \
+        "jobs (X-Job) with queued mail or settings: counts, pauses, rates; largest first")         \
+    VERB(PAUSE_JOB, "pause-job", ADMIN_OPERATE, ROLE_PIPE, "job",                                  \
+        "stop delivery of a job over all queues")                                                  \
+    VERB(RESUME_JOB, "resume-job", ADMIN_OPERATE, ROLE_PIPE, "job",                                \
+        "start delivery of a job again")                                                           \
+    VERB(SET_JOB, "set-job", ADMIN_OPERATE, ROLE_PIPE, "job max_msg_rate",                         \
+        "give a job a rate of its own, or 'default' for job-max-msg-rate")                         \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

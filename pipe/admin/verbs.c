@@ -11,6 +11,8 @@ static const struct admin_handler handlers[] = {
     {VERB_PAUSE_PIPE, act_pause_pipe},   {VERB_RESUME_PIPE, act_resume_pipe},
     {VERB_PAUSE_QUEUE, act_pause_queue}, {VERB_RESUME_QUEUE, act_resume_queue},
     {VERB_SCHEDULE, act_schedule},       {VERB_DELETE, act_delete},
+    {VERB_SHOW_JOBS, show_jobs},         {VERB_PAUSE_JOB, act_pause_job},
+    {VERB_RESUME_JOB, act_resume_job},   {VERB_SET_JOB, act_set_job},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

@@ -36,6 +36,8 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->blocked);
     list_init(&g->loads_free);
     list_init(&g->finishers);
+    g->jobs = jobs_new(parts->limits);
+    lanes_init(g);
     scheduler_init(g);
     return g;
 }
@@ -58,6 +60,8 @@ void engine_free(struct engine *g)
     for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
         body_unref(container_of(n, struct message, node)->body);
     index_fini(&g->index);
+    lanes_fini(g);
+    jobs_free(g->jobs);
     sender_free_loads(g);
     pauses_free(g);
     for (struct vmta *v = g->vmtas, *next; v; v = next) {
@@ -126,6 +130,7 @@ void engine_configure(struct engine *g, struct config *cfg)
         g->helo_fallback = xstrdup(host);
     }
     g->max_queued = (uint64_t)config_number(cfg, &q, DIR_MAX_QUEUED);
+    jobs_configure(g->jobs, &config_get(cfg, &q, DIR_JOB_MAX_MSG_RATE)->rate);
     g->slots.max = settings_total_connections(cfg, &q);
     for (struct vmta *v = g->vmtas; v; v = v->next)
         vmta_configure(v, cfg, sv_of(g->pipe), g->helo_fallback);
@@ -221,6 +226,7 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
     struct vmta *vmta = get_vmta(g, vmta_name(g, env));
 
     m->body = body;
+    message_order(m, env, g->jobs, &g->windows);
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         struct queue *q = queue_for(g, vmta, env->rcpts[i].address);
         q->live++;
@@ -257,6 +263,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
 {
     uint16_t live = count_live(rcpts, env->rcpt_count), at = 0;
     struct message *m = index_add(&g->index, id, place, env->received_ms, live);
+    message_order(m, env, g->jobs, &g->windows);
     struct vmta *vmta = get_vmta(g, vmta_name(g, env));
 
     if (live == env->rcpt_count && report_lacks_received(g->report, id))
@@ -298,6 +305,7 @@ void engine_journalled(struct engine *g, message_id id, uint16_t rcpt, spool_jou
 void engine_start(struct engine *g)
 {
     g->started = true;
+    index_sort(&g->index);
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
         struct queue *q = container_of(n, struct queue, node);
         queue_collect_due(q, clock_wall_ms());
@@ -348,11 +356,11 @@ void engine_connections(const struct engine *g,
 
 int64_t engine_oldest_ms(const struct engine *g)
 {
-    int64_t oldest = 0;
-    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));) {
-        const struct message *m = container_of(n, struct message, node);
-        if (m->live && (!oldest || m->received_ms < oldest))
-            oldest = m->received_ms;
-    }
-    return oldest;
+    const struct message *m = index_oldest(&g->index);
+    return m ? m->received_ms : 0;
+}
+
+struct jobs *engine_jobs(const struct engine *g)
+{
+    return g->jobs;
 }

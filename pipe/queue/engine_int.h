@@ -20,7 +20,12 @@ struct engine {
     struct index index;
     struct body_cache bodies;
     struct hash queues; /* by name */
-    struct hash groups; /* struct queue_group, by name */
+    struct jobs *jobs;
+    struct hash windows;    /* of messages, by text */
+    struct hash lanes;      /* by queue, job, windows, priority; not the plain ones */
+    struct list lanes_over; /* the last window is over: a finisher takes what is in them */
+    struct heap shutters;   /* lanes with windows, by the time that these open or shut next */
+    struct hash groups;     /* struct queue_group, by name */
     struct vmta *vmtas;
     uint64_t max_queued;
     uint64_t pool_turn; /* counts messages, to take the members of a pool in turn */
@@ -58,6 +63,8 @@ void scheduler_init(struct engine *g);
 void scheduler_kick(struct engine *g, struct queue *q);
 /* The wake-up time of q may have changed. */
 void scheduler_rewake(struct engine *g, struct queue *q);
+/* The next time that a lane's windows change may have come nearer. */
+void scheduler_arm(struct engine *g);
 /* A place became free: blocked queues may try again. */
 void scheduler_unblock(struct engine *g);
 /* Work for the idle handler exists. */
@@ -90,11 +97,16 @@ void settle_queue_failure(struct engine *g, struct queue *q, const struct outcom
 int64_t settle_retry_delay_ms(const struct queue_settings *s, unsigned n, uint64_t seed);
 
 /* finisher.c: ends entries outside of a connection (DNS says no, deleted, expired), in slices */
+/* What is in engine->lanes_over, until that is empty, ends as expired. */
+void finisher_over(struct engine *g);
 /* All READY and DEFERRED entries of q end with this outcome. Copies the outcome's text. */
 void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o);
 /* Entries of q whose time is over (age >= bounce-after) end as expired, saying `text`. */
 void finisher_expired(struct engine *g, struct queue *q, struct strview text);
-/* One slice of work; there is more while g->finishers is not empty. */
+/* There is something to do at once; otherwise nothing, or reads are under way that call
+ * scheduler_want_turn at their end. */
+bool finisher_can_work(const struct engine *g);
+/* One slice of work. */
 void finisher_turn(struct engine *g);
 
 /* pauses.c */

@@ -308,7 +308,7 @@ static void on_idle(uv_idle_t *h)
 
     finisher_turn(g);
     run(g);
-    if (!list_empty(&g->finishers) || !list_empty(&g->runnable))
+    if (finisher_can_work(g) || !list_empty(&g->runnable))
         return;
     g->idle_active = false;
     uv_idle_stop(&g->idle);
@@ -332,8 +332,15 @@ static void arm_timer(struct engine *g)
 
     if (n)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
+    if (lanes_next_ms(g) != INT64_MAX)
+        wait = MIN_OF(wait, lanes_next_ms(g) - clock_wall_ms());
     uv_update_time(g->parts.loop);
     uv_timer_start(&g->timer, on_timer, (uint64_t)MAX_OF(wait, (int64_t)0), 0);
+}
+
+void scheduler_arm(struct engine *g)
+{
+    arm_timer(g);
 }
 
 void scheduler_rewake(struct engine *g, struct queue *q)
@@ -391,6 +398,7 @@ static void sweep(struct engine *g)
 
 void scheduler_tick(struct engine *g)
 {
+    lanes_tick(g, clock_wall_ms());
     wake_due(g);
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);

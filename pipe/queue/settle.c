@@ -69,13 +69,17 @@ static void forget_body(struct message *m)
 }
 
 /* The recipient's time is over with this failure: its text says so and keeps the last reply. */
-static void expire(const struct outcome *o, const struct queue *q, struct outcome *ret, char *text,
-                   size_t size)
+static void expire(const struct outcome *o, const struct queue *q, const struct windows *windows,
+                   struct outcome *ret, char *text, size_t size)
 {
     char age[UNITS_SIZE];
     units_format_interval(q->settings.bounce_after_ms, age);
-    snprintf(text, size, "not delivered within %s (bounce-after); last: %.*s", age,
-             SV_ARG(o->text));
+    if (windows)
+        snprintf(text, size, "last delivery window is over (X-Schedule); last: %.*s",
+                 SV_ARG(o->text));
+    else
+        snprintf(text, size, "not delivered within %s (bounce-after); last: %.*s", age,
+                 SV_ARG(o->text));
     *ret = *o;
     ret->class_ = OUTCOME_EXPIRED;
     ret->enhanced = (struct enhanced_code){5, 4, 7};
@@ -107,17 +111,20 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     if (o->phase >= PHASE_CONNECT && e->attempts < UINT16_MAX)
         e->attempts++;
     if (o->class_ == OUTCOME_DEFERRED) {
-        int64_t end = e->message->received_ms + q->settings.bounce_after_ms;
+        const struct windows *windows = e->message->windows;
+        int64_t end = windows_end(windows, e->message->received_ms + q->settings.bounce_after_ms);
         next = now + (o->retry_hint_ms > 0
                           ? o->retry_hint_ms
                           : settle_retry_delay_ms(&q->settings, e->attempts, e->message->id));
         if (now >= end) {
-            expire(o, q, &expired, text, sizeof(text));
+            expire(o, q, windows, &expired, text, sizeof(text));
             o = &expired;
         } else {
-            next = MIN_OF(next, end); /* one last attempt when its time is over */
+            next = MIN_OF(windows_fit(windows, next),
+                          end); /* one last attempt when its time is over */
         }
     }
+    job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
     report(g, e, env, o, next);
     if (o->class_ != OUTCOME_DEFERRED) {

@@ -43,6 +43,17 @@ const struct command commands[] = {
         .render = render_queues,
     },
     {
+        .words = "show jobs",
+        .verb = VERB_SHOW_JOBS,
+        .operands = "[JOB]",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_json = "job",
+        .options = WITH_PIPE | OPTION_BIT(LIMIT),
+        .more = "JOB may contain * and ?. Counts are recipients; those of attempts are since the "
+                "job appeared or the pipe was started.",
+        .render = render_jobs,
+    },
+    {
         .words = "show connections",
         .verb = VERB_SHOW_CONNECTIONS,
         .options = WITH_PIPE,
@@ -102,6 +113,18 @@ const struct command commands[] = {
         .render = render_act,
     },
     {
+        .words = "pause job",
+        .verb = VERB_PAUSE_JOB,
+        .operands = "JOB",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "job",
+        .options = WITH_PIPE,
+        .more = "JOB is the whole X-Job, in upper and lower case as it was given. What is being "
+                "sent is finished; mail that comes later waits too. The pause survives a restart.",
+        .render = render_act,
+    },
+    {
         .words = "resume pipe",
         .verb = VERB_RESUME_PIPE,
         .operands = "PIPE",
@@ -118,6 +141,28 @@ const struct command commands[] = {
         .operand_required = true,
         .operand_json = "queue",
         .options = WITH_PIPE,
+        .render = render_act,
+    },
+    {
+        .words = "resume job",
+        .verb = VERB_RESUME_JOB,
+        .operands = "JOB",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "job",
+        .options = WITH_PIPE,
+        .render = render_act,
+    },
+    {
+        .words = "set job",
+        .verb = VERB_SET_JOB,
+        .operands = "JOB",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "job",
+        .options = WITH_PIPE | OPTION_BIT(MAX_MSG_RATE),
+        .more = "The rate counts attempted recipients and holds over all pipes together; it "
+                "survives a restart. Without it a job has job-max-msg-rate.",
         .render = render_act,
     },
     {

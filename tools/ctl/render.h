@@ -26,6 +26,7 @@ int answer_check(const struct answer *a, struct err *e);
 void render_status(const struct answer *a, struct page *page);
 void render_pipes(const struct answer *a, struct page *page);
 void render_queues(const struct answer *a, struct page *page);
+void render_jobs(const struct answer *a, struct page *page);
 void render_connections(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);
 void render_why(const struct answer *a, struct page *page);
