@@ -6,6 +6,7 @@
 #define PMTA_TOOLS_GEN_DOCS_INTRO_H
 
 #include "mail/config.h"
+#include "mail/reply_rule.h"
 
 #include <stddef.h>
 
@@ -104,8 +105,37 @@ static const struct block intro[] = {
     {BLOCK_TEXT,
      "An interval is a sum of numbers with `w`, `d`, `h`, `m`, `s` or `ms`: `4d12h`. A size "
      "takes `k`, `M`, `G` or `T`, powers of 1024: `250M`. A rate is `600/h`, `83/5s` or "
-     "`unlimited`. A yes-or-no value is `yes`, `no`, `true` or `false`. A path that does "
-     "not begin with `/` is below the configuration directory."},
+     "`unlimited`; of data it is `12M/m`. A yes-or-no value is `yes`, `no`, `true` or `false`. A "
+     "path that does not begin with `/` is below the configuration directory."},
+    {BLOCK_TEXT,
+     "Times between attempts are a list, of which the last repeats (`10m,10m,1h`), or grow: "
+     "`5m x2 max 4h` waits 5, 10, 20 … minutes, and never more than 4 hours; `x1.5` is slower. "
+     "Messages per day are a list, one item for each day (`50/d, 100/d, 200/d`), or grow: "
+     "`50/d +10%/d`."},
+    {BLOCK_TEXT,
+     "Source addresses are one address, a network (`192.0.2.0/28`: all its addresses) or a range "
+     "(`192.168.1.101-150`, `192.0.2.250-192.0.3.5`, `2001:db8::10-1f`), at most 4096. `%i` in the "
+     "host name behind them stands for the address with hyphens, so that each address has a name "
+     "of its own: `192.0.2.0/28 out-%i.example.com` gives `out-192-0-2-1.example.com` and so on; "
+     "an "
+     "IPv6 address has all its digits. A member of a pool is a name, or a name and a weight of "
+     "1 to 1000: `mta1 3`."},
+    {BLOCK_HEADING, "Reply rules"},
+    {BLOCK_CODE, "[smtp-pattern-list common]\n"
+                 "reply = /421 .* too many connections/ mode=backoff\n"
+                 "reply = /mailbox is full/ phase=rcpt|end-of-data retry-after=4h\n"
+                 "\n"
+                 "[domain *]\n"
+                 "smtp-pattern-list = common\n"},
+    {BLOCK_TEXT,
+     "A rule is a Perl-compatible regular expression between slashes, then the phases of the "
+     "dialogue that it looks at (all when none is named), then actions separated by commas. The "
+     "first rule that matches counts. Upper and lower case are the same unless the expression "
+     "says `(?-i)`. A slash inside it is written `\\/`; `#`, `;` and quotes are ordinary "
+     "characters there. `//` matches every reply. A rule may be 2000 bytes long. The actions:"},
+#define ACTION_LINE(id, text, help) {BLOCK_TEXT, "`" text "`: " help "."},
+    REPLY_ACTIONS(ACTION_LINE)
+#undef ACTION_LINE
 };
 
 /* One line for each kind of section. */
@@ -120,6 +150,9 @@ static const struct {
     {KIND_SOURCE, "[source NAME]",
      "What clients from an address, a network, or a named source may do. "
      "A client that no source applies to may not relay."},
+    {KIND_SOURCE_GROUP, "[source-group NAME]",
+     "What sources that say `source-group = NAME` have in common; all of them together count "
+     "against `max-smtp-in` of the group."},
     {KIND_SMTP_USER, "[smtp-user NAME]", "A client that authenticates."},
     {KIND_PIPE, "[pipe NAME]", "A traffic class: a process with a spool and queues of its own."},
     {KIND_VIRTUAL_MTA, "[virtual-mta NAME]", "An identity that mail is sent with."},
@@ -129,6 +162,9 @@ static const struct {
      "Outgoing queues by recipient domain; these directives may "
      "stand in every section of a queue's scope."},
     {KIND_DOMAIN_MACRO, "[domain-macro NAME]", "A list of domains with a name."},
+    {KIND_MX_ROLLUP, "[mx-rollup NAME]",
+     "Domains whose mail the same hosts take, in one queue, `NAME.rollup`."},
+    {KIND_SMTP_PATTERN_LIST, "[smtp-pattern-list NAME]", "What replies of other hosts make us do."},
 };
 
 #endif

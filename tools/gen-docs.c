@@ -89,6 +89,23 @@ static void type_and_bounds(struct buf *out, const struct directive_info *d)
         buf_append_str(out, "; may be repeated");
     if (d->total)
         buf_append_str(out, "; total");
+    if (d->never)
+        buf_append_str(out, "; or `never`");
+}
+
+/* "", or the older names it goes by, each after before. */
+static void older_names(struct buf *out, const struct directive_info *d, const char *before)
+{
+    const struct directive_alias *a;
+
+    for (size_t i = 0; (a = directive_alias(i)); i++) {
+        if (directive_info(a->directive) != d)
+            continue;
+        buf_printf(out, "%s`%s`", before, a->name);
+        if (a->suffix[0])
+            buf_printf(out, " (a bare number is `N%s`)", a->suffix);
+        before = ", ";
+    }
 }
 
 static void scopes(struct buf *out, const struct directive_info *d)
@@ -168,6 +185,7 @@ static void markdown_directive(struct buf *out, const struct directive_info *d)
         buf_append_str(out, "\n- default: none");
     buf_append_str(out, "\n- stands in: ");
     scopes(out, d);
+    older_names(out, d, "\n- also written: ");
     buf_printf(out, "\n- takes effect: %s\n", reload_text[d->reload]);
 }
 
@@ -243,6 +261,7 @@ static void man_directive(struct buf *out, const struct directive_info *d)
         buf_printf(&b, ". Default: `%s`", d->default_text);
     buf_append_str(&b, ". Stands in ");
     scopes(&b, d);
+    older_names(&b, d, ". Also written ");
     buf_printf(&b, ". Takes effect %s.\n", reload_text[d->reload]);
     buf_append_str(out, ".br\n");
     man_text(out, buf_data(&b));

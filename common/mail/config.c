@@ -260,18 +260,34 @@ const char *config_section_name(const struct config *cfg, enum config_kind kind,
     return i < cfg->name_count[k] ? cfg->names[k][i] : NULL;
 }
 
-bool config_has_section(const struct config *cfg, enum config_kind kind, struct strview name)
+static const struct config_section *find_section(const struct config *cfg, enum config_kind kind,
+                                                 struct strview name)
 {
     char key[CONFIG_MAX_NAME + 16];
     unsigned k = config_kind_index(kind);
     int n;
 
     if (name.len > CONFIG_MAX_NAME)
-        return false;
+        return NULL;
     n = snprintf(key, sizeof(key), "%u %.*s,", k, SV_ARG(name));
     if (kind != KIND_SMTP_USER)
         str_lower(key, (size_t)n);
-    return hash_find(&cfg->sections, hash_bytes(key, (size_t)n), key) != NULL;
+    struct hash_node *node = hash_find(&cfg->sections, hash_bytes(key, (size_t)n), key);
+    return node ? container_of(node, struct config_section, by_key) : NULL;
+}
+
+bool config_has_section(const struct config *cfg, enum config_kind kind, struct strview name)
+{
+    return find_section(cfg, kind, name) != NULL;
+}
+
+const struct config_value *config_section_get(const struct config *cfg, enum config_kind kind,
+                                              struct strview name, enum directive d)
+{
+    const struct config_section *s = find_section(cfg, kind, name);
+    struct value_node *n = s ? config_section_value(s, d) : NULL;
+
+    return n ? &n->value : NULL;
 }
 
 const char *config_source_name(const struct config *cfg, const struct config_query *q)

@@ -46,9 +46,10 @@ struct config_value {
             const int64_t *items; /* ms */
             size_t count;
             uint32_t factor_percent; /* 100: the last repeats */
-            int64_t max_ms;          /* 0: none */
+            int64_t max_ms;          /* of a growing form, never 0; of a list 0 */
         } retry;
-        struct rate_form { /* TYPE_RATE_LIST, TYPE_RAMP: the n-th day, the last repeats or grows */
+        struct rate_form { /* TYPE_RATE_LIST, TYPE_RAMP: the n-th day, the last repeats or grows;
+                            * each per day; a count of 0 is none, not unlimited */
             const struct rate *items;
             size_t count;
             uint32_t growth_percent; /* per day after the last item; 0: it repeats */
@@ -89,6 +90,10 @@ void config_explain(const struct config *cfg, const struct config_query *q, enum
  * "smtp-user", "source", "domain"), in file order. Returns the i-th name, or NULL past the end. */
 const char *config_section_name(const struct config *cfg, enum config_kind kind, size_t i);
 bool config_has_section(const struct config *cfg, enum config_kind kind, struct strview name);
+/* What the section of this one kind and name itself says, or NULL; further values of a repeatable
+ * directive by ->next. For sections that no query reaches, as [smtp-pattern-list NAME]. */
+const struct config_value *config_section_get(const struct config *cfg, enum config_kind kind,
+                                              struct strview name, enum directive d);
 
 /* Name of the narrowest [source] that applies (q->source, or the longest matching CIDR), or NULL
  * when none does: then nothing may be relayed. */
@@ -114,12 +119,23 @@ struct directive_info {
     enum directive_reload reload;
     bool repeatable;
     bool total;          /* DIRECTIVE_TOTAL */
+    bool never;          /* DIRECTIVE_NEVER */
     const char *choices; /* TYPE_ENUM: "a|b|c" */
     const char *help;    /* one line */
 };
 
 const struct directive_info *directive_info(enum directive d);
 const char *config_kind_name(enum config_kind kind);
+
+/* The directive of that name or of that older name (then *ret_alias has it, and otherwise NULL), or
+ * DIRECTIVE_COUNT. */
+struct directive_alias {
+    const char *name;
+    enum directive directive;
+    const char *suffix; /* put behind a value that has no unit: "/h", or "" */
+};
+enum directive config_directive_find(struct strview name, const struct directive_alias **ret_alias);
+const struct directive_alias *directive_alias(size_t i); /* NULL past the end */
 
 /* --- reading (library pmta_config_load; root, pmtad --check and tools only) --- */
 

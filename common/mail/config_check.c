@@ -31,16 +31,28 @@ static bool is_section(const struct config *cfg, uint32_t kinds, struct strview 
 }
 
 /* A name that something refers to must be a section. */
-static void check_reference(struct loader *l, const char *what, const char *name, uint32_t kinds,
+static void check_reference(struct loader *l, const char *what, struct strview name, uint32_t kinds,
                             const char *file, unsigned line)
 {
     char hint[128], where[200];
 
-    if (is_section(l->cfg, kinds, sv_of(name)) || l->report->errors > CONFIG_MAX_ERRORS)
+    if (is_section(l->cfg, kinds, name) || l->report->errors > CONFIG_MAX_ERRORS)
         return;
-    load_error(l, file, line, "%s: '%.60s' is not defined (expected the name of a section %s)%s",
-               what, name, config_kinds_text(kinds, where, sizeof(where)),
-               suggest_section(l->cfg, kinds, sv_of(name), hint));
+    load_error(l, file, line, "%s: '%.*s' is not defined (expected the name of a section %s)%s",
+               what, (int)MIN_OF(name.len, (size_t)60), name.ptr,
+               config_kinds_text(kinds, where, sizeof(where)),
+               suggest_section(l->cfg, kinds, name, hint));
+}
+
+/* What a value refers to: "NAME", or "NAME WEIGHT". */
+static struct strview value_name(const struct config_value *v)
+{
+    struct strview name = sv_of(v->text);
+    uint32_t weight;
+
+    if (directive_info(v->directive)->type == TYPE_POOL_MEMBER)
+        pool_member_parse(name, &name, &weight, NULL);
+    return name;
 }
 
 static void check_values(struct loader *l, const struct config_section *s)
@@ -57,7 +69,7 @@ static void check_values(struct loader *l, const struct config_section *s)
     for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
         struct value_node *n = config_section_value(s, refs[i].directive);
         for (const struct config_value *v = n ? &n->value : NULL; v && v->text; v = v->next)
-            check_reference(l, directive_info(v->directive)->name, v->text, refs[i].kinds,
+            check_reference(l, directive_info(v->directive)->name, value_name(v), refs[i].kinds,
                             v->origin.file, v->origin.line);
     }
 }
@@ -69,8 +81,8 @@ static void check_header(struct loader *l, const struct config_section *s)
         return;
     for (uint32_t left = s->kinds & ~(uint32_t)KIND_DOMAIN; left; left &= left - 1) {
         enum config_kind kind = (enum config_kind)(left & -left);
-        check_reference(l, config_kind_name(kind), s->name[config_kind_index(kind)], kind, s->file,
-                        s->line);
+        check_reference(l, config_kind_name(kind), sv_of(s->name[config_kind_index(kind)]), kind,
+                        s->file, s->line);
     }
 }
 

@@ -92,10 +92,16 @@ int config_finish(struct config *cfg, const struct config_section **ret_where, s
 
 struct value_node *config_section_value(const struct config_section *s, enum directive d);
 
-/* DIRECTIVE_COUNT when there is none. */
-enum directive config_directive_find(struct strview name);
 /* Fills value's typed part from value->text. */
 int config_value_parse(struct config_value *v, struct arena *a, struct err *e);
+/* The same for the forms that make lists (config_forms.c). */
+int config_parse_retry(struct config_value *v, struct arena *a, struct err *e);
+int config_parse_rates(struct config_value *v, struct arena *a, struct err *e);
+int config_check_emails(const struct config_value *v, struct err *e);
+int config_check_mx(const struct config_value *v, struct err *e);
+/* "NAME: 'text' is not valid (expected …)"; ERR_CONFIG. */
+int config_wrong(struct err *e, const struct config_value *v, const char *expected);
+int config_check_bounds(const struct directive_info *info, int64_t n, struct err *e);
 /* ": did you mean 'x'?", or "" when nothing is near. names ends with NULL. out: 128 bytes. */
 const char *config_suggest(struct strview word, const char *const *names, char *out);
 /* "[domain], [pipe] or [pmta]" */

@@ -7,6 +7,7 @@
  */
 #include "mail/config_internal.h"
 #include "mail/config_load.h"
+#include "mail/reply_rule.h"
 
 #include <errno.h>
 
@@ -36,13 +37,45 @@ void load_report(struct config_report *r, bool error, const char *file, unsigned
 
 static void unknown_directive(struct loader *l, const char *name, const char *path, unsigned line)
 {
-    const char *names[DIRECTIVE_COUNT + 1] = {NULL};
+    const char *names[DIRECTIVE_COUNT + 64] = {NULL};
+    const struct directive_alias *alias;
     char hint[128];
+    size_t n = 0;
 
-    for (unsigned i = 0; i < DIRECTIVE_COUNT; i++)
-        names[i] = directive_info((enum directive)i)->name;
+    for (; n < DIRECTIVE_COUNT; n++)
+        names[n] = directive_info((enum directive)n)->name;
+    for (size_t i = 0; (alias = directive_alias(i)) && n + 1 < ARRAY_LEN(names); i++)
+        names[n++] = alias->name;
     load_error(l, path, line, "unknown directive '%.60s'%s", name,
                config_suggest(sv_of(name), names, hint));
+}
+
+/* "path" is relative to the directory; a number under an older name has that name's unit. */
+static struct strview complete(struct loader *l, enum directive d,
+                               const struct directive_alias *alias, struct strview text,
+                               struct buf *out)
+{
+    uint64_t n;
+
+    if (directive_info(d)->type == TYPE_PATH && text.len && text.ptr[0] != '/')
+        buf_printf(out, "%s/%.*s", l->dir, SV_ARG(text));
+    else if (alias && alias->suffix[0] && sv_to_u64(text, &n) && n)
+        buf_printf(out, "%.*s%s", SV_ARG(text), alias->suffix);
+    else
+        return text;
+    return buf_view(out);
+}
+
+static void check_value(struct loader *l, enum directive d, struct strview text, const char *path,
+                        unsigned line)
+{
+    struct reply_rule rule;
+    struct err e = {0};
+
+    if (directive_info(d)->type != TYPE_REPLY_RULE || reply_rule_parse(text, &rule, NULL) < 0)
+        return;
+    if (load_check_regex(rule.regex, &e) < 0)
+        load_error(l, path, line, "%s: %s", directive_info(d)->name, e.text);
 }
 
 void load_set_value(struct loader *l, const char *name, struct strview text, const char *path,
@@ -50,23 +83,25 @@ void load_set_value(struct loader *l, const char *name, struct strview text, con
 {
     struct config_origin old;
     struct err e = {0};
-    struct buf joined = {0};
-    enum directive d = config_directive_find(sv_of(name));
+    struct buf completed = {0};
+    const struct directive_alias *alias;
+    enum directive d = config_directive_find(sv_of(name), &alias);
 
     if (d == DIRECTIVE_COUNT) {
         unknown_directive(l, name, path, line);
         return;
     }
-    if (directive_info(d)->type == TYPE_PATH && text.len && text.ptr[0] != '/') {
-        buf_printf(&joined, "%s/%.*s", l->dir, SV_ARG(text));
-        text = buf_view(&joined);
-    }
+    const char *real = directive_info(d)->name;
+    text = complete(l, d, alias, text, &completed);
     if (config_add_value(l->cfg, l->section, d, text, path, line, &old, &e) < 0)
-        load_error(l, path, line, "%s", e.text);
+        load_error(l, path, line, "%s%s%s", alias ? alias->name : "", alias ? ", which is " : "",
+                   e.text);
     else if (old.file && strcmp(path, "override") != 0)
-        load_warn(l, path, line, "'%s' was set at %s:%u already; this one counts", name, old.file,
-                  old.line);
-    buf_free(&joined);
+        load_warn(l, path, line, "'%s'%s%s%s was set at %s:%u already; this one counts", name,
+                  alias ? " (" : "", alias ? real : "", alias ? ")" : "", old.file, old.line);
+    else
+        check_value(l, d, text, path, line);
+    buf_free(&completed);
 }
 
 void load_set_section(struct loader *l, struct strview title, const char *path, unsigned line)

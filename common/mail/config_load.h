@@ -73,6 +73,9 @@ void load_report(struct config_report *r, bool error, const char *file, unsigned
 #define load_error(l, file, line, ...) load_report((l)->report, true, file, line, __VA_ARGS__)
 #define load_warn(l, file, line, ...)  load_report((l)->report, false, file, line, __VA_ARGS__)
 
+/* The regular expression compiles (config_regex.c). 0, or ERR_SYNTAX with *e saying why not. */
+int load_check_regex(struct strview regex, struct err *e);
+
 /* Callbacks of the reader. */
 void load_set_section(struct loader *l, struct strview title, const char *path, unsigned line);
 void load_set_value(struct loader *l, const char *name, struct strview text, const char *path,

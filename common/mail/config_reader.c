@@ -4,11 +4,13 @@
  * header or a value: load_line reads whole lines (up to 64 KiB), takes comments off, and hands inih
  * "[@]" or "name=@", while the real text waits in the load_file; the handler runs before the next
  * line is asked for, so the line number is right too. Comments: a line that begins with ';' or '#';
- * " ;" and " #" after a header; " #" outside double quotes after a value. Every problem is one line
+ * " ;" and " #" after a header; " #" outside double quotes, and outside the regular expression of a
+ * reply rule, after a value. Every problem is one line
  * in the report, and reading goes on.
  */
 #include "mail/config_internal.h"
 #include "mail/config_load.h"
+#include "mail/reply_rule.h"
 
 #include <ini.h>
 #include <stdio.h>
@@ -31,6 +33,22 @@ static struct strview cut_comment(struct strview s, const char *marks)
             return sv_trim(sv(s.ptr, i));
     }
     return sv_trim(s);
+}
+
+/* The same for a value. In `/regex/ action` the marks and quotes of the regular expression mean
+ * nothing to us. */
+static struct strview cut_value(struct strview name, struct strview raw)
+{
+    enum directive d = config_directive_find(name, NULL);
+    struct strview s = sv_trim(raw);
+    size_t end = 0;
+
+    if (s.len && s.ptr[0] == '#')
+        return sv("", 0);
+    if (d < DIRECTIVE_COUNT && directive_info(d)->type == TYPE_REPLY_RULE)
+        end = reply_rule_regex_end(s);
+    struct strview rest = cut_comment(sv(s.ptr + end, s.len - end), "#");
+    return sv_trim(sv(s.ptr, end + rest.len));
 }
 
 /* Takes the quotes off a value that is quoted as a whole; others stay as they are. */
@@ -101,8 +119,7 @@ static void translate(struct load_file *f, struct strview line, char *out, size_
         return;
     }
     struct strview raw = sv(line.ptr + at + 1, line.len - (size_t)at - 1);
-    struct strview trimmed = sv_trim(raw);
-    f->value = trimmed.len && trimmed.ptr[0] == '#' ? sv("", 0) : cut_comment(raw, "#");
+    f->value = cut_value(name, raw);
     snprintf(out, size, "%.*s=@\n", SV_ARG(name));
 }
 

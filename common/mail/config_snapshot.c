@@ -97,7 +97,7 @@ static int decode_records(struct reader *r, struct config *cfg, struct err *e)
         if (r->bad)
             return ERR_CORRUPT;
         char *file = arena_strndup(&cfg->arena, file_text.ptr, file_text.len);
-        enum directive d = tag == 'V' ? config_directive_find(name) : DIRECTIVE_COUNT;
+        enum directive d = tag == 'V' ? config_directive_find(name, NULL) : DIRECTIVE_COUNT;
         if (tag == 'S')
             ret = config_add_section(cfg, name, file, line, &section, e);
         else if (d == DIRECTIVE_COUNT)

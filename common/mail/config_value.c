@@ -6,6 +6,7 @@
 #include "mail/config_internal.h"
 
 #include "mail/host_list.h"
+#include "mail/reply_rule.h"
 
 #include <stdio.h>
 
@@ -20,10 +21,17 @@ static const struct directive_info table[DIRECTIVE_COUNT] = {
      reload,                                                                              \
      ((flags)&DIRECTIVE_REPEATABLE) != 0,                                                 \
      ((flags)&DIRECTIVE_TOTAL) != 0,                                                      \
+     ((flags)&DIRECTIVE_NEVER) != 0,                                                      \
      choices,                                                                             \
      help},
     DIRECTIVES(DIRECTIVE_ROW)
 #undef DIRECTIVE_ROW
+};
+
+static const struct directive_alias aliases[] = {
+#define ALIAS_ROW(name, id, suffix) {name, DIR_##id, suffix},
+    DIRECTIVE_ALIASES(ALIAS_ROW)
+#undef ALIAS_ROW
 };
 
 static const char *const kind_names[CONFIG_KIND_COUNT] = {
@@ -49,11 +57,23 @@ const char *config_kind_name(enum config_kind kind)
     return kind_names[config_kind_index(kind)];
 }
 
-enum directive config_directive_find(struct strview name)
+const struct directive_alias *directive_alias(size_t i)
 {
+    return i < ARRAY_LEN(aliases) ? &aliases[i] : NULL;
+}
+
+enum directive config_directive_find(struct strview name, const struct directive_alias **ret_alias)
+{
+    if (ret_alias)
+        *ret_alias = NULL;
     for (unsigned d = 0; d < DIRECTIVE_COUNT; d++)
         if (sv_eq_nocase(name, sv_of(table[d].name)))
             return (enum directive)d;
+    for (size_t i = 0; ret_alias && i < ARRAY_LEN(aliases); i++)
+        if (sv_eq_nocase(name, sv_of(aliases[i].name))) {
+            *ret_alias = &aliases[i];
+            return aliases[i].directive;
+        }
     return DIRECTIVE_COUNT;
 }
 
@@ -129,7 +149,7 @@ static void format_bound(enum directive_type type, int64_t n, char *out)
         snprintf(out, UNITS_SIZE, "%lld", (long long)n);
 }
 
-static int check_bounds(const struct directive_info *info, int64_t n, struct err *e)
+int config_check_bounds(const struct directive_info *info, int64_t n, struct err *e)
 {
     char low[UNITS_SIZE], high[UNITS_SIZE], is[UNITS_SIZE];
 
@@ -142,7 +162,7 @@ static int check_bounds(const struct directive_info *info, int64_t n, struct err
                    low, high);
 }
 
-static int wrong(struct err *e, const struct config_value *v, const char *expected)
+int config_wrong(struct err *e, const struct config_value *v, const char *expected)
 {
     return err_set(e, ERR_CONFIG, "%s: '%.100s' is not valid (expected %s)",
                    directive_info(v->directive)->name, v->text, expected);
@@ -153,7 +173,7 @@ static int parse_bool(struct config_value *v, struct err *e)
     struct strview t = sv_of(v->text);
     v->yes = sv_eq_nocase(t, SV("yes")) || sv_eq_nocase(t, SV("true"));
     if (!v->yes && !sv_eq_nocase(t, SV("no")) && !sv_eq_nocase(t, SV("false")))
-        return wrong(e, v, "yes or no");
+        return config_wrong(e, v, "yes or no");
     return 0;
 }
 
@@ -163,18 +183,24 @@ static int parse_number(struct config_value *v, const struct directive_info *inf
     uint64_t n = 0;
 
     if (info->type == TYPE_INTERVAL) {
+        if (info->never && sv_eq_nocase(t, SV("never"))) {
+            v->number = 0;
+            return 0;
+        }
         if (units_parse_interval(t, &v->number) < 0)
-            return wrong(e, v, "an interval such as 30s, 5m or 4d12h");
-        return check_bounds(info, v->number, e);
+            return config_wrong(e, v,
+                                info->never ? "an interval such as 30s, 5m or 4d12h, or never"
+                                            : "an interval such as 30s, 5m or 4d12h");
+        return config_check_bounds(info, v->number, e);
     }
     if (info->type == TYPE_SIZE) {
         if (units_parse_size(t, &n) < 0 || n > INT64_MAX)
-            return wrong(e, v, "a size such as 64k or 50M");
+            return config_wrong(e, v, "a size such as 64k or 50M");
     } else if (!sv_to_u64(t, &n) || n > INT64_MAX) {
-        return wrong(e, v, "a number");
+        return config_wrong(e, v, "a number");
     }
     v->number = (int64_t)n;
-    return check_bounds(info, v->number, e);
+    return config_check_bounds(info, v->number, e);
 }
 
 static int parse_intervals(struct config_value *v, const struct directive_info *info,
@@ -190,10 +216,10 @@ static int parse_intervals(struct config_value *v, const struct directive_info *
 
     while (sv_split(&rest, ',', &item)) {
         if (count == MAX)
-            return wrong(e, v, "at most 30 intervals");
+            return config_wrong(e, v, "at most 30 intervals");
         if (units_parse_interval(sv_trim(item), &items[count]) < 0)
-            return wrong(e, v, "intervals such as 10m,10m,1h,4h");
-        int r = check_bounds(info, items[count++], e);
+            return config_wrong(e, v, "intervals such as 10m,10m,1h,4h");
+        int r = config_check_bounds(info, items[count++], e);
         if (r < 0)
             return r;
     }
@@ -211,27 +237,45 @@ static int parse_enum(struct config_value *v, const struct directive_info *info,
         if (sv_eq_nocase(choice, sv_of(v->text)))
             return 0;
     snprintf(expected, sizeof(expected), "one of %s", info->choices);
-    return wrong(e, v, expected);
+    return config_wrong(e, v, expected);
 }
 
-static int parse_hosts(struct config_value *v, enum directive_type type, struct err *e)
+static int parse_with(struct config_value *v, enum directive_type type, struct err *e)
 {
+    struct strview t = sv_of(v->text);
     struct arena scratch = {0};
     struct host_entry *hosts;
-    struct sockaddr_storage addr;
-    struct strview host;
+    struct source_range range;
+    struct reply_rule rule;
+    uint32_t weight;
     size_t count;
     int r;
 
     if (type == TYPE_HOST_LIST)
-        r = host_list_parse(sv_of(v->text), &scratch, &hosts, &count, e);
+        r = host_list_parse(t, &scratch, &hosts, &count, e);
+    else if (type == TYPE_POOL_MEMBER)
+        r = pool_member_parse(t, &t, &weight, e);
+    else if (type == TYPE_REPLY_RULE)
+        r = reply_rule_parse(t, &rule, e);
     else
-        r = source_host_parse(sv_of(v->text), &addr, &host, e);
+        r = source_range_parse(t, type == TYPE_SOURCE_HOST, &range, e);
     arena_free(&scratch);
-    if (r < 0) {
+    if (r < 0 && e)
         err_prefix(e, "%s", directive_info(v->directive)->name);
-        return ERR_CONFIG;
-    }
+    return r < 0 ? ERR_CONFIG : 0;
+}
+
+/* 0/h is refused: some would mean "nothing", some "no limit". */
+static int parse_rate(struct config_value *v, enum directive_type type, struct err *e)
+{
+    struct strview t = sv_of(v->text);
+    bool data = type == TYPE_DATA_RATE;
+    int r = data ? units_parse_data_rate(t, &v->rate) : units_parse_rate(t, &v->rate);
+
+    if (r < 0 || (!v->rate.count && sv_find(t, '/') >= 0))
+        return config_wrong(e, v,
+                            data ? "bytes per time such as 12M/m, or unlimited"
+                                 : "a rate such as 500/s, 600/h or 83/5s, or unlimited");
     return 0;
 }
 
@@ -245,7 +289,7 @@ static int parse_domains(struct config_value *v, struct err *e)
         if (item.len && item.ptr[0] == '$')
             item = sv(item.ptr + 1, item.len - 1);
         if (!config_is_domain(item))
-            return wrong(e, v, "domains separated by commas");
+            return config_wrong(e, v, "domains separated by commas");
     }
     return 0;
 }
@@ -259,11 +303,11 @@ static int check_special(const struct config_value *v, struct err *e)
     switch (v->directive) {
     case DIR_NAME_SERVER:
         if (name_server_parse(t, &addr) < 0)
-            return wrong(e, v, "IP, IP:PORT or [IP6]:PORT");
+            return config_wrong(e, v, "IP, IP:PORT or [IP6]:PORT");
         return 0;
     case DIR_ADDRESS:
         if (listener_address_parse(t, &addr) < 0)
-            return wrong(e, v, "ADDRESS:PORT, [IP6]:PORT or *:PORT");
+            return config_wrong(e, v, "ADDRESS:PORT, [IP6]:PORT or *:PORT");
         return 0;
     case DIR_PASSWORD:
         if (t.len < 40 || !sv_starts_nocase(t, SV("$argon2id$v=")))
@@ -289,32 +333,35 @@ static int parse_typed(struct config_value *v, struct arena *a, struct err *e)
     case TYPE_SIZE:
         return parse_number(v, info, e);
     case TYPE_INTERVAL_LIST:
-    case TYPE_RETRY:
         return parse_intervals(v, info, a, e);
+    case TYPE_RETRY:
+        return config_parse_retry(v, a, e);
     case TYPE_RATE:
-        return units_parse_rate(t, &v->rate) < 0 ? wrong(e, v, "a rate such as 600/h") : 0;
+    case TYPE_DATA_RATE:
+        return parse_rate(v, info->type, e);
+    case TYPE_RATE_LIST:
+    case TYPE_RAMP:
+        return config_parse_rates(v, a, e);
     case TYPE_ENUM:
         return parse_enum(v, info, e);
     case TYPE_NAME:
-        return config_is_name(t) ? 0 : wrong(e, v, "a name: letters, digits, . _ - :");
+        return config_is_name(t) ? 0 : config_wrong(e, v, "a name: letters, digits, . _ - :");
     case TYPE_DOMAIN:
-        return config_is_domain(t) ? 0 : wrong(e, v, "a host or domain name");
+        return config_is_domain(t) ? 0 : config_wrong(e, v, "a host or domain name");
     case TYPE_HOST_LIST:
     case TYPE_SOURCE_HOST:
-        return parse_hosts(v, info->type, e);
-    case TYPE_DOMAIN_LIST:
-        return parse_domains(v, e);
-    case TYPE_DATA_RATE:
-    case TYPE_RATE_LIST:
-    case TYPE_RAMP:
     case TYPE_SOURCE_IP:
     case TYPE_POOL_MEMBER:
-    case TYPE_MX_PATTERNS:
     case TYPE_REPLY_RULE:
+        return parse_with(v, info->type, e);
+    case TYPE_DOMAIN_LIST:
+        return parse_domains(v, e);
+    case TYPE_MX_PATTERNS:
+        return config_check_mx(v, e);
     case TYPE_EMAIL_LIST:
-        return 0;
+        return config_check_emails(v, e);
     case TYPE_PATH:
-        return t.len ? 0 : wrong(e, v, "a path");
+        return t.len ? 0 : config_wrong(e, v, "a path");
     case TYPE_TEXT:
         return 0;
     }

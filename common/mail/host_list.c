@@ -108,23 +108,6 @@ static bool is_host_name(struct strview s)
     return true;
 }
 
-int source_host_parse(struct strview text, struct sockaddr_storage *ret_addr,
-                      struct strview *ret_host, struct err *e)
-{
-    text = sv_trim(text);
-    size_t n = 0;
-    while (n < text.len && text.ptr[n] != ' ' && text.ptr[n] != '\t')
-        n++;
-    struct strview ip = sv(text.ptr, n), host = sv_trim(sv(text.ptr + n, text.len - n));
-    if (ip_address_parse(ip, 0, ret_addr) < 0 || !is_host_name(host))
-        return err_set(e, ERR_SYNTAX,
-                       "'%.*s' is not an address and a host name "
-                       "(expected IP HOSTNAME, as in 192.0.2.55 out1.example.com)",
-                       SV_ARG(text));
-    *ret_host = host;
-    return 0;
-}
-
 /* One host of the list. */
 static int parse_entry(struct strview text, struct arena *a, struct host_entry *ret, struct err *e)
 {

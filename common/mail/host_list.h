@@ -32,9 +32,52 @@ enum { HOST_LIST_MAX = 256 };
 int host_list_parse(struct strview text, struct arena *a, struct host_entry **ret,
                     size_t *ret_count, struct err *e);
 
-/* "IP HOSTNAME": the port is 0, *ret_host points into text. */
+/* --- source addresses (source_host.c) --- */
+
+enum { SOURCE_HOST_MAX = 4096, SOURCE_NAME_SIZE = 256 };
+
+/* What one line of smtp-source-host or smtp-source-ip gives: count addresses from the first one. */
+struct source_range {
+    int family;          /* AF_INET or AF_INET6 */
+    uint8_t first[16];   /* network order; 4 of them for AF_INET */
+    uint32_t count;      /* 1 … SOURCE_HOST_MAX */
+    struct strview host; /* as written; empty without with_host */
+};
+
+/* "ADDRESSES HOSTNAME", or without with_host "ADDRESSES". ADDRESSES: IP, IP/BITS (all addresses of
+ * the network, IP being the first), FIRST-LAST where LAST is an address or only its last number
+ * (192.0.2.101-150, 2001:db8::10-1f). %i in HOSTNAME stands for the address with hyphens:
+ * out-192-0-2-101.example.com; IPv6 with all its digits. ret->host points into text. 0 or ERR_SYNTAX
+ * with *e filled. */
+int source_range_parse(struct strview text, bool with_host, struct source_range *ret,
+                       struct err *e);
+/* The i-th address, with port 0. */
+void source_range_address(const struct source_range *r, uint32_t i, struct sockaddr_storage *ret);
+/* The name that goes with it, in out (SOURCE_NAME_SIZE bytes); empty when there is none. */
+struct strview source_range_host(const struct source_range *r, uint32_t i, char *out);
+
+/* Calls each for every address; host is valid during the call only. As source_range_parse. */
+int source_host_expand(struct strview text, bool with_host,
+                       void (*each)(void *arg, const struct sockaddr_storage *addr,
+                                    struct strview host),
+                       void *arg, struct err *e);
+
+/* "IP HOSTNAME" for one address: the port is 0, *ret_host points into text. */
 int source_host_parse(struct strview text, struct sockaddr_storage *ret_addr,
                       struct strview *ret_host, struct err *e);
+
+enum { POOL_WEIGHT_MAX = 1000 };
+
+/* "NAME [WEIGHT]"; the weight is 1 when not given. *ret_name points into text. */
+int pool_member_parse(struct strview text, struct strview *ret_name, uint32_t *ret_weight,
+                      struct err *e);
+
+/* One pattern of `mx`: a host name, or *.SUFFIX for all hosts below it. */
+bool mx_pattern_is_valid(struct strview pattern);
+/* Without case; a trailing dot of the host does not count. */
+bool mx_pattern_matches(struct strview pattern, struct strview host);
+
+/* --- servers and listeners --- */
 
 /* "IP", "IP:PORT", "[IP6]:PORT"; the port is 53 when not given. 0 or ERR_SYNTAX. */
 int name_server_parse(struct strview text, struct sockaddr_storage *ret);

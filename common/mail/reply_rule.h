@@ -1,7 +1,9 @@
 /*
  * One line of an [smtp-pattern-list]: `/regex/ action,action…`, or with the phases of the dialogue
  * that it looks at: `/regex/ phase=rcpt|end-of-data action,…`. The regular expression is checked
- * and compiled by who has PCRE2 (the configuration loader, and the pipe); here it is a text.
+ * and compiled by who has PCRE2 (the configuration loader, and the pipe); here it is a text. A rule
+ * has at most REPLY_RULE_MAX bytes; a slash inside the regular expression is written \/, and an
+ * empty one (//) matches every reply.
  */
 #ifndef PMTA_MAIL_REPLY_RULE_H
 #define PMTA_MAIL_REPLY_RULE_H
@@ -32,6 +34,8 @@ enum reply_action {
         REPLY_ACTION_COUNT
 };
 
+enum { REPLY_RULE_MAX = 2000 };
+
 struct reply_rule {
     struct strview regex; /* between the slashes, \/ kept */
     uint32_t phases;      /* 1 << PHASE_x; 0: every phase */
@@ -48,6 +52,11 @@ struct reply_rule {
  * each other or need another one are refused. */
 int reply_rule_parse(struct strview text, struct reply_rule *ret, struct err *e);
 
+/* Index of the slash that ends the regular expression at the start of text, 0 when there is none.
+ * For the reader of files: what looks like a comment before it is none. */
+size_t reply_rule_regex_end(struct strview text);
+
+/* As written; ends in '=' when it needs a value. */
 const char *reply_action_text(enum reply_action a);
 
 #endif

@@ -115,6 +115,16 @@ static void errors(void **state)
          "d/a.conf:2: virtual-mta: 'zzzzzzzz' is not defined (expected the name of a section "
          "[virtual-mta])\n"},
         {"[virtual-mta-pool p]\n", "d/a.conf:1: pool without virtual-mta\n"},
+        {"[pmta]\nmax-msg-per-hour = x\n",
+         "d/a.conf:2: max-msg-per-hour, which is max-msg-rate: 'x' is not valid (expected a rate "
+         "such as 500/s, 600/h or 83/5s, or unlimited)\n"},
+        {"[pmta]\nmax-conections = 5\n",
+         "d/a.conf:2: unknown directive 'max-conections': did you mean 'max-connections'?\n"},
+        {"[smtp-pattern-list l]\nreply = /(x/ skip-mx\n",
+         "d/a.conf:2: reply: regular expression is not valid at byte 2: missing closing "
+         "parenthesis\n"},
+        {"[smtp-pattern-list l]\nreply = /x/ skip-mx,mode=back-off\n",
+         "d/a.conf:2: reply: 'mode=back-off' is not an action: did you mean 'mode=backoff'?\n"},
         {"[smtp-user u]\n", "d/a.conf:1: smtp-user without password\n"},
         {"[listener x]\n", "d/a.conf:1: listener 'x' has no address (expected [listener "
                            "ADDR:PORT], or address = ADDR:PORT)\n"},
@@ -190,6 +200,57 @@ static void repeated(void **state)
     assert_int_equal(config_number(cfg, NULL, DIR_RECEIVERS), 2);
     config_unref(cfg);
     buf_free(&r.text);
+}
+
+/* Older names give the value of the real one, with their unit, and are seen as the same setting. */
+static void aliases(void **state)
+{
+    const struct config_query x = {.domain = SV("x.org")}, y = {.domain = SV("y.org")};
+    struct config *cfg = NULL;
+    struct config_report r = {0};
+    (void)state;
+    load("[domain x.org]\nmax-msg-per-hour = 600\nmax-connections = 7\nbackoff-max-msg-per-hour = "
+         "30/m\n[domain y.org]\nmax-msg-rate = 1/s\nmax-msg-per-hour = 0\n",
+         &cfg, &r);
+    assert_non_null(cfg);
+    assert_string_equal(buf_data(&r.text), "d/a.conf:7: warning: 'max-msg-per-hour' (max-msg-rate) "
+                                           "was set at d/a.conf:6 already; this one counts\n");
+    const struct config_value *v = config_get(cfg, &x, DIR_MAX_MSG_RATE);
+    assert_string_equal(v->text, "600/h");
+    assert_int_equal(v->rate.count, 600);
+    assert_int_equal(v->origin.line, 2);
+    assert_int_equal(config_number(cfg, &x, DIR_MAX_SMTP_OUT), 7);
+    assert_string_equal(config_text(cfg, &x, DIR_BACKOFF_MAX_MSG_RATE), "30/m");
+    assert_int_equal(config_get(cfg, &y, DIR_MAX_MSG_RATE)->rate.count, 0);
+    config_unref(cfg);
+    buf_free(&r.text);
+}
+
+/* Marks of comments and quotes mean nothing inside a regular expression, and something after it. */
+static void regexes(void **state)
+{
+    static const char *const texts[] = {"/a # b/ skip-mx",        "/a ; b/ skip-mx",
+                                        "/say \"no # b/ skip-mx", "/a\\/ # b/ skip-mx",
+                                        "// bounce-queue",        "/[ #\"]+/ mode=backoff"};
+    struct buf text = {0};
+    struct config *cfg;
+    (void)state;
+    buf_append_str(&text, "[smtp-pattern-list l]\n");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        buf_printf(&text, "reply = %s # a \"comment\n", texts[i]);
+    buf_append_str(&text, "reply = /");
+    for (int i = 0; i < 1900; i++)
+        buf_append_char(&text, 'x');
+    buf_append_str(&text, "/ notify\n");
+    load_good(buf_data(&text), &cfg);
+    const struct config_value *v =
+        config_section_get(cfg, KIND_SMTP_PATTERN_LIST, SV("L"), DIR_REPLY);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++, v = v->next)
+        assert_string_equal(v->text, texts[i]);
+    assert_int_equal(strlen(v->text), 1909);
+    assert_null(v->next);
+    config_unref(cfg);
+    buf_free(&text);
 }
 
 /* What inih alone would cut, join or drop. */
@@ -378,7 +439,8 @@ int main(void)
         cmocka_unit_test(traps),     cmocka_unit_test(long_line),
         cmocka_unit_test(includes),  cmocka_unit_test(macros),
         cmocka_unit_test(sources),   cmocka_unit_test(clear_and_case),
-        cmocka_unit_test(addresses),
+        cmocka_unit_test(addresses), cmocka_unit_test(aliases),
+        cmocka_unit_test(regexes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
