@@ -1,6 +1,6 @@
 /*
  * header_scan: finds the end of the header block of a message that arrives in pieces, takes out the
- * header fields that talk to us (X-Pipe, X-Virtual-MTA, X-Job, X-Envid) and remembers what they
+ * header fields that talk to us (X-Pipe, X-Job, X-Schedule, …) and remembers what they
  * said. Works in wire form (CRLF, dot-stuffed): a stuffed dot at the start of a line is not part of
  * it.
  *
@@ -18,7 +18,9 @@
     FIELD(X_PIPE, "X-Pipe")               \
     FIELD(X_VIRTUAL_MTA, "X-Virtual-MTA") \
     FIELD(X_JOB, "X-Job")                 \
-    FIELD(X_ENVID, "X-Envid")
+    FIELD(X_ENVID, "X-Envid")             \
+    FIELD(X_SCHEDULE, "X-Schedule")       \
+    FIELD(X_DELIVERY_PRIORITY, "X-Delivery-Priority")
 
 enum header_field {
 #define FIELD_ENUM(id, name) HEADER_##id,

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/schedule.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -52,6 +53,32 @@ static bool encode_envid(struct arena *a, struct strview v, struct strview *ret)
     return true;
 }
 
+static void honour_order(struct smtp_server *s)
+{
+    const struct smtp_server_settings *set = s->settings;
+    struct smtp_transaction *tx = &s->tx;
+    struct strview windows = header_scan_value(&tx->header, HEADER_X_SCHEDULE);
+    struct strview priority = header_scan_value(&tx->header, HEADER_X_DELIVERY_PRIORITY);
+    struct schedule schedule;
+    uint64_t n;
+
+    if (set->process_x_schedule && windows.len) {
+        if (windows.len > SCHEDULE_MAX_TEXT || schedule_parse(windows, &schedule, NULL) < 0)
+            smtp_server_refuse_message(s, TROUBLE_ROUTE,
+                                       "550 5.6.0 X-Schedule is not 'START / END, ...' with times "
+                                       "such as 2026-11-21 08:00:00 (UTC)");
+        tx->envelope.schedule = arena_sv(&tx->arena, windows);
+    }
+    if (set->process_x_delivery_priority && priority.len) {
+        if (!sv_to_u64(priority, &n) || n > 100) {
+            smtp_server_refuse_message(s, TROUBLE_ROUTE,
+                                       "550 5.6.0 X-Delivery-Priority is no number from 0 to 100");
+            n = 0;
+        }
+        tx->envelope.priority = (uint8_t)(n + 1);
+    }
+}
+
 static void honour_fields(struct smtp_server *s)
 {
     const struct smtp_server_settings *set = s->settings;
@@ -73,6 +100,7 @@ static void honour_fields(struct smtp_server *s)
     }
     if (set->process_x_envid && envid.len && !encode_envid(&tx->arena, envid, &tx->envelope.envid))
         smtp_server_refuse_message(s, TROUBLE_ROUTE, "550 5.6.0 X-Envid is too long");
+    honour_order(s);
 }
 
 void smtp_server_route(struct smtp_server *s)
