@@ -34,11 +34,13 @@ static const char *const type_text[] = {
     [TYPE_MX_PATTERNS] = "host patterns, separated by commas",
     [TYPE_REPLY_RULE] = "/regular expression/ and actions",
     [TYPE_EMAIL_LIST] = "mail addresses, separated by commas",
+    [TYPE_DOMAIN_KEY] = "selector,domain,file",
+    [TYPE_DKIM_KEY] = "file selector domain",
 };
 
 static const char *const unit_text[] = {
     [TYPE_INTERVAL] = "time",        [TYPE_INTERVAL_LIST] = "time", [TYPE_SIZE] = "bytes",
-    [TYPE_RATE] = "events per time", [TYPE_EMAIL_LIST] = NULL, /* the last: makes the array long
+    [TYPE_RATE] = "events per time", [TYPE_DKIM_KEY] = NULL, /* the last: makes the array long
                                                                    enough */
 };
 

@@ -62,6 +62,15 @@ void buf_append_char(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 
+/* Keeps the first `len` bytes; len <= buf_len(b). */
+static inline void buf_truncate(struct buf *b, size_t len)
+{
+    BUG_ON(len > buf_len(b));
+    b->end = b->start + len;
+    if (b->mem)
+        b->mem[b->end] = '\0';
+}
+
 /* Drops `len` bytes from the front; len <= buf_len(b). */
 void buf_consume(struct buf *b, size_t len);
 

@@ -19,7 +19,8 @@
 #include "base/str.h"
 
 enum {
-    LIMIT_TABLE_PROCESSES = 32, /* shares; a pipe's is its place in the configuration */
+    LIMIT_TABLE_PROCESSES = 32,                   /* shares, one for each pipe */
+    LIMIT_TABLE_OBSERVER = LIMIT_TABLE_PROCESSES, /* the share of one who has no cells (root) */
     LIMIT_TABLE_CELLS = 1 << 19,
     LIMIT_NAME_MAX = 120, /* longer names are hashed by the table */
 };
@@ -29,15 +30,15 @@ struct limit_cell;
 
 /* A sealed memfd of the right size, zeroed; sparse, memory is used as cells are. 0 or -errno. */
 int limit_table_create(int *ret_fd, struct err *e);
-/* Maps it; fd stays the caller's. share: 0 … LIMIT_TABLE_PROCESSES - 1; what a former process had
- * under it is taken back. 0, -errno, or ERR_CORRUPT when it is not such a table. */
+/* Maps it; fd stays the caller's. share: 0 … LIMIT_TABLE_PROCESSES - 1, of one process at a time;
+ * what a former process had under it is taken back. Or LIMIT_TABLE_OBSERVER. 0, -errno, or ERR_CORRUPT when it is not such a table. */
 int limit_table_map(struct limit_table **ret, int fd, unsigned share, struct err *e);
 /* One of this process alone (tests, simulation). */
 struct limit_table *limit_table_new_private(void);
 /* References and connections of this process are given back. */
 void limit_table_free(struct limit_table *t);
 
-/* Takes back what the process with this share held; root, when a pipe has died. */
+/* Takes back what the process with this share held; root, when a pipe has died. Lock-free. */
 void limit_table_forget(struct limit_table *t, unsigned share);
 
 /* The cell of that name, made when it is new; holds a reference of this process. NULL when the
@@ -51,17 +52,20 @@ void limit_cell_put(struct limit_table *t, struct limit_cell *c);
 struct limit_rate {
     uint64_t count; /* per period; never 0 */
     int64_t period_us;
-    int64_t burst_us; /* how far ahead of time events may come: 0 spaces them evenly */
+    int64_t burst_us; /* how far ahead of time events may come: 0 spaces them evenly, but one that
+                       * is late by less than 50 ms does not push those after it */
 };
 
 /* Takes up to `want` at now_us; returns how many were granted. 0: none, and *ret_at_us is when one
  * will be. Exact over all processes. */
 uint64_t limit_cell_take(struct limit_cell *c, const struct limit_rate *r, uint64_t want,
                          int64_t now_us, int64_t *ret_at_us);
-/* How many could be taken now, at most `most`; 0: *ret_at_us as above. Changes nothing. */
-uint64_t limit_cell_peek(const struct limit_cell *c, const struct limit_rate *r, uint64_t most,
+/* How many could be taken now, at most `most`; 0: *ret_at_us as above. Takes
+ * nothing, but cuts a level that is too far ahead. */
+uint64_t limit_cell_peek(struct limit_cell *c, const struct limit_rate *r, uint64_t most,
                          int64_t now_us, int64_t *ret_at_us);
-/* Takes n whatever the level is: what is known only afterwards (bytes) goes into debt. */
+/* Takes n whatever the level is: what is known only afterwards (bytes) goes into debt, of a week at
+ * most. */
 void limit_cell_charge(struct limit_cell *c, const struct limit_rate *r, uint64_t n,
                        int64_t now_us);
 void limit_cell_refund(struct limit_cell *c, const struct limit_rate *r, uint64_t n);
@@ -69,6 +73,8 @@ void limit_cell_refund(struct limit_cell *c, const struct limit_rate *r, uint64_
 int64_t limit_cell_level_us(const struct limit_cell *c);
 /* Sets the level unless it is later already (levels read back after a restart). */
 void limit_cell_raise(struct limit_cell *c, int64_t level_us);
+/* Sets the level unless it is sooner already (a debt from the time of a lower rate). */
+void limit_cell_lower(struct limit_cell *c, int64_t level_us);
 
 /* --- connections --- */
 

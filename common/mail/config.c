@@ -203,6 +203,16 @@ const struct config_value *config_get(const struct config *cfg, const struct con
     return s.best.value ? s.best.value : &cfg->defaults[d];
 }
 
+bool config_is_set(const struct config *cfg, enum directive d)
+{
+    for (const struct config_section *s = cfg->first; s; s = s->next) {
+        struct value_node *n = config_section_value(s, d);
+        if (n && n->value.text)
+            return true;
+    }
+    return false;
+}
+
 bool config_bool(const struct config *cfg, const struct config_query *q, enum directive d)
 {
     BUG_ON(directive_info(d)->type != TYPE_BOOL);

@@ -76,6 +76,9 @@ struct config_query {
 const struct config_value *config_get(const struct config *cfg, const struct config_query *q,
                                       enum directive d);
 
+/* Some section sets this directive. */
+bool config_is_set(const struct config *cfg, enum directive d);
+
 /* Short forms of config_get. A NULL q asks for the global value. */
 bool config_bool(const struct config *cfg, const struct config_query *q, enum directive d);
 int64_t config_number(const struct config *cfg, const struct config_query *q, enum directive d);

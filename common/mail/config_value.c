@@ -5,6 +5,7 @@
  */
 #include "mail/config_internal.h"
 
+#include "mail/domain_key.h"
 #include "mail/host_list.h"
 #include "mail/reply_rule.h"
 
@@ -320,6 +321,15 @@ static int check_special(const struct config_value *v, struct err *e)
     }
 }
 
+static int parse_key(struct config_value *v, enum directive_type type, struct err *e)
+{
+    struct domain_key key;
+    if (domain_key_parse(sv_of(v->text), type == TYPE_DKIM_KEY, &key, e) == 0)
+        return 0;
+    err_prefix(e, "%s", directive_info(v->directive)->name);
+    return ERR_CONFIG;
+}
+
 static int parse_typed(struct config_value *v, struct arena *a, struct err *e)
 {
     const struct directive_info *info = directive_info(v->directive);
@@ -360,6 +370,9 @@ static int parse_typed(struct config_value *v, struct arena *a, struct err *e)
         return config_check_mx(v, e);
     case TYPE_EMAIL_LIST:
         return config_check_emails(v, e);
+    case TYPE_DOMAIN_KEY:
+    case TYPE_DKIM_KEY:
+        return parse_key(v, info->type, e);
     case TYPE_PATH:
         return t.len ? 0 : config_wrong(e, v, "a path");
     case TYPE_TEXT:

@@ -56,6 +56,8 @@ enum directive_type {
     TYPE_MX_PATTERNS,   /* *.google.com, aspmx.l.google.com */
     TYPE_REPLY_RULE,    /* /regex/ [phase=…] action,… */
     TYPE_EMAIL_LIST,    /* a@x.org, b@x.org */
+    TYPE_DOMAIN_KEY,    /* selector,domain,file */
+    TYPE_DKIM_KEY,      /* file selector domain */
 };
 
 /* When a changed value takes effect after a reload. */
@@ -88,6 +90,7 @@ enum directive_flag {
     ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")     \
     ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")        \
     ALIAS("delivery-priority", QUEUE_PRIORITY, "")                    \
+    ALIAS("dkim-signature", DKIM_SIGN, "")                            \
     ALIAS("bind-ip", SMTP_SOURCE_IP, "")                              \
     ALIAS("helo-domain", HOST_NAME, "")
 
@@ -348,6 +351,41 @@ enum directive_flag {
         "which queue gets a free connection first: 100 is the most urgent; equals take turns")     \
     DIRECTIVE(JOB_MAX_MSG_RATE, "job-max-msg-rate", KIND_PIPE | KIND_PMTA, TYPE_RATE, "0", 0, 0, RELOAD_LIVE, 0, NULL, \
         "recipients attempted per time of one job; pmtactl set job changes it for one")            \
+    /* signing; a [domain] here is the sender's */                                                 \
+    DIRECTIVE(DKIM_SIGN, "dkim-sign", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "sign with every key that matches")                                                        \
+    DIRECTIVE(DOMAIN_KEY, "domain-key", KINDS_QUEUE, TYPE_DOMAIN_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "selector,domain,file: signs for senders in this domain and below it; * is any domain")    \
+    DIRECTIVE(DKIM_KEY, "dkim-key", KINDS_QUEUE, TYPE_DKIM_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "the same as domain-key, written as: file selector domain")                                \
+    DIRECTIVE(SECOND_DOMAIN_KEY, "second-domain-key", KINDS_QUEUE, TYPE_DOMAIN_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "selector,domain,file: signs as this domain besides, whoever the sender is")               \
+    DIRECTIVE(DKIM_PRIVATE_KEY, "dkim-private-key", KINDS_QUEUE, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "key file that signs as the sender's domain with dkim-selector")                           \
+    DIRECTIVE(DKIM_SELECTOR, "dkim-selector", KINDS_QUEUE, TYPE_DOMAIN, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "selector of dkim-private-key")                                                            \
+    DIRECTIVE(DKIM_HEADERS, "dkim-headers", KINDS_QUEUE, TYPE_TEXT, "From, Sender, Reply-To, To, Cc, Subject, Date, Message-ID, In-Reply-To, References, MIME-Version, Content-Type, Content-Transfer-Encoding, List-Id, List-Unsubscribe, List-Unsubscribe-Post, List-Help, Feedback-ID, BIMI-Selector", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "header fields that are signed where they are present")                                    \
+    DIRECTIVE(DKIM_OVERSIGN, "dkim-oversign", KINDS_QUEUE, TYPE_TEXT, "From, To, Cc, Subject, Date, Reply-To", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "header fields that nobody can add another of without breaking the signature")             \
+    DIRECTIVE(DKIM_IDENTITY, "dkim-identity", KINDS_QUEUE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "address or @domain that decides which keys match, instead of Sender or From")             \
+    DIRECTIVE(DKIM_IDENTITY_FALLBACK, "dkim-identity-fallback", KINDS_QUEUE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "address or @domain to sign as when no key matches")                                       \
+    DIRECTIVE(DKIM_ALGORITHM, "dkim-algorithm", KINDS_QUEUE, TYPE_ENUM, "all", 0, 0, RELOAD_LIVE, 0, "all|rsa-sha256|ed25519-sha256", \
+        "only keys of this kind sign")                                                             \
+    DIRECTIVE(DKIM_CANONICALIZATION, "dkim-canonicalization", KINDS_QUEUE, TYPE_ENUM, "relaxed/relaxed", 0, 0, RELOAD_LIVE, 0, "relaxed/relaxed|relaxed/simple|simple/relaxed|simple/simple", \
+        "canonical form of header and body")                                                       \
+    DIRECTIVE(DKIM_TIMESTAMP, "dkim-timestamp", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "say when it was signed (t=)")                                                             \
+    DIRECTIVE(DKIM_EXPIRE_AFTER, "dkim-expire-after", KINDS_QUEUE, TYPE_INTERVAL, "0", 0, 31536000000, RELOAD_LIVE, 0, NULL, \
+        "how long a signature is valid (x=); 0: for ever")                                         \
+    DIRECTIVE(DKIM_REQUIRED, "dkim-required", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "mail whose configured key cannot be used waits; no: goes unsigned")                       \
+    DIRECTIVE(BIMI_SELECTOR, "bimi-selector", KINDS_QUEUE, TYPE_DOMAIN, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "insert BIMI-Selector with this selector, replacing what the application sent")            \
+    DIRECTIVE(PROCESS_X_DKIM_OPTIONS, "process-x-dkim-options", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "honour X-DKIM-Options (s=, d=, i=); it is removed in any case")                           \
     /* what a source may say */                                                                    \
     DIRECTIVE(SOURCE_GROUP_NAME, "source-group", KIND_SOURCE, TYPE_NAME, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "[source-group] that this source belongs to and takes its settings from")                  \

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/err.h"
 
 /* KIND(NAME, number, "name", record bytes) */
 #define LOOKUP_KINDS(KIND)                                                     \

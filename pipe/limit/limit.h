@@ -11,6 +11,7 @@
 #ifndef PMTA_PIPE_LIMIT_LIMIT_H
 #define PMTA_PIPE_LIMIT_LIMIT_H
 
+#include "base/buf.h"
 #include "base/hash.h"
 #include "base/heap.h"
 #include "base/limit_table.h"
@@ -43,8 +44,12 @@ struct limit {
     uint32_t max;           /* CONNECTIONS; 0: no limit */
     struct limit_rate rate; /* the others; count 0: no limit */
     struct list waiters;    /* struct limit_waiter, first come first served */
-    struct heap_node wake;
+    uint32_t waiting;       /* their number */
+    struct heap_node wake;  /* those who wait; without references: when the level means no more */
+    struct limit_table *table;
     bool is_private; /* the table was full */
+    bool is_kept;    /* one event leads further ahead than LIMITS_KEEP_US */
+    struct list far; /* in limits, while its level is to be kept over a restart */
 };
 
 /* One who waits: in line at one limit at a time. */
@@ -57,9 +62,13 @@ struct limit_waiter {
 
 /* Takes the table. */
 struct limits *limits_new(struct limit_table *table);
+/* fn(arg) whenever limits_next_us has become earlier (also from inside calls of this module that
+ * give room back or wait), so that the owner can set its timer. Optional. */
+void limits_on_earlier(struct limits *s, void (*fn)(void *arg), void *arg);
 void limits_free(struct limits *s); /* all limits were released, nobody waits */
 
-/* The limit of that name and measure, with a reference. Its value is what was set last. */
+/* The limit of that name and measure, with a reference. Its value is what was set last; a new one
+ * allows everything. */
 struct limit *limit_get(struct limits *s, enum limit_measure measure, struct strview name);
 void limit_unref(struct limit *l); /* NULL is fine */
 
@@ -104,14 +113,20 @@ struct limit_level {
     uint32_t max, used, used_here; /* CONNECTIONS: over all pipes, and of this one */
     struct rate rate;              /* others, as configured; count 0: no limit */
     uint64_t free_now;             /* events that may happen at once */
-    int64_t next_us;               /* wall time of the next one when free_now is 0 */
-    uint32_t waiting;              /* queues of this pipe in line */
+    int64_t next_us;  /* wall time of the next one when free_now is 0; 0: nobody knows */
+    uint32_t waiting; /* queues of this pipe in line */
 };
 void limit_level(const struct limit *l, int64_t now_us, struct limit_level *ret);
 
-/* Levels that mean something beyond `horizon_us` from now (hourly and daily budgets), as text, one
- * line each, and back. Reading never lowers a level. */
-void limits_write(const struct limits *s, int64_t now_us, struct buf *out);
+/* Levels that lie further ahead than this are kept over a restart of everything (hourly and daily
+ * budgets, debts of bytes); nearer ones are past before mail flows again. */
+enum { LIMITS_KEEP_US = 5 * 1000 * 1000 };
+
+/* One of these has moved since the last limits_write. */
+bool limits_changed(const struct limits *s);
+/* These levels as text, one line each, and back. Reading never lowers a level; a limit that does
+ * not exist yet has it once it is made. What is no such text is skipped. */
+void limits_write(struct limits *s, int64_t now_us, struct buf *out);
 void limits_read(struct limits *s, struct strview text);
 
 #endif

@@ -1,0 +1,316 @@
+/*
+ * DKIM header fields; see dkim.h. Called by the signer for each message and key. Nothing here can
+ * fail: a field that is not there is not signed, a header that is not well formed is taken line by
+ * line.
+ */
+#include "mail/dkim.h"
+
+#include <stdio.h>
+
+enum { FOLD_AT = 76 };
+
+static bool is_wsp(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* --- fields --- */
+
+/* Length of the field at p: its line and the folded ones that follow. */
+static size_t field_length(struct strview block)
+{
+    size_t at = 0;
+
+    do {
+        const char *lf = memchr(block.ptr + at, '\n', block.len - at);
+        at = lf ? (size_t)(lf - block.ptr) + 1 : block.len;
+    } while (at < block.len && is_wsp(block.ptr[at]));
+    return at;
+}
+
+static size_t count_lines(struct strview block)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < block.len; i++)
+        n += block.ptr[i] == '\n';
+    return n;
+}
+
+size_t dkim_fields(struct strview block, struct arena *a, struct dkim_field **ret)
+{
+    struct dkim_field *fields = arena_alloc(a, count_lines(block) * sizeof(fields[0]));
+    size_t count = 0;
+
+    while (block.len && block.ptr[0] != '\r' && block.ptr[0] != '\n') {
+        struct strview whole = sv(block.ptr, field_length(block));
+        const char *colon = memchr(whole.ptr, ':', whole.len);
+        if (colon) {
+            struct strview name = sv(whole.ptr, (size_t)(colon - whole.ptr));
+            fields[count++] = (struct dkim_field){.name = sv_trim(name), .whole = whole};
+        }
+        block = sv(block.ptr + whole.len, block.len - whole.len);
+    }
+    *ret = fields;
+    return count;
+}
+
+void dkim_canon_field(struct buf *out, enum dkim_canon canon, struct strview whole)
+{
+    const char *colon = memchr(whole.ptr, ':', whole.len);
+    const char *end = whole.ptr + whole.len;
+    bool wsp = false, any = false;
+
+    if (canon == DKIM_SIMPLE || !colon) {
+        buf_append_sv(out, whole);
+        return;
+    }
+    const char *name_end = colon;
+    while (name_end > whole.ptr && is_wsp(name_end[-1]))
+        name_end--;
+    char *to = buf_reserve(out, whole.len + 4), *begin = to;
+    for (const char *p = whole.ptr; p < name_end; p++)
+        *to++ = ascii_lower(*p);
+    *to++ = ':';
+    for (const char *p = colon + 1; p < end; p++) {
+        if (*p == '\r' || *p == '\n')
+            continue;
+        if (is_wsp(*p)) {
+            wsp = any;
+            continue;
+        }
+        if (wsp)
+            *to++ = ' ';
+        wsp = false;
+        any = true;
+        *to++ = *p;
+    }
+    *to++ = '\r';
+    *to++ = '\n';
+    buf_advance(out, (size_t)(to - begin));
+}
+
+struct strview dkim_field_value(const struct dkim_field *fields, size_t count, struct strview name,
+                                struct arena *a)
+{
+    for (size_t i = count; i-- > 0;) {
+        if (!sv_eq_nocase(fields[i].name, name))
+            continue;
+        struct strview w = fields[i].whole;
+        const char *p = memchr(w.ptr, ':', w.len);
+        char *out = arena_alloc(a, w.len + 1);
+        size_t n = 0;
+        for (p++; p < w.ptr + w.len; p++)
+            if (*p != '\r' && *p != '\n')
+                out[n++] = *p;
+        return sv_trim(sv(out, n));
+    }
+    return sv(NULL, 0);
+}
+
+/* One past a quoted string or comment that begins at i. */
+static size_t skip_quoted(struct strview s, size_t i)
+{
+    char open = s.ptr[i], close = open == '(' ? ')' : '"';
+    unsigned depth = 1;
+
+    for (i++; i < s.len && depth; i++) {
+        if (s.ptr[i] == '\\')
+            i++;
+        else if (s.ptr[i] == close)
+            depth--;
+        else if (open == '(' && s.ptr[i] == '(')
+            depth++;
+    }
+    return MIN_OF(i, s.len);
+}
+
+struct strview dkim_address_domain(struct strview value)
+{
+    size_t begin = 0, end = value.len;
+    ptrdiff_t at = -1;
+
+    for (size_t i = 0; i < value.len;) {
+        char c = value.ptr[i];
+        if (c == '"' || c == '(') {
+            i = skip_quoted(value, i);
+            continue;
+        }
+        if (c == '<') {
+            begin = i + 1;
+            at = -1;
+        } else if (c == '@') {
+            at = (ptrdiff_t)i;
+        } else if ((c == '>' && begin) || c == ',' || c == ';') {
+            end = i;
+            break;
+        }
+        i++;
+    }
+    if (at < 0)
+        return sv(NULL, 0);
+    struct strview d = sv_trim(sv(value.ptr + at + 1, end - (size_t)at - 1));
+    for (size_t i = 0; i < d.len; i++)
+        if (is_wsp(d.ptr[i]) || d.ptr[i] == '(' || d.ptr[i] == '>')
+            d.len = i;
+    return d;
+}
+
+/* --- signature --- */
+
+/* A word of the field, on a new line when it does not fit into this one. */
+struct folder {
+    struct buf *out;
+    size_t column;
+};
+
+static void fold_append(struct folder *f, struct strview word, bool blank)
+{
+    if (f->column + word.len + 1 > FOLD_AT) {
+        buf_append_str(f->out, "\r\n\t");
+        f->column = 1;
+    } else if (blank) {
+        buf_append_str(f->out, " ");
+        f->column++;
+    }
+    buf_append_sv(f->out, word);
+    f->column += word.len;
+}
+
+static void fold_printf(struct folder *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void fold_printf(struct folder *f, const char *fmt, ...)
+{
+    struct buf word = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&word, fmt, ap);
+    va_end(ap);
+    fold_append(f, buf_view(&word), true);
+    buf_free(&word);
+}
+
+static void fold_base64(struct folder *f, const uint8_t *bytes, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t v = (uint32_t)bytes[i] << 16 | (i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                     (i + 2 < n ? bytes[i + 2] : 0);
+        char four[4] = {digits[v >> 18], digits[v >> 12 & 63], digits[v >> 6 & 63], digits[v & 63]};
+        if (i + 1 >= n)
+            four[2] = '=';
+        if (i + 2 >= n)
+            four[3] = '=';
+        fold_append(f, sv(four, 4), false);
+    }
+}
+
+static bool next_name(struct strview *rest, struct strview *ret)
+{
+    while (rest->len && (is_wsp(rest->ptr[0]) || rest->ptr[0] == ':' || rest->ptr[0] == ','))
+        *rest = sv(rest->ptr + 1, rest->len - 1);
+    size_t n = 0;
+    while (n < rest->len && !is_wsp(rest->ptr[n]) && rest->ptr[n] != ':' && rest->ptr[n] != ',')
+        n++;
+    *ret = sv(rest->ptr, n);
+    *rest = sv(rest->ptr + n, rest->len - n);
+    return n != 0;
+}
+
+static bool lists(struct strview names, struct strview name)
+{
+    struct strview one;
+    while (next_name(&names, &one))
+        if (sv_eq_nocase(one, name))
+            return true;
+    return false;
+}
+
+/* One name of h=: each field that has it, from the last to the first, and when oversigned once more
+ * than there are. */
+static void sign_name(const struct dkim_signature *s, const struct dkim_field *fields, size_t count,
+                      struct strview name, bool oversign, struct folder *f, bool *first,
+                      struct buf *input)
+{
+    struct buf word = {0};
+    size_t n = oversign;
+
+    for (size_t i = count; i-- > 0;) {
+        if (!sv_eq_nocase(fields[i].name, name))
+            continue;
+        dkim_canon_field(input, s->header_canon, fields[i].whole);
+        n++;
+    }
+    for (; n; n--) {
+        buf_reset(&word);
+        buf_printf(&word, "%s%.*s", *first ? "" : ":", SV_ARG(name));
+        fold_append(f, buf_view(&word), false);
+        *first = false;
+    }
+    buf_free(&word);
+}
+
+/* h= and the canonical fields. A name that was there already is passed over, so that no list can
+ * sign a field twice. */
+static void sign_names(const struct dkim_signature *s, const struct dkim_field *fields,
+                       size_t count, struct folder *f, struct buf *input)
+{
+    struct strview lists_of[] = {s->names, s->oversign}, name;
+    bool first = true;
+
+    fold_printf(f, "h=");
+    for (size_t k = 0; k < ARRAY_LEN(lists_of); k++) {
+        struct strview rest = lists_of[k];
+        while (next_name(&rest, &name)) {
+            size_t before = (size_t)(name.ptr - lists_of[k].ptr);
+            if (lists(sv(lists_of[k].ptr, before), name) || (k && lists(s->names, name)))
+                continue;
+            sign_name(s, fields, count, name, lists(s->oversign, name), f, &first, input);
+        }
+    }
+    fold_append(f, SV(";"), false);
+}
+
+void dkim_signature_prepare(const struct dkim_signature *s, const struct dkim_field *fields,
+                            size_t count, struct buf *field, struct buf *ret_input)
+{
+    static const char *const canon[] = {[DKIM_SIMPLE] = "simple", [DKIM_RELAXED] = "relaxed"};
+    static const char start[] = "DKIM-Signature: v=1;";
+    struct folder f = {field, sizeof(start) - 1};
+    size_t begin = buf_len(field);
+
+    buf_append_str(field, start);
+    fold_printf(&f, "a=%s;", s->algorithm);
+    fold_printf(&f, "c=%s/%s;", canon[s->header_canon], canon[s->body_canon]);
+    fold_printf(&f, "d=%.*s;", SV_ARG(s->domain));
+    fold_printf(&f, "s=%.*s;", SV_ARG(s->selector));
+    if (s->identity.len)
+        fold_printf(&f, "i=%.*s;", SV_ARG(s->identity));
+    if (s->time_s)
+        fold_printf(&f, "t=%lld;", (long long)s->time_s);
+    if (s->expires_s)
+        fold_printf(&f, "x=%lld;", (long long)s->expires_s);
+    sign_names(s, fields, count, &f, ret_input);
+    fold_printf(&f, "bh=");
+    fold_base64(&f, (const uint8_t *)s->body_hash.ptr, s->body_hash.len);
+    fold_append(&f, SV(";"), false);
+    fold_printf(&f, "b=");
+    /* without the CRLF that ends it */
+    struct strview own = sv(buf_data(field) + begin, buf_len(field) - begin);
+    size_t at = buf_len(ret_input);
+    dkim_canon_field(ret_input, s->header_canon, own);
+    if (s->header_canon == DKIM_RELAXED)
+        buf_truncate(ret_input, MAX_OF(at, buf_len(ret_input) - 2));
+}
+
+void dkim_signature_finish(struct buf *field, const uint8_t *signature, size_t n)
+{
+    const char *bytes = buf_data(field);
+    size_t column = 0;
+
+    for (size_t i = buf_len(field); i > 0 && bytes[i - 1] != '\n'; i--)
+        column++;
+    struct folder f = {field, column};
+    fold_base64(&f, signature, n);
+    buf_append_str(field, "\r\n");
+}

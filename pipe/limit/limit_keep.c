@@ -1,0 +1,82 @@
+/*
+ * Levels that mean something after a restart: those that lie some seconds ahead. A limit enters the
+ * list when an event leads that far and leaves it when it is written and past, so a pipe without
+ * such limits has nothing to walk and nothing to write.
+ *
+ * The text has one line per level: directive, wall time in microseconds, name.
+ *     max-msg-rate 1795250000000000 queue example.com/mta1
+ */
+#include "limit/limit_int.h"
+
+#include <inttypes.h>
+
+enum { TEXT_MAX = 6 << 20 }; /* less than what pipe/state reads back */
+
+static const char *const measures[] = {
+#define MEASURE_NAME(id, name, unit) name,
+    LIMIT_MEASURES(MEASURE_NAME)
+#undef MEASURE_NAME
+};
+
+void limit_moved(struct limit *l, int64_t now_us)
+{
+    if (limit_cell_level_us(l->cell) <= now_us + LIMITS_KEEP_US)
+        return;
+    if (list_empty(&l->far))
+        list_push_back(&l->owner->far, &l->far);
+    l->owner->changed = true;
+}
+
+bool limits_changed(const struct limits *s)
+{
+    return s->changed;
+}
+
+void limits_write(struct limits *s, int64_t now_us, struct buf *out)
+{
+    list_for_each_safe (at, &s->far) {
+        struct limit *l = list_entry(at, struct limit, far);
+        int64_t level_us = limit_cell_level_us(l->cell);
+        if (level_us <= now_us + LIMITS_KEEP_US)
+            list_remove(at);
+        else if (buf_len(out) < TEXT_MAX && !strchr(l->name, '\n'))
+            buf_printf(out, "%s %" PRId64 " %s\n", measures[l->measure], level_us, l->name);
+    }
+    s->changed = false;
+}
+
+static int measure_of(struct strview name)
+{
+    for (int i = 0; i < LIMIT_MEASURE_COUNT; i++)
+        if (i != LIMIT_CONNECTIONS && sv_eq(name, sv_of(measures[i])))
+            return i;
+    return -1;
+}
+
+static void read_line(struct limits *s, struct strview line, int64_t now_us)
+{
+    struct strview rest = line, measure, level;
+    uint64_t level_us;
+
+    if (!sv_split(&rest, ' ', &measure) || !sv_split(&rest, ' ', &level))
+        return;
+    int which = measure_of(measure);
+    if (which < 0 || !rest.ptr || !rest.len || !sv_to_u64(level, &level_us) ||
+        level_us > INT64_MAX || (int64_t)level_us <= now_us + LIMITS_KEEP_US)
+        return;
+    struct limit *l = limit_get(s, (enum limit_measure)which, rest);
+    limit_cell_raise(l->cell, (int64_t)level_us);
+    limit_moved(l, now_us);
+    l->is_kept = true; /* whatever is set later: until then its level is all that is known */
+    limit_unref(l);
+}
+
+void limits_read(struct limits *s, struct strview text)
+{
+    int64_t now_us = limits_now(s);
+    struct strview line;
+
+    while (sv_split(&text, '\n', &line))
+        if (line.len)
+            read_line(s, line, now_us);
+}

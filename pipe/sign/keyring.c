@@ -1,0 +1,304 @@
+/*
+ * Keys and plans; see keyring.h. Called by main.c when keys arrive and by the queue for each message
+ * before its first attempt. A plan costs a dozen look-ups in the configuration, so plans are kept
+ * per virtual MTA and domains, and thrown away all together when anything changes or there are too
+ * many.
+ */
+#include "sign/keyring.h"
+
+#include "base/hash.h"
+#include "mail/domain_key.h"
+
+#include <stdio.h>
+
+enum { MAX_PLANS = 10000, MAX_SIGNATURES = 8 };
+
+struct ring_key {
+    struct hash_node node;
+    char *file;
+    struct sign_key *key; /* NULL: it cannot be used */
+    bool named;           /* since keyring_begin */
+};
+
+struct kept_plan {
+    struct hash_node node;
+    char *scope;
+    struct sign_plan *plan;
+};
+
+struct keyring {
+    struct hash keys;
+    struct hash plans;
+    size_t plan_count;
+    const struct config *plans_of;
+};
+
+static bool match_key(const struct hash_node *n, const void *key)
+{
+    return strcmp(container_of(n, const struct ring_key, node)->file, key) == 0;
+}
+
+static bool match_plan(const struct hash_node *n, const void *scope)
+{
+    return strcmp(container_of(n, const struct kept_plan, node)->scope, scope) == 0;
+}
+
+struct keyring *keyring_new(void)
+{
+    struct keyring *r = xcalloc(1, sizeof(*r));
+    hash_init(&r->keys, match_key);
+    hash_init(&r->plans, match_plan);
+    return r;
+}
+
+static void forget_plans(struct keyring *r)
+{
+    for (struct hash_node *n; (n = hash_next(&r->plans, NULL));) {
+        struct kept_plan *k = container_of(n, struct kept_plan, node);
+        hash_remove(&r->plans, n);
+        sign_plan_unref(k->plan);
+        free(k->scope);
+        free(k);
+    }
+    r->plan_count = 0;
+}
+
+static void forget_key(struct keyring *r, struct ring_key *k)
+{
+    hash_remove(&r->keys, &k->node);
+    sign_key_unref(k->key);
+    free(k->file);
+    free(k);
+}
+
+void keyring_free(struct keyring *r)
+{
+    if (!r)
+        return;
+    forget_plans(r);
+    for (struct hash_node *n; (n = hash_next(&r->keys, NULL));)
+        forget_key(r, container_of(n, struct ring_key, node));
+    hash_fini(&r->plans);
+    hash_fini(&r->keys);
+    free(r);
+}
+
+static struct ring_key *find_key(const struct keyring *r, const char *file)
+{
+    struct hash_node *n = hash_find(&r->keys, hash_bytes(file, strlen(file)), file);
+    return n ? container_of(n, struct ring_key, node) : NULL;
+}
+
+int keyring_put(struct keyring *r, const char *file, int fd, struct err *e)
+{
+    struct ring_key *k = find_key(r, file);
+    struct sign_key *key = NULL;
+    int status = sign_key_load(fd, file, &key, e);
+
+    if (!k) {
+        k = xcalloc(1, sizeof(*k));
+        k->file = xstrdup(file);
+        hash_insert(&r->keys, &k->node, hash_bytes(file, strlen(file)));
+    }
+    sign_key_unref(k->key);
+    k->key = key;
+    k->named = true;
+    forget_plans(r);
+    return status;
+}
+
+void keyring_begin(struct keyring *r)
+{
+    for (struct hash_node *n = NULL; (n = hash_next(&r->keys, n));)
+        container_of(n, struct ring_key, node)->named = false;
+}
+
+void keyring_end(struct keyring *r)
+{
+    for (struct hash_node *n = hash_next(&r->keys, NULL), *next; n; n = next) {
+        next = hash_next(&r->keys, n);
+        struct ring_key *k = container_of(n, struct ring_key, node);
+        if (!k->named)
+            forget_key(r, k);
+    }
+    forget_plans(r);
+}
+
+/* --- plans --- */
+
+struct planning {
+    struct keyring *ring;
+    struct sign_plan *plan;
+    struct strview identity_domain;
+    int algorithm; /* index of all|rsa-sha256|ed25519-sha256 */
+    bool any_domain;
+};
+
+static bool algorithm_fits(const struct planning *p, const struct sign_key *k)
+{
+    bool rsa = strcmp(sign_key_algorithm(k), "rsa-sha256") == 0;
+    return p->algorithm == 0 || (p->algorithm == 1) == rsa;
+}
+
+static void add_key(struct planning *p, const struct domain_key *d, struct strview domain)
+{
+    struct sign_plan *plan = p->plan;
+    char *file = arena_strndup(&plan->arena, d->file.ptr, d->file.len);
+    struct ring_key *k = find_key(p->ring, file);
+
+    if (plan->count == MAX_SIGNATURES || !domain.len)
+        return;
+    if (!k || !k->key) {
+        plan->unusable = file;
+        return;
+    }
+    if (!algorithm_fits(p, k->key))
+        return;
+    char *selector = arena_strndup(&plan->arena, d->selector.ptr, d->selector.len);
+    char *name = arena_strndup(&plan->arena, domain.ptr, domain.len);
+    str_lower(name, domain.len);
+    for (size_t i = 0; i < plan->count; i++)
+        if (strcmp(plan->with[i].selector, selector) == 0 &&
+            strcmp(plan->with[i].domain, name) == 0)
+            return;
+    plan->with[plan->count++] = (struct sign_with){sign_key_ref(k->key), selector, name};
+}
+
+/* All keys of one directive, of all scopes: those of a virtual MTA come before global ones. */
+static void add_keys(void *arg, const struct config_value *v, bool wins)
+{
+    struct planning *p = arg;
+
+    (void)wins;
+    for (; v && v->text; v = v->next) {
+        struct domain_key d;
+        if (domain_key_parse(sv_of(v->text), v->directive == DIR_DKIM_KEY, &d, NULL) < 0)
+            continue;
+        if (p->any_domain && !sv_eq(d.domain, SV("*")))
+            add_key(p, &d, d.domain);
+        else if (domain_key_matches(&d, p->identity_domain))
+            add_key(p, &d, sv_eq(d.domain, SV("*")) ? p->identity_domain : d.domain);
+    }
+}
+
+static struct strview identity_domain(struct strview identity)
+{
+    struct strview d = dkim_address_domain(identity);
+    return d.len ? d : identity;
+}
+
+static void add_pair(struct planning *p, const struct config *cfg, const struct config_query *q)
+{
+    const char *file = config_text(cfg, q, DIR_DKIM_PRIVATE_KEY);
+    const char *selector = config_text(cfg, q, DIR_DKIM_SELECTOR);
+    struct domain_key d = {.file = sv_of(file), .selector = sv_of(selector)};
+
+    if (d.file.len && d.selector.len)
+        add_key(p, &d, p->identity_domain);
+}
+
+static void add_for(struct planning *p, const struct config *cfg, struct config_query q,
+                    struct strview domain)
+{
+    p->identity_domain = q.domain = domain;
+    if (!domain.len)
+        return;
+    config_explain(cfg, &q, DIR_DOMAIN_KEY, add_keys, p);
+    config_explain(cfg, &q, DIR_DKIM_KEY, add_keys, p);
+    add_pair(p, cfg, &q);
+}
+
+static void choose_keys(struct planning *p, const struct config *cfg, struct config_query q,
+                        const struct sign_scope *s)
+{
+    const char *fixed = config_text(cfg, &q, DIR_DKIM_IDENTITY);
+    const char *fallback = config_text(cfg, &q, DIR_DKIM_IDENTITY_FALLBACK);
+    struct strview identity = sv_of(fixed && *fixed ? fixed : NULL);
+
+    add_for(p, cfg, q, identity.len ? identity_domain(identity) : s->from_domain);
+    if (!p->plan->count && !p->plan->unusable && !identity.len)
+        add_for(p, cfg, q, s->sender_domain);
+    if (!p->plan->count && !p->plan->unusable && fallback && *fallback) {
+        identity = sv_of(fallback);
+        add_for(p, cfg, q, identity_domain(identity));
+    }
+    if (p->plan->count && identity.len && sv_find(identity, '@') >= 0)
+        p->plan->identity = arena_strndup(&p->plan->arena, identity.ptr, identity.len);
+    p->any_domain = true;
+    config_explain(cfg, &q, DIR_SECOND_DOMAIN_KEY, add_keys, p);
+}
+
+static struct sign_plan *make_plan(struct keyring *r, struct config *cfg,
+                                   const struct sign_scope *s)
+{
+    struct config_query q = {
+        .domain = s->from_domain, .vmta = s->vmta, .pool = s->pool, .pipe = s->pipe};
+    struct sign_plan *plan = xcalloc(1, sizeof(*plan));
+    struct planning p = {.ring = r, .plan = plan};
+    int canon = (int)config_number(cfg, &q, DIR_DKIM_CANONICALIZATION);
+    const char *bimi = config_text(cfg, &q, DIR_BIMI_SELECTOR);
+
+    plan->refs = 1;
+    plan->config = config_ref(cfg);
+    plan->with = arena_alloc(&plan->arena, MAX_SIGNATURES * sizeof(plan->with[0]));
+    plan->header_canon = canon < 2 ? DKIM_RELAXED : DKIM_SIMPLE;
+    plan->body_canon = canon % 2 == 0 ? DKIM_RELAXED : DKIM_SIMPLE;
+    plan->names = sv_of(config_text(cfg, &q, DIR_DKIM_HEADERS));
+    plan->oversign = sv_of(config_text(cfg, &q, DIR_DKIM_OVERSIGN));
+    plan->timestamp = config_bool(cfg, &q, DIR_DKIM_TIMESTAMP);
+    plan->expire_after_s = config_number(cfg, &q, DIR_DKIM_EXPIRE_AFTER) / 1000;
+    plan->bimi_selector = bimi && *bimi ? bimi : NULL;
+    p.algorithm = (int)config_number(cfg, &q, DIR_DKIM_ALGORITHM);
+    if (config_bool(cfg, &q, DIR_DKIM_SIGN))
+        choose_keys(&p, cfg, q, s);
+    if (!config_bool(cfg, &q, DIR_DKIM_REQUIRED))
+        plan->unusable = NULL;
+    return plan;
+}
+
+struct sign_plan *keyring_plan(struct keyring *r, struct config *cfg, const struct sign_scope *s)
+{
+    struct buf scope = {0};
+
+    if (r->plans_of != cfg || r->plan_count >= MAX_PLANS)
+        forget_plans(r);
+    r->plans_of = cfg;
+    buf_printf(&scope, "%.*s\n%.*s\n%.*s\n%.*s\n%.*s", SV_ARG(s->vmta), SV_ARG(s->pool),
+               SV_ARG(s->pipe), SV_ARG(s->from_domain), SV_ARG(s->sender_domain));
+    str_lower(buf_data(&scope), buf_len(&scope));
+    uint64_t h = hash_bytes(buf_data(&scope), buf_len(&scope));
+    struct hash_node *n = hash_find(&r->plans, h, buf_data(&scope));
+    if (!n) {
+        struct kept_plan *k = xcalloc(1, sizeof(*k));
+        k->scope = xstrdup(buf_data(&scope));
+        k->plan = make_plan(r, cfg, s);
+        hash_insert(&r->plans, &k->node, h);
+        r->plan_count++;
+        n = &k->node;
+    }
+    buf_free(&scope);
+    struct sign_plan *plan = container_of(n, struct kept_plan, node)->plan;
+    plan->refs++;
+    return plan;
+}
+
+void sign_plan_unref(struct sign_plan *p)
+{
+    if (!p || --p->refs)
+        return;
+    for (size_t i = 0; i < p->count; i++)
+        sign_key_unref(p->with[i].key);
+    config_unref(p->config);
+    arena_free(&p->arena);
+    free(p);
+}
+
+bool keyring_is_wanted(const struct config *cfg)
+{
+    static const enum directive any[] = {DIR_DOMAIN_KEY, DIR_DKIM_KEY, DIR_SECOND_DOMAIN_KEY,
+                                         DIR_DKIM_PRIVATE_KEY, DIR_BIMI_SELECTOR};
+    for (size_t i = 0; i < ARRAY_LEN(any); i++)
+        if (config_is_set(cfg, any[i]))
+            return true;
+    return false;
+}
