@@ -36,7 +36,8 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->blocked);
     list_init(&g->loads_free);
     list_init(&g->finishers);
-    g->jobs = jobs_new(parts->limits);
+    g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
+    g->jobs = jobs_new(g->limits);
     lanes_init(g);
     scheduler_init(g);
     return g;
@@ -62,6 +63,7 @@ void engine_free(struct engine *g)
     index_fini(&g->index);
     lanes_fini(g);
     jobs_free(g->jobs);
+    limits_free(g->limits);
     sender_free_loads(g);
     pauses_free(g);
     for (struct vmta *v = g->vmtas, *next; v; v = next) {
@@ -358,6 +360,11 @@ int64_t engine_oldest_ms(const struct engine *g)
 {
     const struct message *m = index_oldest(&g->index);
     return m ? m->received_ms : 0;
+}
+
+struct limits *engine_limits(const struct engine *g)
+{
+    return g->limits;
 }
 
 struct jobs *engine_jobs(const struct engine *g)

@@ -20,7 +20,7 @@ struct engine;
 struct engine_parts {
     uv_loop_t *loop;
     const char *pipe;
-    struct limits *limits;
+    struct limit_table *limit_table; /* taken; NULL: one of this process alone */
     struct delivery *delivery;
     struct routes *routes;
 };
@@ -75,6 +75,7 @@ int engine_pause_job(struct engine *g, struct strview id, bool paused, bool *ret
 int engine_set_job_rate(struct engine *g, struct strview id, const struct rate *rate,
                         struct err *e);
 struct jobs *engine_jobs(const struct engine *g);
+struct limits *engine_limits(const struct engine *g);
 
 /* What to delete: recipients that match everything given; text patterns with * and ?. */
 struct engine_delete_filter {

@@ -20,6 +20,7 @@ struct engine {
     struct index index;
     struct body_cache bodies;
     struct hash queues; /* by name */
+    struct limits *limits;
     struct jobs *jobs;
     struct hash windows;    /* of messages, by text */
     struct hash lanes;      /* by queue, job, windows, priority; not the plain ones */

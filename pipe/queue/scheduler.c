@@ -16,6 +16,7 @@ enum {
 };
 
 static void on_idle(uv_idle_t *h);
+static void on_earlier(void *arg);
 static void on_timer(uv_timer_t *h);
 
 void scheduler_init(struct engine *g)
@@ -25,6 +26,7 @@ void scheduler_init(struct engine *g)
     g->idle.data = g->timer.data = g;
     g->handles_open = 2;
     g->next_sweep_ms = clock_mono_ms() + SWEEP_MS;
+    limits_on_earlier(g->limits, on_earlier, g);
     uv_timer_start(&g->timer, on_timer, SWEEP_MS, 0);
 }
 
@@ -328,14 +330,21 @@ void scheduler_unblock(struct engine *g)
 static void arm_timer(struct engine *g)
 {
     const struct heap_node *n = heap_min(&g->wake);
-    int64_t wait = g->next_sweep_ms - clock_mono_ms();
+    int64_t wait = g->next_sweep_ms - clock_mono_ms(), limit_us = limits_next_us(g->limits);
 
     if (n)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
+    if (limit_us != INT64_MAX)
+        wait = MIN_OF(wait, (limit_us - clock_wall_us() + 999) / 1000);
     if (lanes_next_ms(g) != INT64_MAX)
         wait = MIN_OF(wait, lanes_next_ms(g) - clock_wall_ms());
     uv_update_time(g->parts.loop);
     uv_timer_start(&g->timer, on_timer, (uint64_t)MAX_OF(wait, (int64_t)0), 0);
+}
+
+static void on_earlier(void *arg)
+{
+    arm_timer(arg);
 }
 
 void scheduler_arm(struct engine *g)
@@ -400,6 +409,7 @@ void scheduler_tick(struct engine *g)
 {
     lanes_tick(g, clock_wall_ms());
     wake_due(g);
+    limits_tick(g->limits, clock_wall_us());
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);
     scheduler_check_drained(g);

@@ -248,9 +248,7 @@ static void start_world(const char *config)
     routes_set_edge(w.routes, pair[0]);
     w.resolver = ipc_edge_open(&w.loop, pair[1], ROLE_RESOLVER, ROLE_PIPE, &ops, NULL);
     assert_int_equal(report_new(&w.report, "bulk", -1, NULL), 0);
-    w.limits = limits_new(limit_table_new_private());
-    w.g = engine_new(&(struct engine_parts){
-        .loop = &w.loop, .pipe = "bulk", .routes = w.routes, .limits = w.limits});
+    w.g = engine_new(&(struct engine_parts){.loop = &w.loop, .pipe = "bulk", .routes = w.routes});
     engine_set_report(w.g, w.report);
     engine_configure(w.g, w.cfg);
     engine_start(w.g);
@@ -280,7 +278,6 @@ int engine_tear_down(void **state)
     assert_true(drained);
     assert_int_equal(fs.outstanding, 0);
     engine_free(w.g);
-    limits_free(w.limits);
     routes_free(w.routes);
     ipc_edge_close(w.resolver);
     report_free(w.report);

@@ -65,7 +65,6 @@ extern struct world {
     struct engine *g;
     struct routes *routes;
     struct report *report;
-    struct limits *limits;
     struct config *cfg;
     struct ipc_edge *resolver; /* the test's end */
     char asked[256];
