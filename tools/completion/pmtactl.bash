@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --max-msg-rate) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,23 +31,26 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --max-msg-rate)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume set schedule delete config reload debug shutdown hash-password version help"
         ;;
     "show")
-        operands="pipes queues connections message"
+        operands="pipes queues jobs connections message"
         ;;
     "pause")
-        operands="pipe queue"
+        operands="pipe queue job"
         ;;
     "resume")
-        operands="pipe queue"
+        operands="pipe queue job"
+        ;;
+    "set")
+        operands="job"
         ;;
     "config")
         operands="explain"
@@ -59,6 +62,9 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "show queues"*)
+        options="--socket --json --timeout --help --pipe --limit"
+        ;;
+    "show jobs"*)
         options="--socket --json --timeout --help --pipe --limit"
         ;;
     "show connections"*)
@@ -80,12 +86,21 @@ _pmtactl()
     "pause queue"*)
         options="--socket --json --timeout --help --pipe"
         ;;
+    "pause job"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
     "resume pipe"*)
         options="--socket --json --timeout --help"
         operands=$(_pmtactl_pipes)
         ;;
     "resume queue"*)
         options="--socket --json --timeout --help --pipe"
+        ;;
+    "resume job"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "set job"*)
+        options="--socket --json --timeout --help --pipe --max-msg-rate"
         ;;
     "schedule"*)
         options="--socket --json --timeout --help --pipe"
@@ -114,7 +129,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume set schedule delete config reload debug shutdown hash-password version help"
         ;;
     esac
 

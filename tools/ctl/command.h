@@ -38,7 +38,7 @@ enum option_kind {
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
            "only count what would be deleted")                                                     \
-    OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                    \
+    OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                   \
     OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
            "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")
 
