@@ -194,6 +194,7 @@ enum colour state_colour(const char *state)
         {"starting", COLOUR_WARN},   {"draining", COLOUR_WARN}, {"recovering", COLOUR_WARN},
         {"connecting", COLOUR_WARN}, {"deferred", COLOUR_WARN}, {"backoff", COLOUR_BAD},
         {"sending", COLOUR_GOOD},    {"done", COLOUR_DIM},      {"idle", COLOUR_DIM},
+        {"held", COLOUR_WARN},       {"throttled", COLOUR_WARN},
     };
     for (size_t i = 0; i < ARRAY_LEN(states); i++)
         if (strcmp(states[i].word, state) == 0)
