@@ -17,8 +17,7 @@
  */
 #include "net/stream_int.h"
 
-#include "base/hash.h"
-#include "base/list.h"
+#include "net/stream_tls_int.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,7 +28,6 @@
 #include <openssl/err.h>
 #include <openssl/mem.h>
 #include <openssl/pem.h>
-#include <openssl/ssl.h>
 
 enum {
     PEM_BYTES_MAX = 1 << 20,
@@ -43,21 +41,6 @@ struct session {
     struct list by_age;
     SSL_SESSION *ssl;
     char host[];
-};
-
-struct tls_context {
-    int refs;
-    SSL_CTX *ctx;
-    struct hash sessions;
-    struct list by_age;
-};
-
-struct tls {
-    SSL *ssl;
-    struct tls_context *ctx;
-    char *host; /* key in ctx->sessions, or NULL */
-    bool said_bye;
-    char trouble[160];
 };
 
 /* --- errors --- */
@@ -172,6 +155,7 @@ void tls_context_unref(struct tls_context *t)
     while (!list_empty(&t->by_age))
         session_free(t, list_entry(list_first(&t->by_age), struct session, by_age));
     hash_fini(&t->sessions);
+    X509_STORE_free(t->roots);
     SSL_CTX_free(t->ctx);
     free(t);
 }

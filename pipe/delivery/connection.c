@@ -46,7 +46,10 @@ struct delivery_conn {
     bool client_open; /* client is initialised */
     bool established;
     bool want_wakeup, want_close, want_abort;
-    bool tls_failed;
+    bool tls_failed;            /* the handshake: in clear it may work */
+    enum tls_result tls_result; /* of this host */
+    char tls_text[200];
+    struct arena arena; /* needs of the hosts */
     bool has_outcome;
     struct outcome outcome; /* of the last host, or of the end */
     struct buf text;
@@ -121,6 +124,8 @@ static void start_host(struct delivery_conn *c)
     c->connect_start_ms = clock_mono_ms();
     c->queued_bytes = c->taken_bytes = 0;
     c->tls_failed = false;
+    c->tls_result = TLS_RESULT_NO_STARTTLS;
+    c->tls_text[0] = '\0';
     c->next_step = NEXT_HOST;
     c->state = CONN_CONNECTING;
     c->wait_until_ms = c->connect_start_ms + c->params.connect_timeout_ms;
@@ -169,6 +174,7 @@ static void on_timer_closed(uv_handle_t *h)
     for (size_t i = 0; i < c->params.host_count; i++)
         free((void *)(uintptr_t)c->hosts[i].name);
     free(c->hosts);
+    arena_free(&c->arena);
     free(c->queue);
     free(c->helo);
     buf_free(&c->text);
@@ -278,6 +284,7 @@ static void on_connected(void *owner, struct stream *s, int status)
         return;
     }
     const struct delivery_host *h = &c->hosts[c->host];
+    bool required = h->tls && h->tls->required;
     struct smtp_client_params p = {
         .queue = c->queue,
         .helo_name = c->helo,
@@ -289,7 +296,9 @@ static void on_connected(void *owner, struct stream *s, int status)
         .data_timeout_ms = c->params.data_timeout_ms,
         .idle_timeout_ms = c->params.idle_timeout_ms,
         .max_messages = c->params.max_messages,
-        .use_starttls = c->params.use_starttls && !delivery_tls_is_broken(c->d, &h->addr),
+        .use_starttls =
+            required || (c->params.use_starttls && !delivery_tls_is_broken(c->d, &h->addr)),
+        .require_tls = required,
         .use_pipelining = c->params.use_pipelining,
     };
     stream_local(s, &local);
@@ -334,6 +343,15 @@ static void on_ended(void *owner, struct stream *s, int status)
     rearm(c);
 }
 
+/* The peer is who it has to be, or nothing depends on it. */
+static bool check_peer(struct delivery_conn *c)
+{
+    const struct tls_need *need = c->hosts[c->host].tls;
+
+    c->tls_result = tls_need_check(need, c->stream, c->tls_text, sizeof(c->tls_text));
+    return c->tls_result == TLS_RESULT_VERIFIED || !need->enforced;
+}
+
 static void on_tls(void *owner, struct stream *s, int status)
 {
     struct delivery_conn *c = owner;
@@ -341,9 +359,18 @@ static void on_tls(void *owner, struct stream *s, int status)
 
     if (c->state != CONN_TALKING)
         return;
-    c->tls_failed = status < 0;
-    snprintf(name, sizeof(name), "%s/%s", stream_tls_version(s), stream_tls_cipher(s));
-    smtp_client_tls(&c->client, status == 0, status == 0 ? name : stream_tls_trouble(s));
+    if (status < 0) {
+        c->tls_failed = true;
+        c->tls_result = TLS_RESULT_FAILURE;
+        snprintf(c->tls_text, sizeof(c->tls_text), "TLS handshake failed: %s",
+                 stream_tls_trouble(s));
+        smtp_client_tls(&c->client, false, c->tls_text);
+    } else if (check_peer(c)) {
+        snprintf(name, sizeof(name), "%s/%s", stream_tls_version(s), stream_tls_cipher(s));
+        smtp_client_tls(&c->client, true, name);
+    } else {
+        smtp_client_tls(&c->client, false, c->tls_text);
+    }
     settle(c);
 }
 
@@ -444,10 +471,18 @@ static void tell_job(void *owner, const struct delivery_job *job)
     c->ops->job_done(c->owner, c, job);
 }
 
+static void tell_tls(struct delivery_conn *c)
+{
+    const struct delivery_host *h = &c->hosts[c->host];
+    if (c->ops->tls_done)
+        c->ops->tls_done(c->owner, c, h, c->tls_result, c->client.tls, c->tls_text);
+}
+
 static void tell_established(void *owner)
 {
     struct delivery_conn *c = owner;
     c->established = true;
+    tell_tls(c);
     c->ops->established(c->owner, c, &c->hosts[c->host]);
 }
 
@@ -459,13 +494,16 @@ static void tell_ended(void *owner, const struct outcome *outcome, bool polite)
     keep_outcome(c, outcome);
     if (c->established) {
         c->next_step = NEXT_END;
-    } else if (c->tls_failed) {
+    } else if (c->tls_failed && !(h->tls && h->tls->required)) {
+        tell_tls(c);
         /* opportunistic (RFC 7435): in clear rather than not at all */
         delivery_tls_broken(c->d, &h->addr);
         log_info(LOG_DELIVERY, "TLS failed, trying again without queue=%s host=%s peer=%s: %.*s",
                  c->queue, h->name, c->peer_ip, SV_ARG(c->outcome.text));
         c->next_step = NEXT_CLEAR;
     } else if (outcome && !c->want_close && !c->want_abort) {
+        if (outcome->phase == PHASE_STARTTLS || outcome->phase == PHASE_HELO)
+            tell_tls(c);
         c->ops->host_failed(c->owner, c, h, &c->outcome);
     }
     start_closing(c, polite || !outcome);
@@ -540,6 +578,8 @@ static void copy_params(struct delivery_conn *c, const struct delivery_params *p
     for (size_t i = 0; i < p->host_count; i++) {
         c->hosts[i] = p->hosts[i];
         c->hosts[i].name = xstrdup(p->hosts[i].name ? p->hosts[i].name : "");
+        if (p->hosts[i].tls)
+            c->hosts[i].tls = tls_need_copy(p->hosts[i].tls, &c->arena);
     }
     if (p->source) {
         memcpy(&c->source, p->source,

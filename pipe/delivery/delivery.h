@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
+#include "pipe/delivery/tls_need.h"
 
 #include <netinet/in.h>
 #include <uv.h>
@@ -23,6 +24,7 @@ void delivery_free(struct delivery *d); /* all connections are closed before */
 struct delivery_host {
     const char *name; /* MX host name, for EHLO checks, SNI and the log */
     struct sockaddr_storage addr;
+    const struct tls_need *tls; /* NULL: encrypted when it can be, unchecked (RFC 7435) */
 };
 
 struct delivery_params {
@@ -82,13 +84,18 @@ struct delivery_ops {
      * tried. For the log and host memory. */
     void (*host_failed)(void *owner, struct delivery_conn *c, const struct delivery_host *host,
                         const struct outcome *outcome);
+    /* How TLS to this host went, once per host that got as far as EHLO: VERIFIED when the session is
+     * encrypted and the check, if there was one, succeeded (tls is its name); NO_STARTTLS when the
+     * server does not offer it; else what was wrong. May be NULL. */
+    void (*tls_done)(void *owner, struct delivery_conn *c, const struct delivery_host *host,
+                     enum tls_result result, const char *tls, const char *text);
     /* The connection ended; last callback, c is freed after it. outcome is NULL when it ended in
      * order; otherwise why: before `established`, no address worked and nothing was sent; after it,
      * the peer went away (recipients under way were told with rcpt_done). */
     void (*closed)(void *owner, struct delivery_conn *c, const struct outcome *outcome);
 };
 
-/* Copies params. Callbacks fire from the loop only. Never NULL. */
+/* Copies params, hosts and their needs. Callbacks fire from the loop only. Never NULL. */
 struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_params *params,
                                     const struct delivery_ops *ops, void *owner);
 /* There may be work: next() will be called when there is room. */

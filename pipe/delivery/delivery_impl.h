@@ -5,6 +5,7 @@
 #define PMTA_PIPE_DELIVERY_IMPL_H
 
 #include "net/stream.h"
+#include "net/tls_verify.h"
 #include "pipe/delivery/smtp_client.h"
 
 enum {

@@ -221,7 +221,7 @@ void smtp_client_tls(struct smtp_client *c, bool ok, const char *name)
     c->handshaking = false;
     c->progress = true;
     if (!ok) {
-        smtp_client_fail(c, "TLS handshake failed: %s", name);
+        smtp_client_fail_tls(c, "%s", name);
         return;
     }
     /* RFC 3207 section 4.2: nothing that was learned in clear counts any more */

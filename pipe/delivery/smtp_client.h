@@ -94,6 +94,7 @@ struct smtp_client_params {
     int64_t idle_timeout_ms;
     uint32_t max_messages;
     bool use_starttls;
+    bool require_tls; /* end rather than send a message in clear */
     bool use_pipelining;
 };
 
@@ -167,7 +168,8 @@ void smtp_client_fini(struct smtp_client *c);
 void smtp_client_input(struct smtp_client *c, const char *data, size_t len);
 /* The peer closed its side (0) or the connection broke (negative). */
 void smtp_client_eof(struct smtp_client *c, int status);
-/* The handshake ended; name is "TLSv1.3/CIPHER", or why it failed. */
+/* The handshake ended; name is "TLSv1.3/CIPHER", or a sentence that says why the host cannot be
+ * used. */
 void smtp_client_tls(struct smtp_client *c, bool ok, const char *name);
 /* The content of a job was queued to its last byte, or cannot be read. */
 void smtp_client_content_done(struct smtp_client *c, bool ends_with_crlf);
@@ -178,6 +180,8 @@ void smtp_client_wakeup(struct smtp_client *c);
 void smtp_client_quit(struct smtp_client *c);
 /* Ends at once; recipients under way are deferred with this text. */
 void smtp_client_fail(struct smtp_client *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same because TLS is not what it has to be: 4.7.5 (RFC 5248). */
+void smtp_client_fail_tls(struct smtp_client *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The deadline has passed. */
 void smtp_client_timeout(struct smtp_client *c);
 /* Output is moving: what waits for it may wait on. */

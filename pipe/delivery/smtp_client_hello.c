@@ -94,6 +94,8 @@ void smtp_recv_ehlo(struct smtp_client *c, const struct reply *r)
         take_keyword(c, line);
     if (c->params.use_starttls && !c->tls[0] && (c->extensions & SMTP_EXT_STARTTLS))
         c->sent.state = SMTP_STARTTLS;
+    else if (c->params.require_tls && !c->tls[0])
+        smtp_client_fail_tls(c, "TLS is required and the server does not offer STARTTLS");
     else
         establish(c);
 }
@@ -105,7 +107,9 @@ bool smtp_send_helo(struct smtp_client *c)
 
 void smtp_recv_helo(struct smtp_client *c, const struct reply *r)
 {
-    if (reply_class(r) == 2)
+    if (reply_class(r) == 2 && c->params.require_tls && !c->tls[0])
+        smtp_client_fail_tls(c, "TLS is required and the server knows no EHLO");
+    else if (reply_class(r) == 2)
         establish(c);
     else
         smtp_end_reply(c, r, true);
@@ -120,6 +124,8 @@ void smtp_recv_starttls(struct smtp_client *c, const struct reply *r)
 {
     if (r->code == 220)
         c->sent.state = SMTP_TLS;
+    else if (c->params.require_tls)
+        smtp_end_reply(c, r, true);
     else
         establish(c);
 }

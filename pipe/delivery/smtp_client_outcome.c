@@ -121,10 +121,8 @@ void smtp_end_protocol(struct smtp_client *c, const struct reply *r, const char 
     buf_free(&text);
 }
 
-void smtp_client_fail(struct smtp_client *c, const char *fmt, ...)
+static void fail(struct smtp_client *c, struct enhanced_code code, const char *fmt, va_list ap)
 {
-    va_list ap;
-
     if (c->answered.state == SMTP_ENDED)
         return;
     /* after QUIT nobody is waiting for anything but the end */
@@ -133,9 +131,26 @@ void smtp_client_fail(struct smtp_client *c, const char *fmt, ...)
         return;
     }
     struct outcome o = outcome_begin(c, OUTCOME_DEFERRED, smtp_client_phase_now(c));
-    va_start(ap, fmt);
     buf_vprintf(&c->text, fmt, ap);
-    va_end(ap);
     o.text = buf_view(&c->text);
+    o.enhanced = code;
     smtp_end(c, &o, false);
+}
+
+void smtp_client_fail(struct smtp_client *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fail(c, (struct enhanced_code){0}, fmt, ap);
+    va_end(ap);
+}
+
+void smtp_client_fail_tls(struct smtp_client *c, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fail(c, (struct enhanced_code){4, 7, 5}, fmt, ap);
+    va_end(ap);
 }

@@ -3,7 +3,7 @@
  * bytes whole and in pieces of 1, 2, 3 and 7. One step a line; every file holds scenarios:
  *
  *   scenario NAME              begins one; "# ..." is a comment
- *   param KEY=VALUE ...        pipelining, starttls (0/1), max; before the first other step
+ *   param KEY=VALUE ...        pipelining, starttls, require-tls (0/1), max; before the first other step
  *   job ID KEY=VALUE ...       next() will give it: rcpts, 8bit, utf8, dsn, dots, file, open (no
  * CRLF at its end), bad (position of an address with a CR) empty wait|idle|quit       what next()
  * says when there is no job > LINE                     the client sends this line, in order;
@@ -272,6 +272,8 @@ static void setup_step(struct play *p, const char *line)
             p->params.use_pipelining = false;
         if (option(rest, " starttls=") == 0)
             p->params.use_starttls = false;
+        if (option(rest, " require-tls=") == 1)
+            p->params.require_tls = true;
         if (option(rest, " max=") > 0)
             p->params.max_messages = (uint32_t)option(rest, " max=");
     } else if (starts(line, "job ", &rest)) {
