@@ -414,19 +414,9 @@ static struct message *next_of_all(struct finisher *f)
 static struct message *next_of_queue(struct finisher *f)
 {
     struct queue *q = engine_find_queue(f->engine, f->queue_name);
-    struct heap_node *deferred = q ? heap_min(&q->deferred) : NULL;
-    struct message *m = NULL;
+    struct entry *e = q ? queue_any_waiting(q) : NULL;
+    struct message *m = e ? e->message : NULL;
 
-    if (deferred)
-        m = container_of(deferred, struct entry, wake)->message;
-    else if (q)
-        list_for_each (l, &q->lanes) {
-            struct list *entries = &list_entry(l, struct lane, of_queue)->entries;
-            if (!list_empty(entries)) {
-                m = list_entry(list_first(entries), struct entry, link)->message;
-                break;
-            }
-        }
     for (uint16_t i = 0; m && i < m->entry_count; i++)
         if (is_waiting(&m->entries[i]) && m->entries[i].queue == q)
             queue_take(q, &m->entries[i], ENTRY_FINISHING);

@@ -316,6 +316,12 @@ struct lane *lanes_next(struct queue *q, uint32_t most, uint32_t *ret_granted)
     return lane;
 }
 
+const struct entry *lanes_peek(struct queue *q)
+{
+    const struct lane *lane = first(q);
+    return lane ? list_entry(list_first(&lane->entries), const struct entry, link) : NULL;
+}
+
 unsigned lane_holds(struct queue *q, const struct entry *e)
 {
     const struct lane *lane = e->state == ENTRY_READY ? lane_find(q, e->message) : NULL;

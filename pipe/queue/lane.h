@@ -59,6 +59,9 @@ void lane_take(struct queue *q, struct entry *e);
  * priority has its turn then. NULL: nothing may go. */
 struct lane *lanes_next(struct queue *q, uint32_t most, uint32_t *ret_granted);
 
+/* The entry whose turn it is, as far as can be told without asking a job's rate; NULL: none. */
+const struct entry *lanes_peek(struct queue *q);
+
 /* All lanes of the job stand aside, or come back. */
 void lanes_pause(struct job *job, bool paused);
 

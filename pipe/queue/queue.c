@@ -83,6 +83,20 @@ void queue_take(struct queue *q, struct entry *e, enum entry_state to)
     e->state = (uint8_t)to;
 }
 
+struct entry *queue_any_waiting(struct queue *q)
+{
+    struct heap_node *deferred = heap_min(&q->deferred);
+
+    if (deferred)
+        return container_of(deferred, struct entry, wake);
+    list_for_each (l, &q->lanes) {
+        struct list *ready = list_first(&list_entry(l, struct lane, of_queue)->entries);
+        if (ready)
+            return list_entry(ready, struct entry, link);
+    }
+    return NULL;
+}
+
 bool queue_collect_due(struct queue *q, int64_t now_wall_ms)
 {
     bool moved = false;

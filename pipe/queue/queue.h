@@ -82,6 +82,10 @@ void queue_defer(struct queue *q, struct entry *e, int64_t until_wall_ms);
 /* Takes the entry out of ready or deferred; its state becomes `to` (SENDING, FINISHING). */
 void queue_take(struct queue *q, struct entry *e, enum entry_state to);
 
+/* Some entry that is ready (standing aside or not) or deferred; NULL: there is none. For who takes
+ * them all out one by one. */
+struct entry *queue_any_waiting(struct queue *q);
+
 /* Moves what is due at `now` from deferred to ready. True when something moved. */
 bool queue_collect_due(struct queue *q, int64_t now_wall_ms);
 
