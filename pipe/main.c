@@ -178,11 +178,13 @@ static int open_spool(struct pipe *p, struct err *e)
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
     };
-    struct buf paused = {0}, actions = {0}, clocks = {0}, cold = {0};
+    struct buf paused = {0}, jobs = {0}, actions = {0}, clocks = {0}, cold = {0};
     uv_loop_t *loop = child_loop(p->child);
 
     if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
         state_file_read(&p->pauses, &paused, e) < 0 ||
+        state_file_open(&p->jobs, loop, p->spool_dir, "jobs", e) < 0 ||
+        state_file_read(&p->jobs, &jobs, e) < 0 ||
         saver_open(&p->actions, loop, p->spool_dir, "actions", ACTIONS_DELAY_MS, write_actions, p,
                    &actions, e) < 0 ||
         saver_open(&p->clocks, loop, p->spool_dir, "queue-clocks", CLOCKS_DELAY_MS, write_clocks, p,
@@ -195,6 +197,8 @@ static int open_spool(struct pipe *p, struct err *e)
         buf_free(&paused);
         return e->code;
     }
+    jobs_read(engine_jobs(p->engine), buf_view(&jobs)); /* before their mail is there */
+    buf_free(&jobs);
     int dir = p->spool_dir;
     p->spool_dir = -1;
     if (limit_keeper_new(&p->limit_keeper, child_loop(p->child), dir, engine_limits(p->engine), e) <
@@ -317,6 +321,7 @@ static void pipe_fini(struct pipe *p)
     report_free(p->report);
     config_unref(p->config);
     state_file_close(&p->pauses);
+    state_file_close(&p->jobs);
     if (p->acct_dir >= 0)
         close(p->acct_dir);
     if (p->spool_dir >= 0)
@@ -342,6 +347,7 @@ int main(int argc, char **argv)
         .spool_writable = true,
         .started_ms = clock_mono_ms(),
         .pauses = {.dirfd = -1},
+        .jobs = {.dirfd = -1},
     };
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);

@@ -38,6 +38,7 @@ struct pipe {
     struct saver cold;    /* what cold virtual MTAs had today */
     unsigned savers_closing;
     struct pace_file *pace_file;
+    struct state_file jobs;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

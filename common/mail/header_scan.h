@@ -1,6 +1,7 @@
 /*
  * header_scan: finds the end of the header block of a message that arrives in pieces, takes out the
- * header fields that talk to us (HEADER_FIELDS) and remembers what they said. Works in wire form (CRLF, dot-stuffed): a stuffed dot at the start of a line is not part of
+ * header fields that talk to us (HEADER_FIELDS) and remembers what they said. Works in wire form
+ * (CRLF, dot-stuffed): a stuffed dot at the start of a line is not part of
  * it.
  *
  * A block that ends without a blank line (a line that is no header field, or the end of the

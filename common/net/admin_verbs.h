@@ -74,6 +74,14 @@ enum admin_level {
         "let queues not use a source address")                                                     \
     VERB(ENABLE_SOURCE, "enable-source", ADMIN_OPERATE, ROLE_PIPE, "ip queue",                     \
         "let queues use a source address again")                                                   \
+    VERB(SHOW_JOBS, "show-jobs", ADMIN_READ, ROLE_PIPE, "[job] [limit]",                           \
+        "jobs (X-Job) with queued mail or settings: counts, pauses, rates; largest first")         \
+    VERB(PAUSE_JOB, "pause-job", ADMIN_OPERATE, ROLE_PIPE, "job",                                  \
+        "stop delivery of a job over all queues")                                                  \
+    VERB(RESUME_JOB, "resume-job", ADMIN_OPERATE, ROLE_PIPE, "job",                                \
+        "start delivery of a job again")                                                           \
+    VERB(SET_JOB, "set-job", ADMIN_OPERATE, ROLE_PIPE, "job max_msg_rate",                         \
+        "give a job a rate of its own, or 'default' for job-max-msg-rate")                         \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

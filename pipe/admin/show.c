@@ -93,9 +93,17 @@ static int by_live(const void *a, const void *b)
 
 static int64_t queue_oldest_ms(const struct queue *q)
 {
-    const struct list *first = list_first(&q->ready);
-    int64_t oldest = first ? list_entry(first, struct entry, link)->message->received_ms : 0;
+    int64_t oldest = 0;
+    unsigned looks = 0;
 
+    list_for_each (l, &q->lanes) {
+        const struct list *first = list_first(&list_entry(l, struct lane, of_queue)->entries);
+        const struct message *m = first ? list_entry(first, struct entry, link)->message : NULL;
+        if (m && (!oldest || m->received_ms < oldest))
+            oldest = m->received_ms;
+        if (++looks == 1000)
+            break;
+    }
     for (uint32_t i = 0; i < q->deferred.count && i < 1000; i++) {
         const struct entry *e = container_of(q->deferred.nodes[i], struct entry, wake);
         if (!oldest || e->message->received_ms < oldest)
@@ -114,13 +122,14 @@ static int64_t queue_next_ms(const struct queue *q)
 
 static json_t *queue_object(const struct pipe *p, struct queue *q)
 {
-    json_t *o = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "pipe", p->name, "queue", q->name,
-        "queued", (json_int_t)q->live, "ready", (json_int_t)q->ready_count, "deferred",
-        (json_int_t)q->deferred.count, "connections", (json_int_t)q->sender_count,
-        "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections, "state",
-        queue_state_name(q, engine_is_paused(p->engine)), "next_ms", (json_int_t)queue_next_ms(q),
-        "oldest_ms", (json_int_t)queue_oldest_ms(q));
+    json_t *o =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "pipe", p->name,
+                  "queue", q->name, "queued", (json_int_t)q->live, "ready",
+                  (json_int_t)q->ready_count, "held", (json_int_t)q->held_count, "deferred",
+                  (json_int_t)q->deferred.count, "connections", (json_int_t)q->sender_count,
+                  "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections,
+                  "state", queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
+                  (json_int_t)queue_next_ms(q), "oldest_ms", (json_int_t)queue_oldest_ms(q));
     struct limit_hold hold;
     char limits[200];
     json_object_set_new(o, "mode", json_string(q->mode == QUEUE_BACKOFF ? "backoff" : "normal"));

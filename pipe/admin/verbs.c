@@ -31,6 +31,10 @@ static const struct admin_handler handlers[] = {
     {VERB_WARMUP_HOLD, act_warmup_hold},
     {VERB_WARMUP_RESUME, act_warmup_resume},
     {VERB_WARMUP_SET_DAY, act_warmup_set_day},
+    {VERB_SHOW_JOBS, show_jobs},
+    {VERB_PAUSE_JOB, act_pause_job},
+    {VERB_RESUME_JOB, act_resume_job},
+    {VERB_SET_JOB, act_set_job},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

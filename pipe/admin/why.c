@@ -9,6 +9,7 @@
 #include "queue/engine_int.h"
 
 #include <stdio.h>
+#include <time.h>
 
 struct reason {
     char waits_for[256];
@@ -179,11 +180,47 @@ static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
     }
 }
 
+/* The entry's lane stands aside. */
+static void why_lane(const struct entry *e, unsigned held, struct reason *r)
+{
+    const struct message *m = e->message;
+    char text[UNITS_SIZE];
+
+    if (held & LANE_PAUSED) {
+        int64_t ago = (clock_wall_ms() - m->job->paused_since_ms) / 1000 * 1000;
+        time_t since = (time_t)(m->job->paused_since_ms / 1000);
+        struct tm tm;
+        char date[32];
+        strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%SZ", gmtime_r(&since, &tm));
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "an operator: job '%.150s' is paused by an operator since %s", m->job->id, date);
+        buf_printf(&r->because, "paused %s ago",
+                   units_format_interval(MAX_OF(ago, (int64_t)0), text));
+        snprintf(r->next, sizeof(r->next), "after 'pmtactl resume job %.120s'", m->job->id);
+    } else if (held & LANE_SHUT) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "its delivery window (X-Schedule)");
+        buf_printf(&r->because, "X-Schedule: %.*s", m->windows->text_len, m->windows->text);
+        int64_t at = windows_change(m->windows, clock_wall_ms());
+        if (at == SCHEDULE_OVER)
+            snprintf(r->next, sizeof(r->next), "never: the last window is over, it is ended now");
+        else
+            say_next(r, at, "the window opens");
+    } else {
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "the rate of job '%.150s': what it allows now is used up", m->job->id);
+        buf_printf(&r->because, "%s: %s",
+                   m->job->has_own_rate ? "set by an operator" : "job-max-msg-rate",
+                   units_format_rate(&m->job->rate, text));
+        snprintf(r->next, sizeof(r->next), "in turn with the job's other queues");
+    }
+}
+
 static void explain_entry(struct pipe *p, const struct entry *e, struct reason *r)
 {
     const struct queue *q = e->queue;
     const char *pattern = engine_pause_pattern(p->engine, q);
     const struct action *held = holding(p, q);
+    unsigned lane = lane_holds(e->queue, e);
 
     if (e->state == ENTRY_SENDING || e->state == ENTRY_FINISHING) {
         snprintf(r->waits_for, sizeof(r->waits_for), "nothing: it is being sent now");
@@ -193,6 +230,8 @@ static void explain_entry(struct pipe *p, const struct entry *e, struct reason *
     } else if (pattern) {
         snprintf(r->waits_for, sizeof(r->waits_for), "an operator: queue '%s' is paused", pattern);
         snprintf(r->next, sizeof(r->next), "after 'pmtactl resume queue %.100s'", pattern);
+    } else if (lane) {
+        why_lane(e, lane, r);
     } else if (held &&
                (e->state != ENTRY_DEFERRED || !held->until_ms || held->until_ms > e->wake.key)) {
         why_held(p, held, r);

@@ -46,6 +46,8 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->loads_free);
     list_init(&g->finishers);
     actions_init(&g->actions, g);
+    g->jobs = jobs_new(g->limits);
+    lanes_init(g);
     scheduler_init(g);
     return g;
 }
@@ -67,12 +69,14 @@ void engine_free(struct engine *g)
     actions_fini(&g->actions);
     rules_free(g->rules);
     pace_free(g->pace);
-    limits_free(g->limits);
     queue_groups_fini(g);
     heap_fini(&g->wake);
     for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
         body_unref(container_of(n, struct message, node)->body);
     index_fini(&g->index);
+    lanes_fini(g);
+    jobs_free(g->jobs);
+    limits_free(g->limits);
     sender_free_loads(g);
     pauses_free(g);
     choose_fini(g);
@@ -163,6 +167,7 @@ void engine_configure(struct engine *g, struct config *cfg)
         g->helo_fallback = xstrdup(host);
     }
     g->max_queued = (uint64_t)config_number(cfg, &q, DIR_MAX_QUEUED);
+    jobs_configure(g->jobs, &config_get(cfg, &q, DIR_JOB_MAX_MSG_RATE)->rate);
     choose_configure(g);
     choose_wake_stranded(g);
     scheduler_reconfigure(g);
@@ -249,6 +254,7 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
     struct vmta *vmta = choose_of_message(g, env);
 
     m->body = body;
+    message_order(m, env, g->jobs, &g->windows);
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         q->live++;
@@ -289,6 +295,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
 {
     uint16_t live = count_live(rcpts, env->rcpt_count), at = 0;
     struct message *m = index_add(&g->index, id, place, env->received_ms, live);
+    message_order(m, env, g->jobs, &g->windows);
     struct vmta *vmta = choose_of_message(g, env);
 
     if (live == env->rcpt_count && report_lacks_received(g->report, id))
@@ -330,6 +337,7 @@ void engine_journalled(struct engine *g, message_id id, uint16_t rcpt, spool_jou
 void engine_start(struct engine *g)
 {
     g->started = true;
+    index_sort(&g->index);
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
         struct queue *q = container_of(n, struct queue, node);
         queue_collect_due(q, clock_wall_ms());
@@ -397,11 +405,11 @@ void engine_connections(const struct engine *g,
 
 int64_t engine_oldest_ms(const struct engine *g)
 {
-    int64_t oldest = 0;
-    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));) {
-        const struct message *m = container_of(n, struct message, node);
-        if (m->live && (!oldest || m->received_ms < oldest))
-            oldest = m->received_ms;
-    }
-    return oldest;
+    const struct message *m = index_oldest(&g->index);
+    return m ? m->received_ms : 0;
+}
+
+struct jobs *engine_jobs(const struct engine *g)
+{
+    return g->jobs;
 }

@@ -80,6 +80,15 @@ size_t engine_pause_queues(struct engine *g, struct strview pattern);
 size_t engine_resume_queues(struct engine *g, struct strview pattern, const char **ret_wider);
 size_t engine_schedule(struct engine *g, struct strview pattern);
 
+/* Jobs, by their whole id; what is set stays when nothing of the job is queued. 0 or an error as
+ * jobs.h says. *ret_changed: whether it was otherwise before. rate NULL: job-max-msg-rate again. */
+int engine_pause_job(struct engine *g, struct strview id, bool paused, bool *ret_changed,
+                     struct err *e);
+int engine_set_job_rate(struct engine *g, struct strview id, const struct rate *rate,
+                        struct err *e);
+struct jobs *engine_jobs(const struct engine *g);
+struct limits *engine_limits(const struct engine *g);
+
 /* What to delete: recipients that match everything given; text patterns with * and ?. */
 struct engine_delete_filter {
     struct strview job, rcpt, sender; /* empty: any */

@@ -27,7 +27,13 @@ struct engine {
     struct index index;
     struct body_cache bodies;
     struct hash queues; /* by name */
-    struct hash groups; /* struct queue_group, by name */
+    struct limits *limits;
+    struct jobs *jobs;
+    struct hash windows;    /* of messages, by text */
+    struct hash lanes;      /* by queue, job, windows, priority; not the plain ones */
+    struct list lanes_over; /* the last window is over: a finisher takes what is in them */
+    struct heap shutters;   /* lanes with windows, by the time that these open or shut next */
+    struct hash groups;     /* struct queue_group, by name */
     struct vmta *vmtas;
     struct hash vmta_names; /* struct vmta, without regard to case */
     struct hash pools;      /* struct vmta_pool, the same */
@@ -53,7 +59,6 @@ struct engine {
     uint8_t handles_open;
     bool started;
     bool paused;
-    struct limits *limits;
     struct pace *pace;
     int64_t pace_at_ms; /* when pace_tick is due, wall */
     uint32_t connection_count;
@@ -166,13 +171,18 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
 void settle_queue_failure(struct engine *g, struct queue *q, const struct outcome *o);
 
 /* finisher.c: ends entries outside of a connection (DNS says no, deleted, expired), in slices */
+/* What is in engine->lanes_over, until that is empty, ends as expired. */
+void finisher_over(struct engine *g);
 /* All READY and DEFERRED entries of q end with this outcome. Copies the outcome's text. */
 void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o);
 /* One that was started for q by finisher_queue is not done. */
 bool finisher_runs(const struct engine *g, const struct queue *q);
 /* Entries of q whose time is over (age >= bounce-after) end as expired, saying `text`. */
 void finisher_expired(struct engine *g, struct queue *q, struct strview text);
-/* One slice of work; there is more while g->finishers is not empty. */
+/* There is something to do at once; otherwise nothing, or reads are under way that call
+ * scheduler_want_turn at their end. */
+bool finisher_can_work(const struct engine *g);
+/* One slice of work. */
 void finisher_turn(struct engine *g);
 
 /* engine.c */

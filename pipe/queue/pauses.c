@@ -1,9 +1,11 @@
 /*
  * What operators stop and start: the pipe as a whole, queues by pattern. Patterns stay until they
- * are resumed, so that a queue that appears later is stopped too.
+ * are resumed, so that a queue that appears later is stopped too. Jobs keep their own state
+ * (jobs/jobs.c); here their lanes are moved.
  */
 #include "queue/engine_int.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <fnmatch.h>
@@ -144,6 +146,29 @@ size_t engine_schedule(struct engine *g, struct strview pattern)
         scheduler_rewake(g, q);
     }
     return changed;
+}
+
+int engine_pause_job(struct engine *g, struct strview id, bool paused, bool *ret_changed,
+                     struct err *e)
+{
+    struct job *job = jobs_find(g->jobs, id);
+    bool was_paused = job && job->paused_since_ms;
+    int status;
+
+    if (job && !paused)
+        job->refs++; /* it stays until its lanes have come back */
+    status = paused ? jobs_pause(g->jobs, id, clock_wall_ms(), e) : jobs_resume(g->jobs, id, e);
+    *ret_changed = status == 0 && was_paused != paused;
+    if (*ret_changed)
+        lanes_pause(jobs_find(g->jobs, id), paused);
+    if (job && !paused)
+        job_unref(job);
+    return status;
+}
+
+int engine_set_job_rate(struct engine *g, struct strview id, const struct rate *rate, struct err *e)
+{
+    return jobs_set_rate(g->jobs, id, rate, e);
 }
 
 void engine_pause(struct engine *g, bool paused)

@@ -1,6 +1,6 @@
 /*
  * Queues and the moves of their entries; see queue.h. Invariant: every entry with state READY is in
- * ready, every one with DEFERRED in deferred, and live counts those and the ones that are out with
+ * its lane, every one with DEFERRED in deferred, and live counts those and the ones that are out with
  * connections.
  */
 #include "queue/queue.h"
@@ -22,7 +22,8 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     q->vmta = vmta;
     q->route.queue = q;
     q->idle_since_ms = clock_mono_ms();
-    list_init(&q->ready);
+    list_init(&q->lanes);
+    lane_init_plain(&q->plain, q);
     list_init(&q->senders);
     list_init(&q->idle);
     list_init(&q->runnable);
@@ -51,30 +52,30 @@ void queue_free(struct queue *q)
     throttle_fini(q);
     queue_group_leave(q);
     queue_settings_fini(&q->settings);
+    lanes_free_all(q);
+    heap_fini(&q->turns);
     heap_fini(&q->deferred);
     free(q->last_text);
     free(q->name);
     free(q);
 }
 
-static void enter_ready(struct queue *q, struct entry *e)
+static void enter_ready(struct queue *q, struct entry *e, bool in_front)
 {
     BUG_ON(e->state == ENTRY_READY || e->state == ENTRY_DEFERRED);
     e->state = ENTRY_READY;
     e->queue = q;
-    q->ready_count++;
+    lane_put(q, e, in_front);
 }
 
 void queue_ready(struct queue *q, struct entry *e)
 {
-    enter_ready(q, e);
-    list_push_back(&q->ready, &e->link);
+    enter_ready(q, e, false);
 }
 
 void queue_ready_front(struct queue *q, struct entry *e)
 {
-    enter_ready(q, e);
-    list_push_front(&q->ready, &e->link);
+    enter_ready(q, e, true);
 }
 
 void queue_defer(struct queue *q, struct entry *e, int64_t until_wall_ms)
@@ -89,13 +90,26 @@ void queue_defer(struct queue *q, struct entry *e, int64_t until_wall_ms)
 void queue_take(struct queue *q, struct entry *e, enum entry_state to)
 {
     if (e->state == ENTRY_READY) {
-        list_remove(&e->link);
-        q->ready_count--;
+        lane_take(q, e);
     } else {
         BUG_ON(e->state != ENTRY_DEFERRED);
         heap_remove(&q->deferred, &e->wake);
     }
     e->state = (uint8_t)to;
+}
+
+struct entry *queue_any_waiting(struct queue *q)
+{
+    struct heap_node *deferred = heap_min(&q->deferred);
+
+    if (deferred)
+        return container_of(deferred, struct entry, wake);
+    list_for_each (l, &q->lanes) {
+        struct list *ready = list_first(&list_entry(l, struct lane, of_queue)->entries);
+        if (ready)
+            return list_entry(ready, struct entry, link);
+    }
+    return NULL;
 }
 
 bool queue_collect_due(struct queue *q, int64_t now_wall_ms)
@@ -121,6 +135,8 @@ const char *queue_state_name(const struct queue *q, bool pipe_paused)
         return "backoff";
     if (q->ready_count)
         return q->sender_count || q->route.pending ? "connecting" : "active";
+    if (q->held_count)
+        return "held";
     return q->live ? "waiting" : "idle";
 }
 

@@ -1,7 +1,7 @@
 /*
  * One outgoing queue: the mail for one recipient domain through one virtual MTA, named
- * "domain/vmta". It holds entries that may go now (ready, in order of arrival) and those that wait
- * for their time (deferred), has a clock of its own for when its hosts cannot be reached, and knows
+ * "domain/vmta". It holds entries that may go now (ready, in lanes: see lane.h) and those that wait for their
+ * time (deferred), has a clock of its own for when its hosts cannot be reached, and knows
  * its connections. It decides nothing: that is the engine's.
  */
 #ifndef PMTA_PIPE_QUEUE_QUEUE_H
@@ -11,6 +11,7 @@
 #include "mail/outcome.h"
 #include "queue/group.h"
 #include "queue/index.h"
+#include "queue/lane.h"
 #include "queue/settings.h"
 #include "queue/vmta.h"
 #include "route/routes.h"
@@ -48,10 +49,15 @@ struct queue {
     struct list moving;   /* in engine->movers while its mail goes to another queue */
     struct list stranded; /* in engine->stranded: its virtual MTA has no address here */
 
-    struct list ready;
+    struct lane plain;   /* ready, of usual priority, without job and windows */
+    struct list lanes;   /* all that have entries, and the plain one */
+    struct lane *recent; /* the last one looked up, or NULL */
+    struct heap turns;   /* the others that may send, by priority and turn */
+    int64_t turn_seq;
     struct heap deferred;
-    uint32_t ready_count;
-    uint32_t live; /* entries in any state but DONE */
+    uint32_t ready_count; /* ready and in lanes that may send */
+    uint32_t held_count;  /* ready in lanes that stand aside */
+    uint32_t live;        /* entries in any state but DONE */
 
     struct list senders; /* connections, all of them */
     struct list idle;    /* of these, the ones without work */
@@ -102,10 +108,14 @@ void queue_defer(struct queue *q, struct entry *e, int64_t until_wall_ms);
 /* Takes the entry out of ready or deferred; its state becomes `to` (SENDING, FINISHING). */
 void queue_take(struct queue *q, struct entry *e, enum entry_state to);
 
+/* Some entry that is ready (standing aside or not) or deferred; NULL: there is none. For who takes
+ * them all out one by one. */
+struct entry *queue_any_waiting(struct queue *q);
+
 /* Moves what is due at `now` from deferred to ready. True when something moved. */
 bool queue_collect_due(struct queue *q, int64_t now_wall_ms);
 
-/* "active", "paused", "backoff", "waiting" (all deferred), "idle". */
+/* "active", "paused", "backoff", "waiting" (all deferred), "held" (jobs and windows), "idle". */
 const char *queue_state_name(const struct queue *q, bool pipe_paused);
 
 void queue_set_text(struct queue *q, struct strview text);

@@ -105,23 +105,13 @@ static void move_entry(struct queue *q, struct entry *e, struct queue *to)
         queue_ready(to, e);
 }
 
-static struct entry *next_waiting(struct queue *q)
-{
-    struct list *ready = list_first(&q->ready);
-    struct heap_node *due = heap_min(&q->deferred);
-
-    if (ready)
-        return list_entry(ready, struct entry, link);
-    return due ? container_of(due, struct entry, wake) : NULL;
-}
-
 /* Moves a slice; true when there is more. What is being sent comes when it is put back. */
 static bool move_slice(struct engine *g, struct queue *q)
 {
     struct queue *last = NULL;
     struct entry *e = NULL;
 
-    for (unsigned n = 0; n < SLICE_ENTRIES && (e = next_waiting(q)); n++) {
+    for (unsigned n = 0; n < SLICE_ENTRIES && (e = queue_any_waiting(q)); n++) {
         struct queue *to = routing_final(g, q);
         if (to == q)
             return false;
@@ -139,7 +129,7 @@ static bool move_slice(struct engine *g, struct queue *q)
     }
     if (!q->live)
         q->idle_since_ms = clock_mono_ms();
-    return e && next_waiting(q);
+    return e && queue_any_waiting(q);
 }
 
 void routing_turn(struct engine *g)

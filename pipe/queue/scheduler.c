@@ -551,7 +551,7 @@ static void on_idle(uv_idle_t *h)
     routing_turn(g);
     refresh_slice(g);
     run(g);
-    if (!list_empty(&g->finishers) || !list_empty(&g->runnable) || !list_empty(&g->told) ||
+    if (finisher_can_work(g) || !list_empty(&g->runnable) || !list_empty(&g->told) ||
         !list_empty(&g->stale) || !list_empty(&g->movers))
         return;
     g->idle_active = false;
@@ -572,6 +572,8 @@ static int64_t next_wait_ms(const struct engine *g)
     if (actions_next_ms(g) != INT64_MAX)
         wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
     wait = MIN_OF(wait, g->pace_at_ms - clock_wall_ms());
+    if (lanes_next_ms(g) != INT64_MAX)
+        wait = MIN_OF(wait, lanes_next_ms(g) - clock_wall_ms());
     if (limit_us != INT64_MAX)
         wait = MIN_OF(wait, (limit_us - clock_wall_us() + 999) / 1000);
     return MAX_OF(wait, (int64_t)0);
@@ -654,6 +656,7 @@ static void sweep(struct engine *g)
 
 void scheduler_tick(struct engine *g)
 {
+    lanes_tick(g, clock_wall_ms());
     wake_due(g);
     actions_tick(g);
     if (clock_wall_ms() >= g->pace_at_ms)

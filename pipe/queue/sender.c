@@ -238,10 +238,10 @@ static bool should_yield(struct sender *s)
 }
 
 /* How many recipients the next load will have, as far as the head of the queue tells. */
-static uint32_t likely_rcpts(const struct queue *q, uint32_t most)
+static uint32_t likely_rcpts(struct queue *q, uint32_t most)
 {
-    const struct list *first = list_first(&q->ready);
-    return first ? MIN_OF((uint32_t)list_entry(first, struct entry, link)->message->live, most) : 0;
+    const struct entry *first = lanes_peek(q);
+    return first ? MIN_OF((uint32_t)first->message->live, most) : 0;
 }
 
 /* Up to `want` recipients from all rates; 0: s->refused. */

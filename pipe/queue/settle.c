@@ -72,13 +72,17 @@ static void bounce(const struct outcome *o, const struct reaction *r, struct out
 }
 
 /* The recipient's time is over with this failure: its text says so and keeps the last reply. */
-static void expire(const struct outcome *o, const struct queue *q, struct outcome *ret, char *text,
-                   size_t size)
+static void expire(const struct outcome *o, const struct queue *q, const struct windows *windows,
+                   struct outcome *ret, char *text, size_t size)
 {
     char age[UNITS_SIZE];
     units_format_interval(q->settings.bounce_after_ms, age);
-    snprintf(text, size, "not delivered within %s (bounce-after); last: %.*s", age,
-             SV_ARG(o->text));
+    if (windows)
+        snprintf(text, size, "last delivery window is over (X-Schedule); last: %.*s",
+                 SV_ARG(o->text));
+    else
+        snprintf(text, size, "not delivered within %s (bounce-after); last: %.*s", age,
+                 SV_ARG(o->text));
     *ret = *o;
     ret->class_ = OUTCOME_EXPIRED;
     ret->enhanced = (struct enhanced_code){5, 4, 7};
@@ -122,15 +126,18 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
         o = &other;
     }
     if (o->class_ == OUTCOME_DEFERRED) {
-        int64_t end = e->message->received_ms + q->settings.bounce_after_ms;
+        const struct windows *windows = e->message->windows;
+        int64_t end = windows_end(windows, e->message->received_ms + q->settings.bounce_after_ms);
         next = now + retry_recipient_delay_ms(e, o, r);
         if (now >= end) {
-            expire(o, q, &other, text, sizeof(text));
+            expire(o, q, windows, &other, text, sizeof(text));
             o = &other;
         } else {
-            next = MIN_OF(next, end); /* one last attempt when its time is over */
+            next = MIN_OF(windows_fit(windows, next),
+                          end); /* one last attempt when its time is over */
         }
     }
+    job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
     report(g, e, env, o, next);
     if (o->class_ != OUTCOME_DEFERRED) {

@@ -189,7 +189,7 @@ class Usage(Base):
         ("staus", "unknown command 'staus', did you mean 'status'?"),
         ("show qeues", "unknown command 'show qeues', did you mean 'show queues'?"),
         ("resume pip bulk", "unknown command 'resume pip', did you mean 'resume pipe'?"),
-        ("show", "'show' what? One of: pipes, queues, limits, connections, vmtas, message, actions"),
+        ("show", "'show' what? One of: pipes, queues, jobs, limits, connections, vmtas, message, actions"),
         ("frobnicate", "unknown command 'frobnicate', try 'pmtactl help'"),
         ("status --jsn", "unknown option '--jsn', did you mean '--json'?"),
         ("status -x", "unknown option '-x', try 'pmtactl help'"),
@@ -634,7 +634,7 @@ class Generated(Base):
     def test_completion_works(self):
         self.assertEqual(self.complete("sh"), ["show", "shutdown"])
         self.assertEqual(self.complete("show", "p"), ["pipes"])
-        self.assertEqual(self.complete("-s", "x", "pause", ""), ["pipe", "queue"])
+        self.assertEqual(self.complete("-s", "x", "pause", ""), ["pipe", "queue", "job"])
         self.assertEqual(self.complete("delete", "--d"), ["--dry-run"])
         self.assertEqual(self.complete("debug", "de"), ["delivery"])
         self.server.answer = [b'{"process":"pipe/bulk","pipe":"bulk"}\n', DONE]
@@ -645,7 +645,7 @@ class Generated(Base):
         with open(os.path.join(SOURCE, "docs/admin.md")) as f:
             known = set(re.findall(r"\w+", f.read()))
         for name, least in (("pipe/admin/show.c", 30), ("pipe/admin/why.c", 9),
-                            ("pipe/admin/act.c", 6), ("pipe/admin/explain.c", 5),
+                            ("pipe/admin/act.c", 6), ("pipe/admin/jobs.c", 12), ("pipe/admin/explain.c", 5),
                             ("root/receiver/receiver_admin.c", 9), ("root/receiver/session.c", 9),
                             ("root/resolver/main.c", 20)):
             with open(os.path.join(SOURCE, name)) as f:

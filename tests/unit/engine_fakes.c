@@ -27,15 +27,16 @@ void spool_read(struct spool *s, message_id id, const struct spool_place *place,
                 struct spool_read *r)
 {
     (void)s, (void)place, (void)load_max;
+    struct spool_read **list = r->envelope_only ? &fs.envelopes_wanted : &fs.reads;
     r->id = id;
-    r->next = fs.reads;
-    fs.reads = r;
+    r->next = *list;
+    *list = r;
 }
 
-void fake_reads(void)
+static void answer_reads(struct spool_read **list)
 {
-    for (struct spool_read *r; (r = fs.reads);) {
-        fs.reads = r->next;
+    for (struct spool_read *r; (r = *list);) {
+        *list = r->next;
         r->content = (struct spool_content){.fd = -1};
         if (fs.read_status == 0) {
             r->content.envelope = buf_view(&fs.envelopes[r->id]);
@@ -45,6 +46,11 @@ void fake_reads(void)
         }
         r->done(r, fs.read_status);
     }
+}
+
+void fake_reads(void)
+{
+    answer_reads(&fs.reads);
 }
 
 void spool_content_release(struct spool *s, struct spool_content *c)
@@ -200,6 +206,11 @@ bool rules_match(const struct rules *r, struct strview list, const struct outcom
     return false;
 }
 
+bool reply_is_throttling(const struct outcome *o)
+{
+    return o->code == 421 && o->enhanced.subject == 7;
+}
+
 bool reply_is_greylisting(const struct outcome *o)
 {
     char text[500];
@@ -262,8 +273,10 @@ const char *const engine_base_config = "[pmta]\nhost-name = me.example\n"
 
 void turn(void)
 {
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 10; i++) {
         uv_run(&w.loop, UV_RUN_NOWAIT);
+        answer_reads(&fs.envelopes_wanted);
+    }
 }
 
 static void start_world(const char *config)
@@ -327,23 +340,27 @@ int engine_tear_down(void **state)
 /* Accepts a message for these recipients (blank-separated); returns its id. */
 message_id queue_mail(const char *rcpts_text, const char *vmta)
 {
+    struct envelope env = {.job = SV("job-7"), .vmta = sv_of(vmta)};
+    return queue_envelope(&env, rcpts_text);
+}
+
+message_id queue_envelope(struct envelope *env, const char *rcpts_text)
+{
     struct envelope_rcpt rcpts[16];
-    struct envelope env = {
-        .received_ms = clock_wall_ms(),
-        .sender = SV("from@sender.example"),
-        .job = SV("job-7"),
-        .vmta = sv_of(vmta),
-        .content_bytes = 21,
-        .rcpts = rcpts,
-    };
     struct strview rest = sv_of(rcpts_text), one;
     message_id id = ++w.last_id;
 
+    if (!env->received_ms)
+        env->received_ms = clock_wall_ms();
+    env->sender = SV("from@sender.example");
+    env->content_bytes = 21;
+    env->rcpts = rcpts;
+    env->rcpt_count = 0;
     while (sv_split(&rest, ' ', &one))
-        rcpts[env.rcpt_count++] = (struct envelope_rcpt){.address = one};
-    choose_vmta(w.g, &env);
-    envelope_encode(&fs.envelopes[id], &env);
-    engine_accept(w.g, id, &(struct spool_place){1, 0, 100}, &env, NULL);
+        rcpts[env->rcpt_count++] = (struct envelope_rcpt){.address = one};
+    choose_vmta(w.g, env);
+    envelope_encode(&fs.envelopes[id], env);
+    engine_accept(w.g, id, &(struct spool_place){1, 0, 100}, env, NULL);
     turn();
     return id;
 }

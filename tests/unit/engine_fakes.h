@@ -25,7 +25,8 @@ extern struct fake_spool {
     struct spool_event last;
     char last_text[512];
     int read_status;
-    struct spool_read *reads; /* waiting for fake_reads */
+    struct spool_read *reads;            /* waiting for fake_reads */
+    struct spool_read *envelopes_wanted; /* of an envelope alone: answered by turn */
     unsigned outstanding;
 } fs;
 
@@ -100,6 +101,8 @@ void turn(void);
 void pass(int64_t ms);
 /* Accepts a message for these recipients (blank-separated); returns its id. */
 message_id queue_mail(const char *rcpts_text, const char *vmta);
+/* The same with what stands in env already: job, schedule, priority, vmta, received_ms. */
+message_id queue_envelope(struct envelope *env, const char *rcpts_text);
 /* The resolver answers the question that was asked last. */
 void play_dns(enum route_status status, const char *text);
 /* The same with these hosts: "HOST PREFERENCE, …"; each has the address 127.0.0.7, or one of IPv6

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mail/config.h"
+#include "queue/choose.h"
 #include "notice/letter.h"
 #include "notice/notice.h"
 
@@ -66,6 +67,12 @@ unsigned engine_refuses(struct engine *g, const struct envelope *env, const char
     (void)g, (void)env;
     *ret_text = "4.3.1 Too much mail";
     return w.refuse;
+}
+
+bool choose_vmta(struct engine *g, struct envelope *env)
+{
+    (void)g, (void)env;
+    return false;
 }
 
 void engine_accept(struct engine *g, message_id id, const struct spool_place *place,

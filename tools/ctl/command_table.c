@@ -79,6 +79,17 @@ const struct command commands[] = {
         .render = render_limits,
     },
     {
+        .words = "show jobs",
+        .verb = VERB_SHOW_JOBS,
+        .operands = "[JOB]",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_json = "job",
+        .options = WITH_PIPE | OPTION_BIT(LIMIT),
+        .more = "JOB may contain * and ?. Counts are recipients; those of attempts are since the "
+                "job appeared or the pipe was started.",
+        .render = render_jobs,
+    },
+    {
         .words = "show connections",
         .verb = VERB_SHOW_CONNECTIONS,
         .options = WITH_PIPE,
@@ -89,9 +100,10 @@ const struct command commands[] = {
         .words = "show vmtas",
         .verb = VERB_SHOW_VMTAS,
         .options = WITH_PIPE,
-        .more = "Pools are shown with the weight of the virtual MTA in them, cold virtual MTAs with "
-                "the messages that they had today. Source addresses that this machine does not "
-                "have are named below the table with the line that configures them.",
+        .more =
+            "Pools are shown with the weight of the virtual MTA in them, cold virtual MTAs with "
+            "the messages that they had today. Source addresses that this machine does not "
+            "have are named below the table with the line that configures them.",
         .render = render_vmtas,
     },
     {
@@ -158,6 +170,18 @@ const struct command commands[] = {
         .render = render_act,
     },
     {
+        .words = "pause job",
+        .verb = VERB_PAUSE_JOB,
+        .operands = "JOB",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "job",
+        .options = WITH_PIPE,
+        .more = "JOB is the whole X-Job, in upper and lower case as it was given. What is being "
+                "sent is finished; mail that comes later waits too. The pause survives a restart.",
+        .render = render_act,
+    },
+    {
         .words = "resume pipe",
         .verb = VERB_RESUME_PIPE,
         .operands = "PIPE",
@@ -219,6 +243,28 @@ const struct command commands[] = {
         .more = "The days ahead, when each is used and goes well: of the addresses that warm up, "
                 "or with --schedule of one that is only thought of.",
         .render = render_warmup_plan,
+    },
+    {
+        .words = "resume job",
+        .verb = VERB_RESUME_JOB,
+        .operands = "JOB",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "job",
+        .options = WITH_PIPE,
+        .render = render_act,
+    },
+    {
+        .words = "set job",
+        .verb = VERB_SET_JOB,
+        .operands = "JOB",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "job",
+        .options = WITH_PIPE | OPTION_BIT(MAX_MSG_RATE),
+        .more = "The rate counts attempted recipients and holds over all pipes together; it "
+                "survives a restart. Without it a job has job-max-msg-rate.",
+        .render = render_act,
     },
     {
         .words = "schedule",

@@ -30,6 +30,7 @@ void render_adaptive(const struct answer *a, struct page *page);
 void render_warmup(const struct answer *a, struct page *page);
 void render_warmup_plan(const struct answer *a, struct page *page);
 void render_limits(const struct answer *a, struct page *page);
+void render_jobs(const struct answer *a, struct page *page);
 void render_connections(const struct answer *a, struct page *page);
 void render_vmtas(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);

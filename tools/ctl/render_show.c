@@ -125,6 +125,45 @@ void render_queues(const struct answer *a, struct page *page)
     free(sorted);
 }
 
+/* --- jobs --- */
+
+static void job_row(struct table *t, const json_t *o)
+{
+    table_text(t, o, "pipe");
+    table_text(t, o, "job");
+    table_state(t, o, "state");
+    table_count(t, o, "queued");
+    table_count(t, o, "delivered");
+    table_count(t, o, "deferred");
+    table_count(t, o, "bounced");
+    table_text(t, o, "max_msg_rate");
+    table_age(t, o, "paused_since_ms");
+}
+
+void render_jobs(const struct answer *a, struct page *page)
+{
+    struct table t;
+    size_t i;
+    json_t *o;
+
+    if (!json_array_size(a->objects)) {
+        page_printf(page, "no jobs\n");
+        return;
+    }
+    table_init(&t, page);
+    table_column(&t, "pipe", COLUMN_LEFT);
+    table_column(&t, "job", COLUMN_LEFT);
+    table_column(&t, "state", COLUMN_LEFT);
+    table_column(&t, "queued", COLUMN_RIGHT);
+    table_column(&t, "delivered", COLUMN_RIGHT);
+    table_column(&t, "deferred", COLUMN_RIGHT);
+    table_column(&t, "bounced", COLUMN_RIGHT);
+    table_column(&t, "rate", COLUMN_RIGHT);
+    table_column(&t, "paused for", COLUMN_RIGHT);
+    json_array_foreach(a->objects, i, o) job_row(&t, o);
+    table_print(&t);
+}
+
 /* --- connections --- */
 
 static bool goes(const json_t *o, const char *direction)
