@@ -132,12 +132,21 @@ static size_t check_queue_to(struct check *c, const struct checked_pattern *p)
     return w.depth;
 }
 
+static bool leads_on(const struct config_section *s)
+{
+    return config_section_value(s, DIR_REROUTE_TO_VIRTUAL_MTA) ||
+           config_section_value(s, DIR_BACKOFF_REROUTE_TO_VIRTUAL_MTA) ||
+           config_section_value(s, DIR_QUEUE_TO);
+}
+
 void check_loops(struct check *c)
 {
     struct checked_pattern p;
     size_t steps = 0;
 
     for (size_t i = 0; i < c->pattern_count && steps < ALL_STEPS_MAX; i++) {
+        if (!leads_on(c->patterns[i]->section))
+            continue;
         check_pattern(c, i, &p);
         unsigned before = c->loader->report->errors;
         steps += check_reroute(c, &p, DIR_REROUTE_TO_VIRTUAL_MTA);
