@@ -124,7 +124,7 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
 }
 
 /* Actions are few and matter; clocks move with every round that fails. */
-enum { ACTIONS_DELAY_MS = 1000, CLOCKS_DELAY_MS = 10000 };
+enum { ACTIONS_DELAY_MS = 1000, CLOCKS_DELAY_MS = 10000, COLD_DELAY_MS = 1000 };
 
 static void write_actions(void *arg, struct buf *out)
 {
@@ -136,6 +136,18 @@ static void write_clocks(void *arg, struct buf *out)
 {
     struct pipe *p = arg;
     engine_clocks_write(p->engine, out);
+}
+
+static void write_cold(void *arg, struct buf *out)
+{
+    struct pipe *p = arg;
+    engine_cold_write(p->engine, out);
+}
+
+static void on_cold(void *arg)
+{
+    struct pipe *p = arg;
+    saver_touch(&p->cold);
 }
 
 static void on_change(void *arg, bool clocks)
@@ -151,7 +163,7 @@ static int open_spool(struct pipe *p, struct err *e)
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
     };
-    struct buf paused = {0}, actions = {0}, clocks = {0};
+    struct buf paused = {0}, actions = {0}, clocks = {0}, cold = {0};
     uv_loop_t *loop = child_loop(p->child);
 
     if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
@@ -159,7 +171,9 @@ static int open_spool(struct pipe *p, struct err *e)
         saver_open(&p->actions, loop, p->spool_dir, "actions", ACTIONS_DELAY_MS, write_actions, p,
                    &actions, e) < 0 ||
         saver_open(&p->clocks, loop, p->spool_dir, "queue-clocks", CLOCKS_DELAY_MS, write_clocks, p,
-                   &clocks, e) < 0)
+                   &clocks, e) < 0 ||
+        saver_open(&p->cold, loop, p->spool_dir, "cold", COLD_DELAY_MS, write_cold, p, &cold, e) <
+            0)
         return e->code;
     int dir = p->spool_dir;
     p->spool_dir = -1;
@@ -168,10 +182,13 @@ static int open_spool(struct pipe *p, struct err *e)
         engine_pauses_read(p->engine, buf_view(&paused));
         engine_actions_read(p->engine, buf_view(&actions), buf_view(&clocks));
         engine_on_change(p->engine, on_change, p);
+        engine_cold_read(p->engine, buf_view(&cold));
+        engine_on_cold(p->engine, on_cold, p);
     }
     buf_free(&paused);
     buf_free(&actions);
     buf_free(&clocks);
+    buf_free(&cold);
     return status;
 }
 
@@ -225,7 +242,9 @@ static void on_engine_drained(void *arg)
     struct pipe *p = arg;
 
     engine_on_change(p->engine, NULL, NULL);
-    p->savers_closing = 2;
+    engine_on_cold(p->engine, NULL, NULL);
+    p->savers_closing = 3;
+    saver_close(&p->cold, on_saver_closed, p);
     saver_close(&p->actions, on_saver_closed, p);
     saver_close(&p->clocks, on_saver_closed, p);
 }

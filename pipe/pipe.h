@@ -31,6 +31,7 @@ struct pipe {
     struct state_file pauses;
     struct saver actions; /* what replies and operators did to queues */
     struct saver clocks;  /* when queues that could not be reached may be tried */
+    struct saver cold;    /* what cold virtual MTAs had today */
     unsigned savers_closing;
     int spool_dir; /* until the spool takes it */
     int acct_dir;

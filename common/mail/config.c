@@ -26,6 +26,7 @@ struct search {
     const struct config_query *q;
     enum directive directive;
     void (*found)(struct search *s, const struct candidate *c);
+    unsigned farther; /* how much less close than its pattern says a candidate is */
     struct candidate best;
     struct candidate *all; /* explain */
     size_t count, cap;
@@ -73,7 +74,8 @@ static void consider(struct search *search, const struct config_section *s, unsi
                      unsigned closeness)
 {
     struct value_node *node = config_section_value(s, search->directive);
-    struct candidate c = {.source = source, .closeness = closeness, .index = s->index};
+    struct candidate c = {
+        .source = source, .closeness = closeness - search->farther, .index = s->index};
 
     if (!node)
         return;
@@ -115,6 +117,19 @@ static void look_up(struct search *search, struct strview scope, const char *pre
         consider(search, p->section, p->section->kinds & KIND_SOURCE ? 1000 : 0, p->closeness);
 }
 
+/* [domain GROUP] comes after [domain D] and [domain $MACRO-WITH-D], before any wildcard. */
+static void look_up_group(struct search *search, struct strview scope)
+{
+    enum { BEHIND_THE_DOMAIN = 10 };
+    struct strview group = search->q->group;
+
+    if (!group.len || group.len > CONFIG_MAX_NAME)
+        return;
+    search->farther = BEHIND_THE_DOMAIN;
+    look_up(search, scope, "", group);
+    search->farther = 0;
+}
+
 static void look_up_scope(struct search *search, struct strview scope)
 {
     struct strview d = search->q->domain;
@@ -122,6 +137,7 @@ static void look_up_scope(struct search *search, struct strview scope)
     look_up(search, scope, "", sv(NULL, 0));
     if (!d.len)
         return;
+    look_up_group(search, scope);
     look_up(search, scope, "*", sv(NULL, 0));
     if (d.ptr[d.len - 1] == '.')
         d.len--;

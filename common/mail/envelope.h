@@ -62,6 +62,9 @@ enum { ENVELOPE_MAX_RCPTS = 65535, ENVELOPE_MAX_BYTES = 96 * 1024 };
 /* Appends the encoded envelope. */
 void envelope_encode(struct buf *out, const struct envelope *env);
 
+/* Appends chosen_vmta and each rcpts[i].vmta alone, behind an encoded envelope that lacks them. */
+void envelope_append_choice(struct buf *out, const struct envelope *env);
+
 /* Views in *ret point into `in`; the rcpts array is in `arena`. 0, or ERR_CORRUPT with *e filled.
  */
 int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret, struct err *e);

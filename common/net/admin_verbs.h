@@ -30,6 +30,8 @@ enum admin_level {
         "every limit that applies to a queue: where it stands, its level, who waits")              \
     VERB(SHOW_CONNECTIONS, "show-connections", ADMIN_READ, ROLE_PIPE | ROLE_RECEIVER, "",          \
         "open SMTP connections, in and out")                                                       \
+    VERB(SHOW_VMTAS, "show-vmtas", ADMIN_READ, ROLE_PIPE, "",                                      \
+        "virtual MTAs: source addresses, pools, cold ones, and what they hold")                    \
     VERB(SHOW_MESSAGE, "show-message", ADMIN_READ, ROLE_PIPE, "id",                                \
         "envelope and state of each recipient of a message")                                       \
     VERB(WHY, "why", ADMIN_READ, ROLE_PIPE, "id",                                                  \

@@ -128,6 +128,8 @@ static json_t *queue_object(const struct pipe *p, struct queue *q)
                         json_string(limits_in_short(p->engine, q, limits, sizeof(limits))));
     if (limit_hold(p->engine, q, &hold))
         json_object_set_new(o, "held_by", admin_json_text(sv_of(hold.text)));
+    if (q->group && q->group->is_shared)
+        json_object_set_new(o, "group", json_string(queue_identity(q)));
     if (q->last_text && (q->retry_at_ms || q->deferred.count))
         json_object_set_new(o, "last_text", admin_json_text(sv_of(q->last_text)));
     return o;
@@ -145,7 +147,8 @@ void show_queues(void *owner, struct admin *a)
     for (struct hash_node *n = NULL; (n = hash_next(h, n));) {
         struct queue *q = container_of(n, struct queue, node);
         if ((q->live || q->sender_count) &&
-            (!pattern.len || engine_pattern_matches(pattern, q->name)))
+            (!pattern.len || engine_pattern_matches(pattern, q->name) ||
+             engine_pattern_matches(pattern, queue_identity(q))))
             all[count++] = q;
     }
     qsort(all, count, sizeof(struct queue *), by_live);

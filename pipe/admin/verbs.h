@@ -14,6 +14,7 @@ void show_pipes(void *owner, struct admin *a);
 void show_queues(void *owner, struct admin *a);
 void show_limits(void *owner, struct admin *a);
 void show_connections(void *owner, struct admin *a);
+void show_vmtas(void *owner, struct admin *a);
 void show_message(void *owner, struct admin *a);
 void show_ledger(void *owner, struct admin *a);
 void why_message(void *owner, struct admin *a);

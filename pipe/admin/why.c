@@ -40,6 +40,7 @@ static struct config_query query_of(const struct pipe *p, const struct queue *q)
 {
     return (struct config_query){
         .domain = q->domain,
+        .group = queue_group_domain(q),
         .vmta = sv_of(q->vmta->name),
         .pipe = sv_of(p->name),
     };
@@ -149,7 +150,16 @@ static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
     struct queue *q = e->queue;
     struct limit_hold hold;
 
-    if (q->route.pending) {
+    if (q->vmta->is_stranded) {
+        snprintf(
+            r->waits_for, sizeof(r->waits_for),
+            "an address: this machine has none of the source addresses of virtual MTA '%.100s'",
+            q->vmta->name);
+        if (q->vmta->sources[0].file)
+            snprintf(r->where, sizeof(r->where), "%s:%u", q->vmta->sources[0].file,
+                     q->vmta->sources[0].line);
+        snprintf(r->next, sizeof(r->next), "within a minute after an address is there");
+    } else if (q->route.pending) {
         snprintf(r->waits_for, sizeof(r->waits_for), "the DNS: where mail for '%.*s' goes",
                  SV_ARG(q->domain));
         snprintf(r->next, sizeof(r->next), "as soon as the resolver answers");

@@ -33,6 +33,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     index_init(&g->index);
     hash_init(&g->queues, match_name);
     queue_groups_init(g);
+    choose_init(g);
     list_init(&g->runnable);
     list_init(&g->told);
     list_init(&g->current);
@@ -71,10 +72,7 @@ void engine_free(struct engine *g)
     index_fini(&g->index);
     sender_free_loads(g);
     pauses_free(g);
-    for (struct vmta *v = g->vmtas, *next; v; v = next) {
-        next = v->next;
-        vmta_free(v);
-    }
+    choose_fini(g);
     config_unref(g->config);
     free(g->helo_fallback);
     free(g->pipe);
@@ -108,37 +106,41 @@ void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void
 
 /* --- configuration --- */
 
+/* The answer that it has is about a domain that its mail does not go to (queue-to). */
+static bool asked_for_another(const struct queue *q)
+{
+    const struct route *r = q->route.count ? q->route.routes[0] : NULL;
+    return r && !sv_eq_nocase(sv_of(r->domain), routing_domain(q));
+}
+
 void engine_configure_queue(struct engine *g, struct queue *q)
 {
+    if (q->config_generation != g->config_generation)
+        routing_configure(g, q);
+    struct config_query query = {
+        .domain = q->domain,
+        .group = queue_group_domain(q),
+        .vmta = sv_of(q->vmta->name),
+        .pool = sv_of(q->vmta->pool),
+        .pipe = sv_of(g->pipe),
+    };
+    const char *to = config_text(g->config, &query, DIR_REROUTE_TO_VIRTUAL_MTA);
+    const char *backoff = config_text(g->config, &query, DIR_BACKOFF_REROUTE_TO_VIRTUAL_MTA);
+
+    bool was_static = q->settings.host_count != 0;
+
+    q->reroute_to = to && *to ? to : NULL;
+    q->backoff_reroute_to = backoff && *backoff ? backoff : NULL;
     queue_settings_fini(&q->settings);
-    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain);
+    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain,
+                           queue_group_domain(q));
+    if (was_static || q->settings.host_count || asked_for_another(q))
+        scheduler_forget_route(g, q);
     q->config_generation = g->config_generation;
     list_remove(&q->configured);
     list_push_back(&g->current, &q->configured);
     throttle_configure(g, q);
     actions_refresh(g, q);
-}
-
-static struct vmta *find_vmta(struct engine *g, struct strview name)
-{
-    for (struct vmta *v = g->vmtas; v; v = v->next)
-        if (sv_eq_nocase(sv_of(v->name), name))
-            return v;
-    return NULL;
-}
-
-static struct vmta *get_vmta(struct engine *g, struct strview name)
-{
-    struct vmta *v = find_vmta(g, name);
-    if (v)
-        return v;
-    v = xcalloc(1, sizeof(*v));
-    v->name = xstrndup(name.ptr, name.len);
-    str_lower(v->name, name.len);
-    vmta_configure(v, g->config, sv_of(g->pipe), g->helo_fallback);
-    v->next = g->vmtas;
-    g->vmtas = v;
-    return v;
 }
 
 void engine_configure(struct engine *g, struct config *cfg)
@@ -157,27 +159,13 @@ void engine_configure(struct engine *g, struct config *cfg)
         g->helo_fallback = xstrdup(host);
     }
     g->max_queued = (uint64_t)config_number(cfg, &q, DIR_MAX_QUEUED);
-    for (struct vmta *v = g->vmtas; v; v = v->next)
-        vmta_configure(v, cfg, sv_of(g->pipe), g->helo_fallback);
+    choose_configure(g);
     scheduler_reconfigure(g);
 }
 
 /* --- messages in --- */
 
-/* The virtual MTA of a message: its own wish, else the pipe's, else the global one. */
-static struct strview vmta_name(struct engine *g, const struct envelope *env)
-{
-    struct config_query q = {.pipe = sv_of(g->pipe)};
-    struct strview name = env->vmta;
-
-    if (!name.len)
-        name = sv_of(config_text(g->config, &q, DIR_DEFAULT_VIRTUAL_MTA));
-    if (!name.len)
-        return SV(VMTA_DEFAULT);
-    return vmta_choose(g->config, name, g->pool_turn++);
-}
-
-static struct queue *get_queue(struct engine *g, struct strview domain, struct vmta *vmta)
+struct queue *engine_get_queue(struct engine *g, struct strview domain, struct vmta *vmta)
 {
     char name[600];
     struct strview d = sv(domain.ptr, MIN_OF(domain.len, (size_t)255));
@@ -203,18 +191,19 @@ struct queue *engine_find_queue(const struct engine *g, struct strview name)
     return n ? container_of(n, struct queue, node) : NULL;
 }
 
-struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta)
+struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct strview vmta)
 {
     if (!domain.len || !vmta.len || vmta.len > 255 || !vmta_is_known(g->config, vmta) ||
         config_has_section(g->config, KIND_VIRTUAL_MTA_POOL, vmta))
         return NULL;
-    return get_queue(g, domain, get_vmta(g, vmta));
+    return engine_get_queue(g, domain, choose_get_vmta(g, vmta));
 }
 
 static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
 {
     struct strview domain = address_domain(address);
-    return get_queue(g, domain.len ? domain : SV("local"), vmta);
+    struct queue *q = engine_get_queue(g, domain.len ? domain : SV("local"), vmta);
+    return routing_target(q) ? routing_final(g, q) : q;
 }
 
 unsigned engine_refuses(struct engine *g, const struct envelope *env, const char **ret_text)
@@ -252,11 +241,11 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
 {
     struct message *m =
         index_add(&g->index, id, place, env->received_ms, (uint16_t)env->rcpt_count);
-    struct vmta *vmta = get_vmta(g, vmta_name(g, env));
+    struct vmta *vmta = choose_of_message(g, env);
 
     m->body = body;
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
-        struct queue *q = queue_for(g, vmta, env->rcpts[i].address);
+        struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         q->live++;
         queue_ready(q, &m->entries[i]);
         if (q->retry_at_ms && retry_upon_new_mail(q))
@@ -285,7 +274,9 @@ struct recovered_names {
 static const char *queue_name_by_address(void *arg, uint32_t i)
 {
     struct recovered_names *n = arg;
-    return queue_for(n->engine, n->vmta, n->env->rcpts[i].address)->name;
+    return queue_for(n->engine, choose_of_rcpt(n->engine, n->env, i, n->vmta),
+                     n->env->rcpts[i].address)
+        ->name;
 }
 
 void engine_recovered(struct engine *g, message_id id, const struct spool_place *place,
@@ -293,7 +284,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
 {
     uint16_t live = count_live(rcpts, env->rcpt_count), at = 0;
     struct message *m = index_add(&g->index, id, place, env->received_ms, live);
-    struct vmta *vmta = get_vmta(g, vmta_name(g, env));
+    struct vmta *vmta = choose_of_message(g, env);
 
     if (live == env->rcpt_count && report_lacks_received(g->report, id))
         report_received(g->report, id, env, queue_name_by_address,
@@ -302,7 +293,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         if (spool_state_is_final(rcpts[i].state))
             continue;
         struct entry *e = &m->entries[at++];
-        struct queue *q = queue_for(g, vmta, env->rcpts[i].address);
+        struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         e->rcpt = (uint16_t)i;
         e->attempts = rcpts[i].attempts;
         e->journal = rcpts[i].journal;

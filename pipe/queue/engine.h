@@ -98,6 +98,11 @@ bool engine_pattern_matches(struct strview pattern, const char *queue_name);
 void engine_pauses_write(const struct engine *g, struct buf *out);
 void engine_pauses_read(struct engine *g, struct strview text);
 
+/* What cold virtual MTAs had, as text, and back; changed is told of each message that counts. */
+void engine_cold_write(struct engine *g, struct buf *out);
+void engine_cold_read(struct engine *g, struct strview text);
+void engine_on_cold(struct engine *g, void (*changed)(void *arg), void *arg);
+
 /* --- to look at it --- */
 
 const struct index *engine_index(const struct engine *g);
@@ -107,7 +112,7 @@ uint32_t engine_connection_count(const struct engine *g);
 uint32_t engine_max_connections(const struct engine *g); /* of the pipe; 0: no limit */
 /* The queue of that name, made when there is none (it is forgotten again when it stays empty); NULL
  * when the virtual MTA is unknown. */
-struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta);
+struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct strview vmta);
 struct limits *engine_limits(const struct engine *g);
 struct config *engine_config(const struct engine *g);
 struct spool *engine_spool(const struct engine *g);

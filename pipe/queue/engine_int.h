@@ -4,6 +4,8 @@
 #ifndef PMTA_PIPE_QUEUE_ENGINE_INT_H
 #define PMTA_PIPE_QUEUE_ENGINE_INT_H
 
+#include "queue/choose.h"
+#include "queue/cold.h"
 #include "queue/actions.h"
 #include "queue/engine.h"
 #include "queue/react.h"
@@ -27,8 +29,13 @@ struct engine {
     struct hash queues; /* by name */
     struct hash groups; /* struct queue_group, by name */
     struct vmta *vmtas;
+    struct hash vmta_names; /* struct vmta, without regard to case */
+    struct hash pools;      /* struct vmta_pool, the same */
+    char *default_vmta;     /* of this pipe; virtual MTA or pool */
+    struct cold cold;
+    void (*cold_changed)(void *arg);
+    void *cold_arg;
     uint64_t max_queued;
-    uint64_t pool_turn; /* counts messages, to take the members of a pool in turn */
 
     /* scheduling */
     struct list runnable; /* queues that want a connection */
@@ -55,6 +62,9 @@ struct engine {
     uint32_t loads_out;
 
     struct list finishers;
+    struct list movers;   /* queues whose mail goes to another one */
+    struct list stranded; /* queues whose virtual MTA has no address on this machine */
+    int64_t tell_loop_ms; /* monotonic; when a loop of rerouting is logged again */
 
     struct pause_pattern *pauses;
 
@@ -71,8 +81,15 @@ struct engine {
     void *drained_arg;
 };
 
+/* engine.c */
+struct queue *engine_get_queue(struct engine *g, struct strview domain, struct vmta *vmta);
+/* Reads the settings of q again. */
+void engine_configure_queue(struct engine *g, struct queue *q);
+
 /* scheduler.c: something changed for this queue (entry ready, place free, resumed, due) */
 void scheduler_init(struct engine *g);
+/* The answers that q has do not fit any more: asked for again before the next connection. */
+void scheduler_forget_route(struct engine *g, struct queue *q);
 void scheduler_kick(struct engine *g, struct queue *q);
 /* An action may end sooner than anything was due before. */
 void scheduler_rearm(struct engine *g);

@@ -69,6 +69,7 @@ void mode_changed(struct engine *g, struct queue *q, enum queue_mode to, const c
 {
     q->mode = (uint8_t)to;
     mode_apply(g, q);
+    routing_mode_changed(g, q);
     if (!reason || is_told(q->memo, to))
         return;
     remember(q->memo, to, reason);

@@ -33,6 +33,12 @@ static bool matches(const char *pattern, const char *name)
     return fnmatch(pattern, name, FNM_NOESCAPE) == 0;
 }
 
+/* The queue by its own name, or by that of its group. */
+static bool names(const char *pattern, const struct queue *q)
+{
+    return matches(pattern, q->name) || (q->group && matches(pattern, queue_identity(q)));
+}
+
 bool engine_pattern_matches(struct strview pattern, const char *queue_name)
 {
     char p[MAX_PATTERN_BYTES];
@@ -42,7 +48,7 @@ bool engine_pattern_matches(struct strview pattern, const char *queue_name)
 const char *engine_pause_pattern(const struct engine *g, const struct queue *q)
 {
     for (const struct pause_pattern *p = g->pauses; p; p = p->next)
-        if (matches(p->text, q->name))
+        if (names(p->text, q))
             return p->text;
     return NULL;
 }
@@ -113,7 +119,7 @@ size_t engine_resume_queues(struct engine *g, struct strview pattern, const char
     size_t changed = apply(g);
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n)) && !*ret_wider;) {
         struct queue *q = container_of(n, struct queue, node);
-        if (q->paused && matches(text, q->name))
+        if (q->paused && names(text, q))
             *ret_wider = engine_pause_pattern(g, q);
     }
     return changed;
@@ -128,7 +134,7 @@ size_t engine_schedule(struct engine *g, struct strview pattern)
         return 0;
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
         struct queue *q = container_of(n, struct queue, node);
-        if (!matches(p, q->name))
+        if (!names(p, q))
             continue;
         bool waits = q->retry_at_ms || q->deferred.count;
         q->retry_at_ms = 0;

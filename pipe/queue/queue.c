@@ -33,6 +33,8 @@ struct queue *queue_new(struct engine *engine, struct strview domain, struct vmt
     list_init(&q->host_wait);
     q->rate_percent = 100;
     list_init(&q->in_group);
+    list_init(&q->moving);
+    list_init(&q->stranded);
     heap_node_init(&q->wake);
     return q;
 }
@@ -41,6 +43,8 @@ void queue_free(struct queue *q)
 {
     BUG_ON(q->live || q->sender_count || q->line);
     list_remove(&q->runnable);
+    list_remove(&q->moving);
+    list_remove(&q->stranded);
     list_remove(&q->failing);
     list_remove(&q->in_memo);
     list_remove(&q->configured);

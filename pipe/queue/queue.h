@@ -41,6 +41,12 @@ struct queue {
     uint8_t rate_percent;      /* of its rates are used; 100 but for a rule's rate= */
     struct queue_group *group; /* NULL: alone; see queue_identity */
     struct list in_group;      /* group->members */
+    uint64_t grouped_by;       /* token of the route that said the group; 0: ask again */
+    bool only_named_hosts;     /* of its route only the hosts that its group names */
+    const char *reroute_to;    /* virtual MTA or pool; NULL: none. Lives in settings.config */
+    const char *backoff_reroute_to;
+    struct list moving;   /* in engine->movers while its mail goes to another queue */
+    struct list stranded; /* in engine->stranded: its virtual MTA has no address here */
 
     struct list ready;
     struct heap deferred;

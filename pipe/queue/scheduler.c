@@ -97,7 +97,7 @@ void scheduler_retry(struct engine *g, struct queue *q)
 
 /* --- routes --- */
 
-static void forget_route(struct engine *g, struct queue *q)
+void scheduler_forget_route(struct engine *g, struct queue *q)
 {
     for (size_t i = 0; i < q->route.count; i++) {
         list_remove(&q->route.waiters[i].link);
@@ -129,7 +129,7 @@ static void ask_routes(struct engine *g, struct queue *q)
 {
     size_t count = q->settings.host_count ? q->settings.host_count : 1;
 
-    forget_route(g, q);
+    scheduler_forget_route(g, q);
     q->route.routes = xcalloc(count, sizeof(q->route.routes[0]));
     q->route.waiters = xcalloc(count, sizeof(q->route.waiters[0]));
     q->route.count = count;
@@ -138,7 +138,7 @@ static void ask_routes(struct engine *g, struct queue *q)
         q->route.waiters[i].answered = on_answered;
         q->route.waiters[i].queue = q;
         if (!q->settings.host_count) {
-            ask_one(g, q, i, ROUTE_MX, q->domain);
+            ask_one(g, q, i, ROUTE_MX, routing_domain(q));
             continue;
         }
         const struct host_entry *h = &q->settings.hosts[i];
@@ -164,6 +164,7 @@ struct host_plan {
     uint32_t *preference;
     size_t count;
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
+    int other_family;          /* of hosts that the source does not fit */
     bool skipped;              /* hosts were left out (skip-mx) */
 };
 
@@ -186,8 +187,8 @@ static bool family_fits(const struct vmta_source *source, const struct sockaddr_
     return source->addr.ss_family == AF_UNSPEC || source->addr.ss_family == addr->ss_family;
 }
 
-static void plan_route(struct host_plan *p, const struct route *r, const struct vmta_source *source,
-                       uint16_t port, uint32_t group)
+static void plan_route(struct host_plan *p, const struct queue *q, const struct route *r,
+                       const struct vmta_source *source, uint16_t port, uint32_t group)
 {
     if (r->status != ROUTE_OK) {
         if (!p->worst || r->status == ROUTE_TEMPORARY)
@@ -198,7 +199,11 @@ static void plan_route(struct host_plan *p, const struct route *r, const struct 
         const struct route_address *a = &r->addresses[i];
         char name[256];
         snprintf(name, sizeof(name), "%.*s", SV_ARG(a->host));
-        if (family_fits(source, &a->addr))
+        if (!routing_uses_host(q, a->host))
+            continue;
+        if (!family_fits(source, &a->addr))
+            p->other_family = a->addr.ss_family;
+        else
             plan_add(p, xstrdup(name), &a->addr, port, group << 16 | a->preference);
     }
 }
@@ -243,10 +248,12 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
         if (h && h->kind == HOST_ADDRESS) {
             char name[256];
             snprintf(name, sizeof(name), "%.*s", SV_ARG(h->name));
-            if (family_fits(source, &h->addr))
+            if (!family_fits(source, &h->addr))
+                p->other_family = h->addr.ss_family;
+            else
                 plan_add(p, xstrdup(name), &h->addr, port, group << 16);
         } else {
-            plan_route(p, q->route.routes[i], source, port, group);
+            plan_route(p, q, q->route.routes[i], source, port, group);
         }
     }
     plan_drop_skipped(q, p);
@@ -482,6 +489,16 @@ static enum turn take_turn(struct engine *g, struct queue *q)
         ask_routes(g, q);
     if (q->route.pending)
         return TURN_DONE;
+    routing_regroup(g, q);
+    if (!may_send(g, q)) /* its group is paused or held */
+        return TURN_DONE;
+    if (!q->route.count) /* its group says other hosts */
+        return TURN_AGAIN;
+    if (q->vmta->is_stranded) { /* waits until an address comes back */
+        list_remove(&q->stranded);
+        list_push_back(&g->stranded, &q->stranded);
+        return TURN_DONE;
+    }
     return connect_queue(g, q);
 }
 
@@ -509,6 +526,8 @@ void scheduler_refresh(struct engine *g, struct queue *q)
     if (q->config_generation == g->config_generation)
         return;
     engine_configure_queue(g, q);
+    routing_mode_changed(g, q);
+    list_remove(&q->stranded);
     scheduler_rewake(g, q);
 }
 
@@ -537,9 +556,10 @@ static void on_idle(uv_idle_t *h)
 
     finisher_turn(g);
     refresh_slice(g);
+    routing_turn(g);
     run(g);
     if (!list_empty(&g->finishers) || !list_empty(&g->runnable) || !list_empty(&g->told) ||
-        !list_empty(&g->stale))
+        !list_empty(&g->stale) || !list_empty(&g->movers))
         return;
     g->idle_active = false;
     uv_idle_stop(&g->idle);
@@ -622,6 +642,7 @@ static void sweep(struct engine *g)
     int64_t now = clock_mono_ms();
 
     g->next_sweep_ms = now + SWEEP_MS;
+    choose_recheck_sources(g);
     for (struct hash_node *n = hash_next(&g->queues, NULL), *next; n; n = next) {
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);
@@ -630,7 +651,7 @@ static void sweep(struct engine *g)
             continue;
         hash_remove(&g->queues, n);
         heap_remove(&g->wake, &q->wake);
-        forget_route(g, q);
+        scheduler_forget_route(g, q);
         actions_forget(g, q);
         scheduler_leave(q);
         queue_free(q);

@@ -35,6 +35,7 @@ struct sender {
     enum sender_state state;
     bool is_yielding;
 
+    struct vmta *vmta;
     struct vmta_source source;               /* without its name */
     struct delivery_host host;               /* without its name; that host_places are for */
     struct throttle_set places, host_places; /* to give back */
@@ -50,8 +51,9 @@ struct sender {
     uint32_t in_hand;  /* handed over, not yet done */
     uint64_t accepted; /* recipients the peer took */
     bool was_established;
-    bool quit;    /* a rule ends this connection */
-    bool leaving; /* counted in queue->leaving */
+    bool source_lost; /* this machine does not have that address any more */
+    bool quit;        /* a rule ends this connection */
+    bool leaving;     /* counted in queue->leaving */
 };
 
 static void set_state(struct sender *s, enum sender_state to)
@@ -460,6 +462,8 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
     char status[16];
 
     (void)c;
+    if (o->phase == PHASE_CONNECT && !s->source_lost)
+        s->source_lost = vmta_source_lost(s->vmta, &s->source.addr);
     hear(s, sv_of(host->name), o, &r);
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
@@ -499,7 +503,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     throttle_set_fini(&s->places);
     throttle_set_fini(&s->host_places);
     throttle_set_fini(&s->rates);
-    if (o && !s->was_established && !g->draining) {
+    /* when the source is gone, the next attempt takes another one: not the hosts' fault */
+    if (o && !s->was_established && !g->draining && !s->source_lost) {
         if (q->sender_count) {
             q->hold_until_ms = clock_wall_ms() + HOLD_MS;
             scheduler_rewake(g, q);
@@ -558,6 +563,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
 
     s->engine = g;
     s->queue = q;
+    s->vmta = q->vmta;
     s->state = SENDER_COMING;
     s->source.addr = source->addr;
     s->host.addr = hosts[0].addr;

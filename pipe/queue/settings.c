@@ -46,10 +46,11 @@ void queue_pace_resolve(struct pace_settings *ret, const struct config *cfg,
 }
 
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
-                            const struct vmta *vmta, struct strview domain)
+                            const struct vmta *vmta, struct strview domain, struct strview group)
 {
     struct config_query q = {
         .domain = domain,
+        .group = group,
         .vmta = sv_of(vmta->name),
         .pool = sv_of(vmta->pool),
         .pipe = pipe,

@@ -3,6 +3,7 @@
  */
 #include "engine_fakes.h"
 
+#include <netdb.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -86,6 +87,11 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->ops = ops;
     c->owner = owner;
     snprintf(c->queue, sizeof(c->queue), "%s", params->queue);
+    if (params->source)
+        getnameinfo(params->source,
+                    params->source->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                          : sizeof(struct sockaddr_in),
+                    c->source, sizeof(c->source), NULL, 0, NI_NUMERICHOST);
     snprintf(c->host, sizeof(c->host), "%s", params->hosts[0].name);
     if (params->source)
         uv_ip_name(params->source, c->source, sizeof(c->source));
@@ -341,30 +347,52 @@ message_id queue_mail(const char *rcpts_text, const char *vmta)
 
     while (sv_split(&rest, ' ', &one))
         rcpts[env.rcpt_count++] = (struct envelope_rcpt){.address = one};
+    choose_vmta(w.g, &env);
     envelope_encode(&fs.envelopes[id], &env);
     engine_accept(w.g, id, &(struct spool_place){1, 0, 100}, &env, NULL);
     turn();
     return id;
 }
 
-void play_dns(enum route_status status, const char *text)
+static void reply_dns(enum route_status status, const char *text, struct strview hosts)
 {
-    struct buf hosts = {0};
-    unsigned char address[4] = {127, 0, 0, 7};
-
     turn();
     assert_true(w.token != 0);
-    if (status == ROUTE_OK)
-        route_hosts_append(&hosts, 10, AF_INET, address, SV("mx.dns.example"));
     ipc_send(w.resolver, route_reply,
              (&(struct ipc_route_reply){.token = w.token,
                                         .status = (uint8_t)status,
                                         .ttl_s = 300,
                                         .text = sv_of(text),
-                                        .hosts = buf_view(&hosts)}));
-    buf_free(&hosts);
+                                        .hosts = hosts}));
     w.token = 0;
     turn();
+}
+
+void play_mx(const char *text)
+{
+    static const unsigned char four[4] = {127, 0, 0, 7}, six[16] = {[15] = 1};
+    struct strview rest = sv_of(text), one;
+    struct buf hosts = {0};
+
+    while (sv_split(&rest, ',', &one)) {
+        uint64_t preference = 0;
+        one = sv_trim(one);
+        ptrdiff_t blank = sv_find(one, ' ');
+        assert_true(sv_to_u64(sv(one.ptr + blank + 1, one.len - (size_t)blank - 1), &preference));
+        bool is_six = sv_starts_nocase(one, SV("six"));
+        route_hosts_append(&hosts, (uint16_t)preference, is_six ? AF_INET6 : AF_INET,
+                           is_six ? six : four, sv(one.ptr, (size_t)blank));
+    }
+    reply_dns(ROUTE_OK, "", buf_view(&hosts));
+    buf_free(&hosts);
+}
+
+void play_dns(enum route_status status, const char *text)
+{
+    if (status == ROUTE_OK)
+        play_mx("mx.dns.example 10");
+    else
+        reply_dns(status, text, sv(NULL, 0));
 }
 
 struct queue *queue_named(const char *name)

@@ -15,7 +15,7 @@
 
 #define NOW_MS 1795233906000
 
-enum { MAX_MESSAGES = 512 };
+enum { MAX_MESSAGES = 4096 };
 
 /* --- fake spool --- */
 
@@ -102,6 +102,9 @@ void pass(int64_t ms);
 message_id queue_mail(const char *rcpts_text, const char *vmta);
 /* The resolver answers the question that was asked last. */
 void play_dns(enum route_status status, const char *text);
+/* The same with these hosts: "HOST PREFERENCE, …"; each has the address 127.0.0.7, or one of IPv6
+ * when its name begins with "six". */
+void play_mx(const char *hosts);
 struct queue *queue_named(const char *name);
 uint64_t live(void);
 

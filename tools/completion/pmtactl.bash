@@ -41,7 +41,7 @@ _pmtactl()
         operands="status show why ledger pause resume schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
         ;;
     "show")
-        operands="pipes queues limits connections message actions"
+        operands="pipes queues limits connections vmtas message actions"
         ;;
     "pause")
         operands="pipe queue"
@@ -74,6 +74,9 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
     "show connections"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show vmtas"*)
         options="--socket --json --timeout --help --pipe"
         ;;
     "show message"*)

@@ -63,6 +63,15 @@ const struct command commands[] = {
         .render = render_connections,
     },
     {
+        .words = "show vmtas",
+        .verb = VERB_SHOW_VMTAS,
+        .options = WITH_PIPE,
+        .more = "Pools are shown with the weight of the virtual MTA in them, cold virtual MTAs with "
+                "the messages that they had today. Source addresses that this machine does not "
+                "have are named below the table with the line that configures them.",
+        .render = render_vmtas,
+    },
+    {
         .words = "show message",
         .verb = VERB_SHOW_MESSAGE,
         .operands = "ID",

@@ -73,6 +73,8 @@
     FIELD(SHOW_PIPES, "pipe", "index_bytes_per_rcpt", "number", "memory per queued recipient")    \
     FIELD(SHOW_QUEUES, "pipe", "pipe", "text", "the pipe's name")                                 \
     FIELD(SHOW_QUEUES, "pipe", "queue", "text", "domain/vmta")                                    \
+    FIELD(SHOW_QUEUES, "pipe", "group", "text",                                                   \
+          "what its limits and mode go by when it is in a group: google.rollup/mta1")             \
     FIELD(SHOW_QUEUES, "pipe", "queued", "number", "recipients in it")                            \
     FIELD(SHOW_QUEUES, "pipe", "ready", "number", "of these, to be sent now")                     \
     FIELD(SHOW_QUEUES, "pipe", "deferred", "number", "of these, waiting for their next attempt")  \
@@ -123,6 +125,22 @@
     FIELD(SHOW_CONNECTIONS, "receiver", "messages", "number", "accepted in this session")         \
     FIELD(SHOW_CONNECTIONS, "receiver", "tls", "flag", "encrypted")                               \
     FIELD(SHOW_CONNECTIONS, "receiver", "age_s", "real", "since it was opened")                   \
+    FIELD(SHOW_VMTAS, "pipe", "pipe", "text", "the pipe's name")                                  \
+    FIELD(SHOW_VMTAS, "pipe", "vmta", "text", "name of the virtual MTA")                          \
+    FIELD(SHOW_VMTAS, "pipe", "state", "text",                                                    \
+          "active, idle, no-address (its mail waits) or removed (not configured any more)")       \
+    FIELD(SHOW_VMTAS, "pipe", "addresses", "number", "source addresses")                          \
+    FIELD(SHOW_VMTAS, "pipe", "missing", "number", "of these, not on this machine")               \
+    FIELD(SHOW_VMTAS, "pipe", "sources", "list",                                                  \
+          "the first 256: ip (empty: the system chooses), host, missing, file, line")             \
+    FIELD(SHOW_VMTAS, "pipe", "pools", "list", "pool and weight, for each that it is in")         \
+    FIELD(SHOW_VMTAS, "pipe", "cold", "list",                                                     \
+          "virtual MTAs that it warms up: vmta, today (messages)")                                \
+    FIELD(SHOW_VMTAS, "pipe", "queued", "number", "recipients in its queues")                     \
+    FIELD(SHOW_VMTAS, "pipe", "queues", "number", "its queues that hold mail")                    \
+    FIELD(SHOW_VMTAS, "pipe", "queues_backoff", "number", "of these, in back-off mode")           \
+    FIELD(SHOW_VMTAS, "pipe", "connections", "number", "open or being opened")                    \
+    FIELD(SHOW_VMTAS, "pipe", "max_connections", "number", "its own max-smtp-out; 0: none")       \
     FIELD(SHOW_MESSAGE, "pipe", "pipe", "text", "the pipe that holds it")                         \
     FIELD(SHOW_MESSAGE, "pipe", "id", "text", "message id")                                       \
     FIELD(SHOW_MESSAGE, "pipe", "received_ms", "number", "when it was accepted")                  \

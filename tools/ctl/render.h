@@ -28,6 +28,7 @@ void render_pipes(const struct answer *a, struct page *page);
 void render_queues(const struct answer *a, struct page *page);
 void render_limits(const struct answer *a, struct page *page);
 void render_connections(const struct answer *a, struct page *page);
+void render_vmtas(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);
 void render_why(const struct answer *a, struct page *page);
 void render_ledger(const struct answer *a, struct page *page);

@@ -84,6 +84,7 @@ static void queue_row(struct table *t, const json_t *o)
     table_text(t, o, "limits");
     table_age(t, o, "oldest_ms");
     table_next(t, o, "next_ms");
+    table_text(t, o, "group");
     table_text(t, o, "held_by");
     table_text(t, o, "last_text");
 }
@@ -112,6 +113,7 @@ void render_queues(const struct answer *a, struct page *page)
     table_column(&t, "limits", COLUMN_LEFT);
     table_column(&t, "oldest", COLUMN_RIGHT);
     table_column(&t, "next", COLUMN_RIGHT);
+    table_column(&t, "counted as", COLUMN_LEFT);
     table_column(&t, "held by", COLUMN_LEFT);
     table_column(&t, "last answer", COLUMN_REST);
     for (i = 0; i < count && i < most; i++)
