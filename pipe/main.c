@@ -9,6 +9,7 @@
 #include "pipe.h"
 
 #include "base/clock.h"
+#include "base/limit_table.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -74,10 +75,23 @@ static int open_rooms(struct pipe *p, struct err *e)
         .pipe = p->name,
         .delivery = p->delivery,
         .routes = p->routes,
+        .limit_table = p->limit_table,
     });
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
     return 0;
+}
+
+static void on_limit_table(void *owner, int fd, unsigned share)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (p->limit_table || p->engine || share >= LIMIT_TABLE_PROCESSES)
+        log_error(LOG_MAIN, "limit table not taken: there is one already, or share=%u", share);
+    else if (limit_table_map(&p->limit_table, fd, share, &e) < 0)
+        log_error(LOG_MAIN, "limits hold within this pipe only: %s", e.text);
+    close(fd);
 }
 
 static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
@@ -177,6 +191,15 @@ static int open_spool(struct pipe *p, struct err *e)
         return e->code;
     int dir = p->spool_dir;
     p->spool_dir = -1;
+    if (limit_keeper_new(&p->limit_keeper, child_loop(p->child), dir, engine_limits(p->engine), e) <
+        0) {
+        close(dir);
+        buf_free(&paused);
+        buf_free(&actions);
+        buf_free(&clocks);
+        buf_free(&cold);
+        return e->code;
+    }
     int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);
     if (status == 0) {
         engine_pauses_read(p->engine, buf_view(&paused));
@@ -237,7 +260,7 @@ static void on_saver_closed(void *arg)
         spool_close(p->spool, on_spool_closed, p);
 }
 
-static void on_engine_drained(void *arg)
+static void on_limits_kept(void *arg)
 {
     struct pipe *p = arg;
 
@@ -247,6 +270,12 @@ static void on_engine_drained(void *arg)
     saver_close(&p->cold, on_saver_closed, p);
     saver_close(&p->actions, on_saver_closed, p);
     saver_close(&p->clocks, on_saver_closed, p);
+}
+
+static void on_engine_drained(void *arg)
+{
+    struct pipe *p = arg;
+    limit_keeper_close(p->limit_keeper, on_limits_kept, p);
 }
 
 static void on_drain(void *owner, int64_t timeout_ms)
@@ -268,6 +297,7 @@ static void pipe_fini(struct pipe *p)
 {
     intake_free(p->intake);
     notice_free(p->notice);
+    limit_keeper_free(p->limit_keeper);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);
@@ -289,6 +319,7 @@ int main(int argc, char **argv)
         .program = "pmta-pipe",
         .config = on_config,
         .directory = on_directory,
+        .limit_table = on_limit_table,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,

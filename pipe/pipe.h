@@ -6,6 +6,7 @@
 
 #include "state/saver.h"
 #include "intake/intake.h"
+#include "limit/limit_keeper.h"
 #include "net/child.h"
 #include "notice/notice.h"
 #include "queue/engine.h"
@@ -33,6 +34,8 @@ struct pipe {
     struct saver clocks;  /* when queues that could not be reached may be tried */
     struct saver cold;    /* what cold virtual MTAs had today */
     unsigned savers_closing;
+    struct limit_table *limit_table; /* from root; the engine takes it */
+    struct limit_keeper *limit_keeper;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;
