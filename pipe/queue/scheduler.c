@@ -173,8 +173,7 @@ static void plan_add(struct host_plan *p, const char *name, const struct sockadd
     p->preference = xrealloc(p->preference, (p->count + 1) * sizeof(p->preference[0]));
     p->preference[p->count] = preference;
     struct delivery_host *h = &p->hosts[p->count++];
-    h->name = name;
-    h->addr = *addr;
+    *h = (struct delivery_host){.name = name, .addr = *addr};
     if (addr->ss_family == AF_INET6)
         ((struct sockaddr_in6 *)&h->addr)->sin6_port = htons(port);
     else
