@@ -189,6 +189,14 @@ static int open_spool(struct pipe *p, struct err *e)
         saver_open(&p->cold, loop, p->spool_dir, "cold", COLD_DELAY_MS, write_cold, p, &cold, e) <
             0)
         return e->code;
+    if (pace_file_open(&p->pace_file, engine_pace(p->engine), child_loop(p->child), p->spool_dir,
+                       e) < 0) {
+        buf_free(&paused);
+        buf_free(&actions);
+        buf_free(&clocks);
+        buf_free(&cold);
+        return e->code;
+    }
     int dir = p->spool_dir;
     p->spool_dir = -1;
     if (limit_keeper_new(&p->limit_keeper, child_loop(p->child), dir, engine_limits(p->engine), e) <
@@ -260,16 +268,24 @@ static void on_saver_closed(void *arg)
         spool_close(p->spool, on_spool_closed, p);
 }
 
+static void on_pace_saved(void *arg)
+{
+    struct pipe *p = arg;
+    p->pace_file = NULL;
+    on_saver_closed(p);
+}
+
 static void on_limits_kept(void *arg)
 {
     struct pipe *p = arg;
 
     engine_on_change(p->engine, NULL, NULL);
     engine_on_cold(p->engine, NULL, NULL);
-    p->savers_closing = 3;
+    p->savers_closing = 4;
     saver_close(&p->cold, on_saver_closed, p);
     saver_close(&p->actions, on_saver_closed, p);
     saver_close(&p->clocks, on_saver_closed, p);
+    pace_file_close(p->pace_file, on_pace_saved, p);
 }
 
 static void on_engine_drained(void *arg)

@@ -9,6 +9,7 @@
 #include "limit/limit_keeper.h"
 #include "net/child.h"
 #include "notice/notice.h"
+#include "pace/pace_file.h"
 #include "queue/engine.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
@@ -36,6 +37,7 @@ struct pipe {
     unsigned savers_closing;
     struct limit_table *limit_table; /* from root; the engine takes it */
     struct limit_keeper *limit_keeper;
+    struct pace_file *pace_file;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

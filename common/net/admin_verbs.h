@@ -28,6 +28,10 @@ enum admin_level {
         "queues that hold mail, largest first")                                                    \
     VERB(SHOW_LIMITS, "show-limits", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                       \
         "every limit that applies to a queue: where it stands, its level, who waits")              \
+    VERB(SHOW_ADAPTIVE, "show-adaptive", ADMIN_READ, ROLE_PIPE, "[queue]",                         \
+        "rates that adaptive has found: now, between which bounds, what changed them")             \
+    VERB(SHOW_WARMUP, "show-warmup", ADMIN_READ, ROLE_PIPE, "[queue]",                             \
+        "source addresses that warm up: day, budget, results, what comes next")                    \
     VERB(SHOW_CONNECTIONS, "show-connections", ADMIN_READ, ROLE_PIPE | ROLE_RECEIVER, "",          \
         "open SMTP connections, in and out")                                                       \
     VERB(SHOW_VMTAS, "show-vmtas", ADMIN_READ, ROLE_PIPE, "",                                      \
@@ -48,6 +52,14 @@ enum admin_level {
         "stop delivery of queues; DOMAIN/VMTA with * on either side")                              \
     VERB(RESUME_QUEUE, "resume-queue", ADMIN_OPERATE, ROLE_PIPE, "queue",                          \
         "start delivery of queues again")                                                          \
+    VERB(WARMUP_HOLD, "warmup-hold", ADMIN_OPERATE, ROLE_PIPE, "queue [source]",                   \
+        "keep a warm-up on its day")                                                               \
+    VERB(WARMUP_RESUME, "warmup-resume", ADMIN_OPERATE, ROLE_PIPE, "queue [source]",               \
+        "let a warm-up that is held go on")                                                        \
+    VERB(WARMUP_SET_DAY, "warmup-set-day", ADMIN_OPERATE, ROLE_PIPE, "queue [source] day",         \
+        "put a warm-up on a day of its schedule")                                                  \
+    VERB(WARMUP_PLAN, "warmup-plan", ADMIN_READ, ROLE_PIPE, "[queue] [schedule] [target] [days]",  \
+        "the days ahead of a warm-up")                                                             \
     VERB(SCHEDULE, "schedule", ADMIN_OPERATE, ROLE_PIPE, "queue",                                  \
         "retry now what waits for its next attempt")                                               \
     VERB(DELETE, "delete", ADMIN_OPERATE, ROLE_PIPE, "[queue] [id] [job] [rcpt] [sender] dry_run", \

@@ -25,6 +25,12 @@ static const struct admin_handler handlers[] = {
     {VERB_DISABLE_SOURCE, act_disable_source},
     {VERB_ENABLE_SOURCE, act_enable_source},
     {VERB_SHOW_LIMITS, show_limits},
+    {VERB_SHOW_ADAPTIVE, show_adaptive},
+    {VERB_SHOW_WARMUP, show_warmup},
+    {VERB_WARMUP_PLAN, plan_warmup},
+    {VERB_WARMUP_HOLD, act_warmup_hold},
+    {VERB_WARMUP_RESUME, act_warmup_resume},
+    {VERB_WARMUP_SET_DAY, act_warmup_set_day},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

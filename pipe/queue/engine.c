@@ -41,6 +41,8 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->idle_senders);
     list_init(&g->host_waiters);
     g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
+    g->pace = pace_new(g->limits, sv_of(g->pipe));
+    g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
     list_init(&g->loads_free);
     list_init(&g->finishers);
     actions_init(&g->actions, g);
@@ -64,6 +66,7 @@ void engine_free(struct engine *g)
     hash_fini(&g->queues);
     actions_fini(&g->actions);
     rules_free(g->rules);
+    pace_free(g->pace);
     limits_free(g->limits);
     queue_groups_fini(g);
     heap_fini(&g->wake);
@@ -360,6 +363,11 @@ uint32_t engine_max_connections(const struct engine *g)
 struct limits *engine_limits(const struct engine *g)
 {
     return g->limits;
+}
+
+struct pace *engine_pace(const struct engine *g)
+{
+    return g->pace;
 }
 
 struct config *engine_config(const struct engine *g)

@@ -114,6 +114,7 @@ uint32_t engine_max_connections(const struct engine *g); /* of the pipe; 0: no l
  * when the virtual MTA is unknown. */
 struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct strview vmta);
 struct limits *engine_limits(const struct engine *g);
+struct pace *engine_pace(const struct engine *g);
 struct config *engine_config(const struct engine *g);
 struct spool *engine_spool(const struct engine *g);
 const char *engine_pipe(const struct engine *g);

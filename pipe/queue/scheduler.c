@@ -578,6 +578,7 @@ static int64_t next_wait_ms(const struct engine *g)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
     if (actions_next_ms(g) != INT64_MAX)
         wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
+    wait = MIN_OF(wait, g->pace_at_ms - clock_wall_ms());
     if (limit_us != INT64_MAX)
         wait = MIN_OF(wait, (limit_us - clock_wall_us() + 999) / 1000);
     return MAX_OF(wait, (int64_t)0);
@@ -662,6 +663,8 @@ void scheduler_tick(struct engine *g)
 {
     wake_due(g);
     actions_tick(g);
+    if (clock_wall_ms() >= g->pace_at_ms)
+        g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
     limits_tick(g->limits, clock_wall_us());
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);

@@ -40,8 +40,9 @@ struct sender {
     struct delivery_host host;               /* without its name; that host_places are for */
     struct throttle_set places, host_places; /* to give back */
     struct throttle_set rates;
-    uint32_t version; /* throttle_numbers.version that these are of */
-    uint32_t credit;  /* recipients that rates granted in advance */
+    struct pace_pair *pair; /* or NULL */
+    uint32_t version;       /* throttle_numbers.version that these are of */
+    uint32_t credit;        /* recipients that rates granted in advance */
     int64_t credit_at_ms;
     int64_t opened_ms;
     struct limit *refused; /* the limit that the last take_load was refused by; not a reference */
@@ -171,6 +172,8 @@ static bool renew_limits(struct sender *s)
     throttle_set_fini(&s->rates);
     throttle_gather(s->engine, s->queue, &s->source, NULL, &all);
     sort_limits(&all, &places, &s->rates);
+    pace_pair_put(s->pair);
+    s->pair = throttle_pair(s->engine, s->queue, &s->source);
     s->version = throttle_numbers(s->engine, s->queue)->version;
     bool agreed = true;
     for (size_t i = 0; i < places.count; i++) {
@@ -415,6 +418,8 @@ static void on_rcpt_done(void *owner, struct delivery_conn *c, const struct deli
     (void)c;
     BUG_ON(!e || !l->left);
     hear(s, o->peer_host, o, &r);
+    if (s->pair) /* also of a 421 that is not this message's fault */
+        pace_outcome(s->engine->pace, s->pair, o, pace_reply_is_throttling(o), clock_wall_ms());
     if (is_innocent(s, o) || (r.keep && o->class_ != OUTCOME_DELIVERED))
         return; /* put back with the load */
     l->left--;
@@ -465,6 +470,8 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
     if (o->phase == PHASE_CONNECT && !s->source_lost)
         s->source_lost = vmta_source_lost(s->vmta, &s->source.addr);
     hear(s, sv_of(host->name), o, &r);
+    if (s->pair && pace_reply_is_throttling(o))
+        pace_outcome(s->engine->pace, s->pair, o, true, clock_wall_ms());
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
              "reply='%s'",
@@ -503,6 +510,7 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     throttle_set_fini(&s->places);
     throttle_set_fini(&s->host_places);
     throttle_set_fini(&s->rates);
+    pace_pair_put(s->pair);
     /* when the source is gone, the next attempt takes another one: not the hosts' fault */
     if (o && !s->was_established && !g->draining && !s->source_lost) {
         if (q->sender_count) {
@@ -569,6 +577,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
     s->host.addr = hosts[0].addr;
     sort_limits(&places->set, &s->places, &s->rates);
     s->host_places = places->host_set;
+    s->pair = throttle_pair(g, q, source);
     s->version = numbers->version;
     s->credit = places->credit;
     s->credit_at_ms = s->opened_ms = clock_mono_ms();

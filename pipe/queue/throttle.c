@@ -22,6 +22,8 @@ enum { NAME_SIZE = 800 };
 struct throttle {
     struct config *config; /* a reference: values live in it */
     struct throttle_numbers numbers;
+    struct pace_settings pace;
+    bool has_pace;
     bool has_source_totals; /* source-ip-max-* stands on the virtual MTA, its pool or the pipe */
     const struct config_value *values[QLIMIT_COUNT]; /* in the mode of the queue */
     uint8_t count;
@@ -322,6 +324,8 @@ static struct throttle *throttle_new(struct engine *g, struct queue *q)
     void *args[2] = {&set, g->limits};
     struct rules k = {g, q, g->config, values, false, collect, args};
 
+    struct config_query query = query_of(&k);
+
     resolve_values(&k, values);
     base_rules(&k);
     struct throttle *t = xcalloc(1, sizeof(*t) + set.count * sizeof(t->limits[0]));
@@ -331,6 +335,8 @@ static struct throttle *throttle_new(struct engine *g, struct queue *q)
     t->count = set.count;
     for (size_t i = 0; i < ARRAY_LEN(measures); i++)
         t->has_source_totals |= source_totals(&k, i, &values[0], &values[1]);
+    queue_pace_resolve(&t->pace, g->config, &query, q->mode);
+    t->has_pace = pace_is_wanted(&t->pace);
     read_numbers(t);
     return t;
 }
@@ -400,6 +406,32 @@ void throttle_gather_host(struct engine *g, struct queue *q, const struct vmta_s
         host_rules(&k, source, host);
 }
 
+struct pace_pair *throttle_pair(struct engine *g, struct queue *q, const struct vmta_source *source)
+{
+    const struct throttle *t = throttle_of(g, q);
+    char from[INET6_ADDRSTRLEN] = "";
+
+    if (!t->has_pace)
+        return NULL;
+    if (source->addr.ss_family)
+        address_text(&source->addr, from);
+    return pace_pair_get(g->pace, sv_of(queue_identity(q)), sv_of(from), &t->pace);
+}
+
+static void gather_pace(struct engine *g, struct queue *q, const struct vmta_source *source,
+                        struct throttle_set *ret)
+{
+    struct pace_pair *pair = throttle_pair(g, q, source);
+    struct limit *limits[2];
+    size_t count = pace_limits(pair, limits);
+
+    for (size_t i = 0; i < count && ret->count < THROTTLE_MAX; i++) {
+        ret->items[ret->count++] = limits[i];
+        limits[i]->refs++;
+    }
+    pace_pair_put(pair);
+}
+
 void throttle_gather(struct engine *g, struct queue *q, const struct vmta_source *source,
                      const struct delivery_host *host, struct throttle_set *ret)
 {
@@ -413,6 +445,7 @@ void throttle_gather(struct engine *g, struct queue *q, const struct vmta_source
         t->limits[i]->refs++;
     }
     source_rules(&k, source);
+    gather_pace(g, q, source, ret);
     if (host)
         host_rules(&k, source, host);
 }

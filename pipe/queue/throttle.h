@@ -37,6 +37,10 @@ void throttle_gather_host(struct engine *g, struct queue *q, const struct vmta_s
                           const struct delivery_host *host, struct throttle_set *ret);
 void throttle_set_fini(struct throttle_set *s);
 
+/* What paces q from that address, with a reference, for outcomes; NULL: nothing does. */
+struct pace_pair *throttle_pair(struct engine *g, struct queue *q,
+                                const struct vmta_source *source);
+
 /* Plain numbers of q in its mode. */
 struct throttle_numbers {
     uint32_t version; /* changes with every throttle_configure */

@@ -38,6 +38,14 @@ enum option_kind {
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
            "only count what would be deleted")                                                     \
+    OPTION(SOURCE, "source", 0, OPTION_TEXT, "ADDRESS", "source",                                  \
+           "only this source address, with * and ?")                                               \
+    OPTION(DAY, "day", 0, OPTION_NUMBER, "N", "day", "day of the schedule, from 1")                \
+    OPTION(SCHEDULE, "schedule", 0, OPTION_TEXT, "SCHEDULE", "schedule",                           \
+           "as warmup-schedule would be written")                                                  \
+    OPTION(TARGET, "target", 0, OPTION_NUMBER, "N", "target",                                      \
+           "up to the day that allows so many messages")                                           \
+    OPTION(DAYS, "days", 0, OPTION_NUMBER, "N", "days", "so many days (default 30)")               \
     OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                   \
     OPTION(MODE, "mode", 0, OPTION_TEXT, "backoff|normal", "mode", "the mode to set")              \
     OPTION(REENABLE_AFTER, "reenable-after", 0, OPTION_TEXT, "TIME", "reenable_after",             \

@@ -88,6 +88,54 @@
     FIELD(SHOW_QUEUES, "pipe", "next_ms", "number", "when something moves next; 0: now")          \
     FIELD(SHOW_QUEUES, "pipe", "oldest_ms", "number", "when its oldest message arrived")          \
     FIELD(SHOW_QUEUES, "pipe", "last_text", "text", "last answer while something waits")          \
+    FIELD(SHOW_ADAPTIVE, "pipe", "queue", "text", "queue, or group of queues")                     \
+    FIELD(SHOW_ADAPTIVE, "pipe", "source", "text", "source address, or any")                       \
+    FIELD(SHOW_ADAPTIVE, "pipe", "state", "text", "seeking, held or climbing")                     \
+    FIELD(SHOW_ADAPTIVE, "pipe", "rate", "real", "now, per second")                                \
+    FIELD(SHOW_ADAPTIVE, "pipe", "floor", "real", "adaptive-min-rate, per second")                 \
+    FIELD(SHOW_ADAPTIVE, "pipe", "ceiling", "real", "max-msg-rate, per second; 0: none")           \
+    FIELD(SHOW_ADAPTIVE, "pipe", "failed_at", "real", "the level that was throttled last; 0: none") \
+    FIELD(SHOW_ADAPTIVE, "pipe", "delivered", "number", "recipients, since the process started")   \
+    FIELD(SHOW_ADAPTIVE, "pipe", "throttled", "number", "replies that said too fast")              \
+    FIELD(SHOW_ADAPTIVE, "pipe", "changed_ms", "number", "when the rate changed last")             \
+    FIELD(SHOW_ADAPTIVE, "pipe", "change", "text", "how: start, faster, held, slower, limit, restart") \
+    FIELD(SHOW_ADAPTIVE, "pipe", "because", "text", "the same in words")                           \
+    FIELD(SHOW_ADAPTIVE, "pipe", "reply", "text", "the last reply that throttled")                 \
+    FIELD(SHOW_ADAPTIVE, "pipe", "minutes", "list", "highest rate of each of the last 60 minutes") \
+    FIELD(SHOW_ADAPTIVE, "pipe", "history", "list", "changes, newest first: at_ms, rate, change, because, reply") \
+    FIELD(SHOW_WARMUP, "pipe", "queue", "text", "queue, or group of queues")                       \
+    FIELD(SHOW_WARMUP, "pipe", "source", "text", "source address, or any")                         \
+    FIELD(SHOW_WARMUP, "pipe", "kind", "text", "schedule or ramp")                                 \
+    FIELD(SHOW_WARMUP, "pipe", "state", "text", "advancing, unused, hold, step-back, held (by an operator), done") \
+    FIELD(SHOW_WARMUP, "pipe", "step", "number", "day of the schedule, or step of the ramp")       \
+    FIELD(SHOW_WARMUP, "pipe", "steps", "number", "of a ramp")                                     \
+    FIELD(SHOW_WARMUP, "pipe", "budget", "number", "messages today; absent: no limit")             \
+    FIELD(SHOW_WARMUP, "pipe", "rate", "real", "of a ramp, per second; 0: no limit")               \
+    FIELD(SHOW_WARMUP, "pipe", "used", "number", "of the budget, by all pipes")                    \
+    FIELD(SHOW_WARMUP, "pipe", "attempts", "number", "answered in this step")                      \
+    FIELD(SHOW_WARMUP, "pipe", "deferred_percent", "real", "of these")                             \
+    FIELD(SHOW_WARMUP, "pipe", "bounced_percent", "real", "of these")                              \
+    FIELD(SHOW_WARMUP, "pipe", "max_deferred", "number", "warmup-max-deferred")                    \
+    FIELD(SHOW_WARMUP, "pipe", "max_bounced", "number", "warmup-max-bounced")                      \
+    FIELD(SHOW_WARMUP, "pipe", "verdict", "text", "how the last step ended: begins, advanced, unused, deferred, bounced, operator") \
+    FIELD(SHOW_WARMUP, "pipe", "verdict_percent", "number", "of deferred and bounced")             \
+    FIELD(SHOW_WARMUP, "pipe", "because", "text", "the verdict in words")                          \
+    FIELD(SHOW_WARMUP, "pipe", "began_ms", "number", "the warm-up")                                \
+    FIELD(SHOW_WARMUP, "pipe", "next_ms", "number", "end of this step; 0: none")                   \
+    FIELD(SHOW_WARMUP, "pipe", "next_budget", "number", "of the next day, when this one goes well") \
+    FIELD(WARMUP_PLAN, "pipe", "queue", "text", "absent with a schedule of its own")               \
+    FIELD(WARMUP_PLAN, "pipe", "source", "text", "source address, or any")                         \
+    FIELD(WARMUP_PLAN, "pipe", "days", "list", "date, day, budget (absent: no limit), total")      \
+    FIELD(WARMUP_PLAN, "pipe", "note", "text", "what the plan does not reach")                     \
+    FIELD(WARMUP_HOLD, "pipe", "queue", "text", "the pattern")  \
+    FIELD(WARMUP_HOLD, "pipe", "state", "text", "what was done")  \
+    FIELD(WARMUP_HOLD, "pipe", "changed", "number", "source addresses that this was done for") \
+    FIELD(WARMUP_RESUME, "pipe", "queue", "text", "the pattern")  \
+    FIELD(WARMUP_RESUME, "pipe", "state", "text", "what was done")  \
+    FIELD(WARMUP_RESUME, "pipe", "changed", "number", "source addresses that this was done for") \
+    FIELD(WARMUP_SET_DAY, "pipe", "queue", "text", "the pattern")  \
+    FIELD(WARMUP_SET_DAY, "pipe", "state", "text", "what was done")  \
+    FIELD(WARMUP_SET_DAY, "pipe", "changed", "number", "source addresses that this was done for") \
     FIELD(SHOW_LIMITS, "pipe", "pipe", "text", "the pipe's name")                                 \
     FIELD(SHOW_LIMITS, "pipe", "queue", "text", "domain/vmta asked about")                        \
     FIELD(SHOW_LIMITS, "pipe", "limit", "text", "its name; equal names share a level")            \
