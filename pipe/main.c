@@ -195,6 +195,9 @@ static int open_spool(struct pipe *p, struct err *e)
     if (pace_file_open(&p->pace_file, engine_pace(p->engine), child_loop(p->child), p->spool_dir,
                        e) < 0) {
         buf_free(&paused);
+        buf_free(&actions);
+        buf_free(&clocks);
+        buf_free(&cold);
         return e->code;
     }
     jobs_read(engine_jobs(p->engine), buf_view(&jobs)); /* before their mail is there */
@@ -205,6 +208,9 @@ static int open_spool(struct pipe *p, struct err *e)
         0) {
         close(dir);
         buf_free(&paused);
+        buf_free(&actions);
+        buf_free(&clocks);
+        buf_free(&cold);
         return e->code;
     }
     int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);

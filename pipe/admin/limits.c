@@ -238,7 +238,7 @@ void show_limits(void *owner, struct admin *a)
         admin_error(a, "'domain' is missing or too long");
         return;
     }
-    struct queue *q = engine_get_queue(p->engine, domain, vmta);
+    struct queue *q = engine_ask_queue(p->engine, domain, vmta);
     if (!q) {
         admin_error(a, "'vmta' is no virtual MTA (a pool's limits are those of its members)");
         return;

@@ -201,7 +201,7 @@ struct queue *engine_find_queue(const struct engine *g, struct strview name)
     return n ? container_of(n, struct queue, node) : NULL;
 }
 
-struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta)
+struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct strview vmta)
 {
     if (!domain.len || !vmta.len || vmta.len > 255 || !vmta_is_known(g->config, vmta) ||
         config_has_section(g->config, KIND_VIRTUAL_MTA_POOL, vmta))

@@ -121,7 +121,7 @@ uint32_t engine_connection_count(const struct engine *g);
 uint32_t engine_max_connections(const struct engine *g); /* of the pipe; 0: no limit */
 /* The queue of that name, made when there is none (it is forgotten again when it stays empty); NULL
  * when the virtual MTA is unknown. */
-struct queue *engine_get_queue(struct engine *g, struct strview domain, struct strview vmta);
+struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct strview vmta);
 struct limits *engine_limits(const struct engine *g);
 struct pace *engine_pace(const struct engine *g);
 struct config *engine_config(const struct engine *g);

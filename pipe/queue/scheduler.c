@@ -121,7 +121,8 @@ static void ask_one(struct engine *g, struct queue *q, size_t i, enum route_kind
                     struct strview name)
 {
     struct route_waiter *w = &q->route.waiters[i];
-    q->route.routes[i] = routes_get(g->parts.routes, kind, name, w);
+    struct route_wants wants = queue_settings_wants(&q->settings, i);
+    q->route.routes[i] = routes_get(g->parts.routes, kind, name, wants, w);
     q->route.pending += q->route.routes[i]->status == ROUTE_PENDING;
 }
 
@@ -521,6 +522,7 @@ void scheduler_refresh(struct engine *g, struct queue *q)
     if (q->config_generation == g->config_generation)
         return;
     engine_configure_queue(g, q);
+    list_remove(&q->stranded);
     scheduler_rewake(g, q);
 }
 

@@ -10,6 +10,7 @@
 #include "queue/react.h"
 #include "queue/retry.h"
 #include "pace/pace.h"
+#include "route/routes.h"
 
 /* What limits a queue, each with a backoff- twin. LIMIT(ID of the directive) */
 #define QUEUE_LIMITS(LIMIT)           \
@@ -52,6 +53,8 @@ struct queue_settings {
     int64_t data_timeout_ms;
     int64_t idle_timeout_ms;
     bool use_starttls;
+    bool use_dane;
+    bool use_mta_sts;
     bool use_pipelining;
 };
 
@@ -69,5 +72,7 @@ const struct config_value *queue_limit_value(const struct config *cfg, const str
 /* What paces a queue in that mode. */
 void queue_pace_resolve(struct pace_settings *ret, const struct config *cfg,
                         const struct config_query *q, enum queue_mode mode);
+/* What to ask for with the route of hosts[i] (of the domain, when there are no hosts). */
+struct route_wants queue_settings_wants(const struct queue_settings *s, size_t i);
 
 #endif
