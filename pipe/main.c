@@ -77,6 +77,7 @@ static int open_rooms(struct pipe *p, struct err *e)
     });
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
+    engine_on_notice(p->engine, notice_tell, p->notice);
     return 0;
 }
 

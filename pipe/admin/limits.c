@@ -187,21 +187,35 @@ static void show_limit(void *arg, const struct throttle_rule *r)
     limit_unref(l);
 }
 
+static void show_host(struct showing *s, struct queue *q, const struct vmta_source *source,
+                      struct strview text, const struct sockaddr_storage *addr)
+{
+    char name[256];
+
+    snprintf(name, sizeof(name), "%.*s", SV_ARG(text));
+    struct delivery_host host = {.name = name, .addr = *addr};
+    throttle_explain(s->pipe->engine, q, source, &host, show_limit, s);
+}
+
 /* The hosts that the queue knows by now, for mx-connection-limit and ip-connection-limit. */
 static void show_hosts(struct showing *s, struct queue *q, const struct vmta_source *source)
 {
     size_t n = 0;
 
+    if (!throttle_numbers(s->pipe->engine, q)->has_host_limits)
+        return;
+    for (size_t i = 0; i < q->settings.host_count && n < MOST_HOSTS; i++) {
+        const struct host_entry *h = &q->settings.hosts[i];
+        if (h->kind == HOST_ADDRESS) {
+            show_host(s, q, source, h->name, &h->addr);
+            n++;
+        }
+    }
     for (size_t i = 0; i < q->route.count; i++) {
         const struct route *r = q->route.routes[i];
-        for (size_t k = 0; r && r->status == ROUTE_OK && k < r->address_count; k++) {
-            char name[256];
-            if (n++ == MOST_HOSTS)
-                return;
-            snprintf(name, sizeof(name), "%.*s", SV_ARG(r->addresses[k].host));
-            struct delivery_host host = {.name = name, .addr = r->addresses[k].addr};
-            throttle_explain(s->pipe->engine, q, source, &host, show_limit, s);
-        }
+        for (size_t k = 0; r && r->status == ROUTE_OK && k < r->address_count && n < MOST_HOSTS;
+             k++, n++)
+            show_host(s, q, source, r->addresses[k].host, &r->addresses[k].addr);
     }
 }
 

@@ -42,7 +42,8 @@ class Backoff(unittest.TestCase):
         self.addCleanup(self.sink.stop)
         self.pmta = Pmta(self.dir, self.sink.port,
                          domain='smtp-pattern-list = test-rules\nmax-smtp-out = 4\n'
-                                'backoff-max-smtp-out = 1\nbackoff-retry-after = 1h\n',
+                                'backoff-max-smtp-out = 1\nbackoff-retry-after = 1h\n'
+                                'backoff-notify = ops@ops.example\n',
                          extra=RULES + '[domain slow.example]\nbackoff-max-msg-rate = 1/h\n')
         self.addCleanup(self.pmta.kill)
         self.pmta.start()
@@ -101,6 +102,13 @@ class Backoff(unittest.TestCase):
         # four connections, each with what it had under way and pipelined when the first reply came
         rows = [r for r in self.pmta.records('bulk') if r['type'] == 't']
         self.assertLessEqual(len(rows), 4 * 3)
+
+    def test_operators_are_told(self):
+        self.pmta.send('a@slow.example', pipe='bulk')
+        rows = wait_until(lambda: [r for r in self.pmta.records('bulk')
+                                   if r['type'] == 'd' and r['rcpt'] == 'ops@ops.example'],
+                          'a notice at the receiving side')
+        self.assertEqual(len(rows), 1)
 
     def test_the_reply_is_told_by_why(self):
         self.pmta.send('a@later.example', pipe='bulk')

@@ -25,10 +25,10 @@ static void level_cell(struct table *t, const struct page *page, const json_t *o
     field_number(o, "next_ms", &next);
     if (free_now)
         snprintf(text, sizeof(text), "%lld may go now", (long long)free_now);
-    else if (next > page->now_ms)
+    else if (next >= page->now_ms + 1000)
         snprintf(text, sizeof(text), "next in %s", human_duration(next - page->now_ms, when));
     else
-        snprintf(text, sizeof(text), "next now");
+        snprintf(text, sizeof(text), "next within 1s");
     table_cell(t, free_now ? COLOUR_NONE : COLOUR_WARN, text);
 }
 
