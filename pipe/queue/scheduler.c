@@ -121,7 +121,8 @@ static void ask_one(struct engine *g, struct queue *q, size_t i, enum route_kind
                     struct strview name)
 {
     struct route_waiter *w = &q->route.waiters[i];
-    q->route.routes[i] = routes_get(g->parts.routes, kind, name, w);
+    struct route_wants wants = queue_settings_wants(&q->settings, i);
+    q->route.routes[i] = routes_get(g->parts.routes, kind, name, wants, w);
     q->route.pending += q->route.routes[i]->status == ROUTE_PENDING;
 }
 

@@ -68,6 +68,8 @@ void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, stru
         .data_timeout_ms = config_number(cfg, &q, DIR_DATA_SEND_TIMEOUT),
         .idle_timeout_ms = config_number(cfg, &q, DIR_IDLE_TIMEOUT_OUT),
         .use_starttls = config_bool(cfg, &q, DIR_USE_STARTTLS),
+        .use_dane = config_bool(cfg, &q, DIR_USE_DANE),
+        .use_mta_sts = config_bool(cfg, &q, DIR_USE_MTA_STS),
         .use_pipelining = config_bool(cfg, &q, DIR_USE_PIPELINING),
     };
     retry_settings_resolve(&ret->retry, cfg, &q);
@@ -81,4 +83,15 @@ void queue_settings_fini(struct queue_settings *s)
     arena_free(&s->arena);
     config_unref(s->config);
     *s = (struct queue_settings){0};
+}
+
+struct route_wants queue_settings_wants(const struct queue_settings *s, size_t i)
+{
+    uint16_t port = s->host_count ? s->hosts[i].port : 0;
+
+    return (struct route_wants){
+        .bits = (uint8_t)((s->use_starttls && s->use_dane ? ROUTE_WANT_TLSA : 0) |
+                          (s->use_starttls && s->use_mta_sts ? ROUTE_WANT_STS : 0)),
+        .port = port ? port : s->port,
+    };
 }

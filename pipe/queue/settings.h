@@ -35,6 +35,7 @@ enum queue_limit {
 };
 
 enum queue_mode { QUEUE_NORMAL, QUEUE_BACKOFF };
+#include "route/routes.h"
 
 struct queue_settings {
     struct arena arena;
@@ -52,10 +53,13 @@ struct queue_settings {
     int64_t data_timeout_ms;
     int64_t idle_timeout_ms;
     bool use_starttls;
+    bool use_dane;
+    bool use_mta_sts;
     bool use_pipelining;
 };
 
-/* Fills *ret; group: queue_group_domain, what the queue is counted as. Empty it with queue_settings_fini. */
+/* Fills *ret; group: queue_group_domain, what the queue is counted as.
+ * Empty it with queue_settings_fini. */
 struct vmta;
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
                             const struct vmta *vmta, struct strview domain, struct strview group);
@@ -69,5 +73,9 @@ const struct config_value *queue_limit_value(const struct config *cfg, const str
 /* What paces a queue in that mode. */
 void queue_pace_resolve(struct pace_settings *ret, const struct config *cfg,
                         const struct config_query *q, enum queue_mode mode);
+
+/* What to ask for with the route of hosts[i] (of the domain, when there are no hosts). */
+struct route_wants queue_settings_wants(const struct queue_settings *s, size_t i);
+
 
 #endif
