@@ -4,7 +4,6 @@
  */
 #include "rollup/rollup.h"
 
-#include "base/hash.h"
 #include "mail/host_list.h"
 
 #include <stdio.h>
@@ -202,18 +201,4 @@ struct strview rollup_site(const struct route *mx, char *ret_name)
                              (unsigned long long)text_fingerprint(all));
     buf_free(&name);
     return sv(ret_name, (size_t)len);
-}
-
-uint64_t rollup_hosts_hash(const struct route *mx)
-{
-    uint64_t h = 0;
-
-    if (!mx || mx->kind != ROUTE_MX || mx->status != ROUTE_OK)
-        return 0;
-    for (size_t i = 0; i < mx->address_count; i++) {
-        struct strview host = without_dot(mx->addresses[i].host);
-        /* a sum, so that the order in which equal ones came does not matter */
-        h += hash_u64(hash_bytes_nocase(host.ptr, host.len) ^ mx->addresses[i].preference);
-    }
-    return h ? h : 1;
 }

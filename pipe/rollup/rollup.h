@@ -27,8 +27,4 @@ bool rollup_has_host(const struct config *cfg, struct strview rollup, struct str
  * in its hash. */
 struct strview rollup_site(const struct route *mx, char *ret_name);
 
-/* The set of all hosts and their order, for connections that may take mail of another domain; 0 for
- * what is no MX route. */
-uint64_t rollup_hosts_hash(const struct route *mx);
-
 #endif

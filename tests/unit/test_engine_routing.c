@@ -297,6 +297,26 @@ static void domains_of_one_operator_are_one_group(void **state)
     assert_int_equal(members, 2);
 }
 
+static const char *const shared_config =
+    HEAD "[virtual-mta a]\n[mx-rollup big]\nmx = *.big.example\n"
+         "[domain big.rollup]\nmax-smtp-out = 1\n"
+         "[domain two.example]\nmax-smtp-out = 9\n";
+
+/* One connection for the whole group, whatever a member says about itself alone. */
+static void members_share_one_limit(void **state)
+{
+    (void)state;
+    mail_with_mx("x@one.example", "one.example/a", "mx.big.example 10");
+    assert_int_equal(opened, 1);
+    mail_with_mx("x@two.example", "two.example/a", "mx.big.example 10");
+    assert_int_equal(opened, 1);
+    mail_with_mx("x@alone.example", "alone.example/a", "mx.alone.example 10");
+    assert_int_equal(opened, 2);
+    end_conn(conns->next, NULL); /* the group's place is free again */
+    turn();
+    assert_int_equal(opened, 3);
+}
+
 static void a_section_of_its_own_wins(void **state)
 {
     (void)state;
@@ -417,6 +437,7 @@ int main(void)
         ENGINE_CASE_WITH(back_off_moves_what_waits, reroute_config),
         ENGINE_CASE_WITH(moved_mail_keeps_its_clock, reroute_config),
         ENGINE_CASE_WITH(domains_of_one_operator_are_one_group, rollup_config),
+        ENGINE_CASE_WITH(members_share_one_limit, shared_config),
         ENGINE_CASE_WITH(a_section_of_its_own_wins, rollup_config),
         ENGINE_CASE_WITH(virtual_mtas_are_apart, rollup_config),
         ENGINE_CASE_WITH(named_hosts_only, rollup_config),
