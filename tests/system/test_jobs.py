@@ -107,7 +107,8 @@ class Jobs(unittest.TestCase):
         now = time.time()
         opens = int(now) + 5
         waiting = self.send('window@a.example', self.window(opens, opens + 600))
-        over = self.send('over@a.example', self.window(now - 600, now - 300))
+        self.ctl('pause', 'queue', 'b.example', '--pipe', 'bulk')
+        over = self.send('over@b.example', self.window(now - 600, int(now) + 3))
         self.send('open@a.example', self.window(now - 60, now + 600))
         self.delivered(1)
         self.assertIn('delivery window', ' '.join(self.ctl('why', waiting).split()))
@@ -115,14 +116,16 @@ class Jobs(unittest.TestCase):
         self.assertLess(time.time(), opens, 'the machine is too slow for this window')
         self.assertEqual(self.mta.stop(), 0)  # the window is known after a restart
         self.mta.start()
-        self.mta.wait_empty()
+        self.mta.wait_empty()  # the other one's window ends while its queue is paused
         self.assertGreaterEqual(time.time(), opens)
         self.assertEqual(self.arrived(2), ['open@a.example', 'window@a.example'])
         records = {r['rcpt']: r for r in self.mta.records() if r['type'] != 'r'}
-        self.assertIn('last delivery window is over', json.dumps(records['over@a.example']), over)
-        self.assertIn('5.4.7', json.dumps(records['over@a.example']))
+        self.assertIn('last delivery window is over', json.dumps(records['over@b.example']), over)
+        self.assertIn('5.4.7', json.dumps(records['over@b.example']))
         with self.assertRaisesRegex(smtplib.SMTPResponseException, 'X-Schedule'):
             self.send('x@a.example', 'X-Schedule: tomorrow\r\n')
+        with self.assertRaisesRegex(smtplib.SMTPResponseException, 'all windows are over'):
+            self.send('x@a.example', self.window(now - 600, now - 300))
 
     def test_rate_of_a_job(self):
         self.ctl('set', 'job', 'slow', '--max-msg-rate', '1/h', '--pipe', 'bulk')
