@@ -3,7 +3,7 @@
  * configuration, edges, listeners and directories; start when told; answer admin lines; drain and
  * exit. The process fills in a struct child_ops and calls child_main from main().
  *
- * Order guaranteed by root at start: log_output, config, directory*, edge*, start, listener*.
+ * Order guaranteed by root at start: log_output, limit_table, config, directory*, edge*, start, listener*.
  * Later: config at a reload, edge when a peer was restarted, log_output at log rotation, listener
  * at any time, drain once.
  */
@@ -36,6 +36,9 @@ struct child_ops {
     /* A descriptor that is now the owner's. purpose: "spool", "accounting", "mta-sts". May
      * be NULL. */
     void (*directory)(void *owner, const char *purpose, int fd);
+    /* The table of limits (base/limit_table.h) and our share in it, before the first config; fd is
+     * the owner's. May be NULL. */
+    void (*limit_table)(void *owner, int fd, unsigned share);
     /* A new edge to that peer; fd is the owner's (ipc_edge_open). name: the pipe's name, or the
      * receiver's number. An edge to the same peer that was there is dead. */
     void (*edge)(void *owner, enum role peer, const char *name, int fd);

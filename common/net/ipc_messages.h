@@ -67,6 +67,9 @@ enum role {
     MSG(admin_reply, 13, ROLE_CHILD, ROLE_ROOT, 0,                                                 \
         F(u64, token) F(u8, last) F(bytes, text),                                                  \
         "JSON objects, one per line; last ends the answer of this child")                          \
+    MSG(limit_table, 14, ROLE_ROOT, ROLE_PIPE, 1,                                                  \
+        F(u32, share),                                                                             \
+        "the table of limits that all pipes share, and the share of this pipe in it")              \
     /* receiver and pipe */                                                                        \
     MSG(submit, 20, ROLE_RECEIVER, ROLE_PIPE, 1,                                                   \
         F(u64, token) F(u64, content_bytes) F(bytes, envelope) F(bytes, content),                  \

@@ -15,7 +15,7 @@ static struct load *load_new(struct engine *g)
 
     list_init(&l->link);
     l->engine = g;
-    l->dropped = false;
+    l->dropped = l->granted = l->was_sent = false;
     l->status = 0;
     l->count = l->left = 0;
     l->read.content.fd = -1;
@@ -81,10 +81,12 @@ static void fetch(struct load *l)
 struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
                        void (*arrived)(struct load *l), void *owner)
 {
-    struct list *first = list_first(&q->ready);
-    if (!first)
+    uint32_t granted;
+    struct lane *lane = lanes_next(q, max_rcpts, &granted);
+    if (!lane)
         return NULL;
-    struct message *m = list_entry(first, struct entry, link)->message;
+    struct list *at = list_first(&lane->entries);
+    struct message *m = list_entry(at, struct entry, link)->message;
     struct load *l = load_new(g);
 
     l->queue = q;
@@ -92,10 +94,12 @@ struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
     l->arrived = arrived;
     l->owner = owner;
     message_pin(m);
-    while ((first = list_first(&q->ready)) && l->count < max_rcpts) {
-        struct entry *e = list_entry(first, struct entry, link);
+    for (bool is_last = false; !is_last && l->count < granted;) {
+        struct entry *e = list_entry(at, struct entry, link);
         if (e->message != m)
             break;
+        at = at->next;
+        is_last = at == &lane->entries; /* then the lane goes with it */
         queue_take(q, e, ENTRY_SENDING);
         add_entry(l, e);
     }
@@ -156,6 +160,7 @@ void load_release(struct load *l)
 void load_put_back(struct load *l)
 {
     struct queue *q = l->queue;
+    uint32_t untried = 0;
 
     if (l->state == LOAD_READING) {
         l->dropped = true;
@@ -163,8 +168,11 @@ void load_put_back(struct load *l)
         return;
     }
     for (uint32_t i = l->count; i > 0; i--)
-        if (l->entries[i - 1] && l->entries[i - 1]->state == ENTRY_SENDING)
+        if (l->entries[i - 1] && l->entries[i - 1]->state == ENTRY_SENDING) {
             queue_ready_front(q, l->entries[i - 1]);
+            untried++;
+        }
+    job_refund(l->message->job, untried);
     l->left = 0;
     load_release(l);
     scheduler_kick(q->engine, q);

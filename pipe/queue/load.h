@@ -1,5 +1,5 @@
 /*
- * A load: one message on its way to one connection, from the queue's ready list to the last
+ * A load: one message on its way to one connection, from its lane in the queue to the last
  * outcome. It brings envelope and content together (from memory when the message has just arrived,
  * else from the spool) and is reused, because there is one per message sent.
  */
@@ -23,6 +23,9 @@ struct load {
     struct message *message;
     enum load_state state;
     int status;
+    bool granted;  /* rates of this version counted its recipients */
+    bool was_sent; /* content went out */
+    uint32_t version;
     bool dropped;                    /* its connection went away while it was read */
     void (*arrived)(struct load *l); /* a read has ended; not inside load_take */
     void *owner;
@@ -40,15 +43,15 @@ struct load {
     char id[MESSAGE_ID_SIZE];
 };
 
-/* Takes the message at the head of q's ready list, with at most max_rcpts recipients that follow
- * each other there. NULL when the list is empty. READY or READING. */
+/* Takes the message whose turn it is in q, with at most max_rcpts recipients; fewer when its job's
+ * rate grants fewer. NULL when nothing may go. READY or READING. */
 struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
                        void (*arrived)(struct load *l), void *owner);
 
 /* What delivery needs; the load is READY and becomes HANDED. */
 void load_hand_over(struct load *l, struct delivery_job *ret);
 
-/* Puts entries without outcome back at the head of the ready list and releases the load; when it is
+/* Puts entries without outcome back at the head of their lane and releases the load; when it is
  * being read, once that has ended. */
 void load_put_back(struct load *l);
 /* All entries have their outcome. */

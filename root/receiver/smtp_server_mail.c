@@ -7,7 +7,7 @@
 #include "base/clock.h"
 
 /* Encoded size of an envelope without its recipients, roomy: texts have limits of their own. */
-enum { ENVELOPE_BASE_BYTES = 2048, RCPT_BASE_BYTES = 16 };
+enum { ENVELOPE_BASE_BYTES = 4096, RCPT_BASE_BYTES = 16 };
 
 static const char over_memory[] = "452 4.3.1 Too much mail is being received, try again later";
 
@@ -47,7 +47,9 @@ static struct envelope_rcpt *new_rcpt(struct smtp_transaction *tx)
         tx->rcpt_room = tx->rcpt_room ? tx->rcpt_room * 2 : 8;
         env->rcpts = xrealloc(env->rcpts, tx->rcpt_room * sizeof(env->rcpts[0]));
     }
-    return &env->rcpts[env->rcpt_count++];
+    struct envelope_rcpt *r = &env->rcpts[env->rcpt_count++];
+    *r = (struct envelope_rcpt){0};
+    return r;
 }
 
 /* "postmaster" without a domain is the postmaster of this host. */

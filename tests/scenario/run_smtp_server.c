@@ -77,13 +77,23 @@ static bool set_option(struct play *p, const char *name, const char *value)
         bool *flag;
         uint32_t *number;
     } rows[] = {
-        {"relaying", &s->allow_relaying, NULL},     {"fix-lf", &s->fix_lone_lf, NULL},
-        {"x-pipe", &s->process_x_pipe, NULL},       {"x-vmta", &s->process_x_virtual_mta, NULL},
-        {"x-job", &s->process_x_job, NULL},         {"x-envid", &s->process_x_envid, NULL},
-        {"starttls", &s->offer_starttls, NULL},     {"auth", &s->offer_auth, NULL},
-        {"plain-auth", &s->allow_plain_auth, NULL}, {"max-rcpts", NULL, &s->max_rcpts},
-        {"max-header", NULL, &s->max_header_bytes}, {"max-line", NULL, &s->max_line_bytes},
-        {"max-commands", NULL, &s->max_commands},   {"max-errors", NULL, &s->max_errors},
+        {"relaying", &s->allow_relaying, NULL},
+        {"fix-lf", &s->fix_lone_lf, NULL},
+        {"x-pipe", &s->process_x_pipe, NULL},
+        {"x-vmta", &s->process_x_virtual_mta, NULL},
+        {"x-job", &s->process_x_job, NULL},
+        {"x-envid", &s->process_x_envid, NULL},
+        {"x-schedule", &s->process_x_schedule, NULL},
+        {"x-priority", &s->process_x_delivery_priority, NULL},
+        {"x-remote", &s->process_x_remote_mta_name, NULL},
+        {"starttls", &s->offer_starttls, NULL},
+        {"auth", &s->offer_auth, NULL},
+        {"plain-auth", &s->allow_plain_auth, NULL},
+        {"max-rcpts", NULL, &s->max_rcpts},
+        {"max-header", NULL, &s->max_header_bytes},
+        {"max-line", NULL, &s->max_line_bytes},
+        {"max-commands", NULL, &s->max_commands},
+        {"max-errors", NULL, &s->max_errors},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (strcmp(rows[i].name, name) != 0)
@@ -244,6 +254,12 @@ static bool check_submit(struct play *p, char *words)
             is = smtp_server_pipe(p->engine);
         else if (strcmp(word, "sender") == 0)
             is = env->sender;
+        else if (strcmp(word, "remote") == 0)
+            is = env->remote_mta;
+        else if (strcmp(word, "schedule") == 0)
+            is = NUMBER(env->schedule.len);
+        else if (strcmp(word, "priority") == 0)
+            is = NUMBER(env->priority);
         else if (strcmp(word, "rcpts") == 0)
             is = NUMBER(env->rcpt_count);
         else if (strcmp(word, "rcpt") == 0)
