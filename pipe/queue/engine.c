@@ -42,7 +42,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->host_waiters);
     g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     g->pace = pace_new(g->limits, sv_of(g->pipe));
-    g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
+    pace_tick(g->pace, clock_wall_ms());
     list_init(&g->loads_free);
     list_init(&g->finishers);
     actions_init(&g->actions, g);

@@ -60,7 +60,6 @@ struct engine {
     bool started;
     bool paused;
     struct pace *pace;
-    int64_t pace_at_ms; /* when pace_tick is due, wall */
     uint32_t connection_count;
     int64_t armed_ms;      /* the timer, monotonic; INT64_MAX: not */
     int64_t next_sweep_ms; /* monotonic */

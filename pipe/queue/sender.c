@@ -42,6 +42,7 @@ struct sender {
     struct pace_pair *pair; /* or NULL */
     uint32_t version;       /* throttle_numbers.version that these are of */
     uint32_t credit;        /* recipients that rates granted in advance */
+    uint32_t credit_epoch;  /* limits_epoch at that time */
     int64_t credit_at_ms;
     int64_t opened_ms;
     struct limit *refused; /* the limit that the last take_load was refused by; not a reference */
@@ -142,7 +143,7 @@ static bool holds(const struct throttle_set *s, const struct limit *l)
 
 static void return_credit(struct sender *s)
 {
-    limits_refund(s->rates.items, s->rates.count, s->credit);
+    limits_refund_since(s->rates.items, s->rates.count, s->credit, s->credit_epoch);
     s->credit = 0;
 }
 
@@ -250,7 +251,8 @@ static uint32_t take_rcpts(struct sender *s, uint32_t want)
     uint32_t granted = s->credit;
     struct limit *full = NULL;
 
-    if (granted && clock_mono_ms() - s->credit_at_ms > CREDIT_MS) {
+    if (granted && (clock_mono_ms() - s->credit_at_ms > CREDIT_MS ||
+                    s->credit_epoch != limits_epoch(s->engine->limits))) {
         return_credit(s); /* time has passed since: counted from now on */
         granted = 0;
     } else if (!granted) {
@@ -290,6 +292,7 @@ static struct load *take_load(struct sender *s)
     if (l) {
         l->granted = true;
         l->version = s->version;
+        l->epoch = limits_epoch(s->engine->limits);
     }
     return l;
 }
@@ -298,7 +301,7 @@ static struct load *take_load(struct sender *s)
 static void refund_load(struct sender *s, struct load *l)
 {
     if (l->granted && l->version == s->version)
-        limits_refund(s->rates.items, s->rates.count, l->left);
+        limits_refund_since(s->rates.items, s->rates.count, l->left, l->epoch);
     l->granted = false;
 }
 
@@ -578,6 +581,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
     s->pair = throttle_pair(g, q, source);
     s->version = numbers->version;
     s->credit = places->credit;
+    s->credit_epoch = limits_epoch(g->limits);
     s->credit_at_ms = s->opened_ms = clock_mono_ms();
     list_init(&s->loads);
     list_init(&s->idle_link);
@@ -620,6 +624,7 @@ static bool claim(struct sender *s, struct limit **ret_full)
     if (*ret_full)
         return false;
     s->credit += limits_take(s->rates.items, s->rates.count, 1, ret_full);
+    s->credit_epoch = limits_epoch(s->engine->limits);
     s->credit_at_ms = clock_mono_ms();
     return s->credit != 0;
 }
