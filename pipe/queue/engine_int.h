@@ -130,6 +130,8 @@ void scheduler_check_drained(struct engine *g);
 /* What the timer does: wakes queues that are due, forgets old ones. Tests call it after they moved
  * the clock. */
 void scheduler_tick(struct engine *g);
+/* When scheduler_tick has something to do next, wall; for who drives it with a clock of its own. */
+int64_t scheduler_next_ms(const struct engine *g);
 
 /* sender.c: one outgoing connection of a queue */
 struct sender;

@@ -582,6 +582,11 @@ static int64_t next_wait_ms(const struct engine *g)
     return MAX_OF(wait, (int64_t)0);
 }
 
+int64_t scheduler_next_ms(const struct engine *g)
+{
+    return clock_wall_ms() + next_wait_ms(g);
+}
+
 static void arm(struct engine *g)
 {
     int64_t wait = next_wait_ms(g), at = clock_mono_ms() + wait;

@@ -14,7 +14,8 @@ enum {
     HOLD_MS = 10000,           /* after a refused connection while others are open */
     FAIR_SHARE_MESSAGES = 100, /* then a connection gives its place to queues that wait for one */
     FAIR_SHARE_MS = 10000,     /* or then */
-    CREDIT_MS = 50,            /* a recipient granted longer ago is asked for again */
+    CREDIT_MS = 50,            /* a recipient granted longer ago is asked for again, */
+    CREDIT_MAX_MS = 5000,      /* at slow rates later: after a tenth of what one event takes */
     MOST_YIELDING = 16,        /* connections ending at a time so that others get their places */
     MOST_LOOKED_AT = 256,      /* idle connections, for one that holds a place */
 };
@@ -245,13 +246,27 @@ static uint32_t likely_rcpts(struct queue *q, uint32_t most)
     return first ? MIN_OF((uint32_t)first->message->live, most) : 0;
 }
 
+/* How long a recipient granted in advance may be used. A slow rate grants one while the connection
+ * for it is still to be opened; asking again then would lose that time with every message. */
+static int64_t credit_ms(const struct sender *s)
+{
+    int64_t ms = CREDIT_MS;
+
+    for (size_t i = 0; i < s->rates.count; i++) {
+        const struct limit *l = s->rates.items[i];
+        if (l->measure == LIMIT_MESSAGES && l->rate.count)
+            ms = MAX_OF(ms, l->rate.period_us / 10000 / (int64_t)l->rate.count);
+    }
+    return MIN_OF(ms, (int64_t)CREDIT_MAX_MS);
+}
+
 /* Up to `want` recipients from all rates; 0: s->refused. */
 static uint32_t take_rcpts(struct sender *s, uint32_t want)
 {
     uint32_t granted = s->credit;
     struct limit *full = NULL;
 
-    if (granted && (clock_mono_ms() - s->credit_at_ms > CREDIT_MS ||
+    if (granted && (clock_mono_ms() - s->credit_at_ms > credit_ms(s) ||
                     s->credit_epoch != limits_epoch(s->engine->limits))) {
         return_credit(s); /* time has passed since: counted from now on */
         granted = 0;
