@@ -43,6 +43,7 @@ static struct config_query query_of(const struct pipe *p, const struct queue *q)
         .domain = q->domain,
         .group = queue_group_domain(q),
         .vmta = sv_of(q->vmta->name),
+        .pool = sv_of(q->vmta->pool),
         .pipe = sv_of(p->name),
     };
 }
@@ -193,7 +194,7 @@ static void why_lane(const struct entry *e, unsigned held, struct reason *r)
         char date[32];
         strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%SZ", gmtime_r(&since, &tm));
         snprintf(r->waits_for, sizeof(r->waits_for),
-                 "an operator: job '%.150s' is paused by an operator since %s", m->job->id, date);
+                 "an operator: job '%.150s' is paused since %s", m->job->id, date);
         buf_printf(&r->because, "paused %s ago",
                    units_format_interval(MAX_OF(ago, (int64_t)0), text));
         snprintf(r->next, sizeof(r->next), "after 'pmtactl resume job %.120s'", m->job->id);
