@@ -159,6 +159,14 @@ static void append_value(struct buf *ret, const struct config_value *v)
         buf_printf(ret, " (%s:%u)", v->origin.file, v->origin.line);
 }
 
+/* "google.rollup" of [mx-rollup google]: asked for by its name, it is no domain. */
+static bool is_group_name(const struct config *cfg, struct strview domain)
+{
+    const struct strview ending = SV(".rollup");
+    return sv_ends_nocase(domain, ending) &&
+           config_has_section(cfg, KIND_MX_ROLLUP, sv(domain.ptr, domain.len - ending.len));
+}
+
 /* In words: why the queue is in its group, or that it is in none. */
 static void group_reason(const struct pipe *p, const struct queue *q, struct buf *ret)
 {
@@ -188,7 +196,7 @@ static void group_reason(const struct pipe *p, const struct queue *q, struct buf
         append_value(ret, config_get(cfg, &query, DIR_AUTO_MX_ROLLUP));
     } else if (buf_len(&hosts)) {
         buf_printf(ret, "in no group; its best MX hosts are %s", buf_data(&hosts));
-    } else if (!q->settings.host_count && !q->route.count) {
+    } else if (!q->settings.host_count && !q->route.count && !is_group_name(cfg, q->domain)) {
         buf_append_str(ret, "in no group that is known yet: the DNS is asked when there is mail");
     }
     buf_free(&hosts);

@@ -187,7 +187,7 @@ void render_queues(const struct answer *a, struct page *page)
     table_column(&t, "oldest", COLUMN_RIGHT);
     table_column(&t, "next", COLUMN_RIGHT);
     table_column(&t, "counted as", COLUMN_LEFT);
-    table_column(&t, "waits for, last answer", COLUMN_REST);
+    table_column(&t, "why", COLUMN_REST);
     for (i = 0; i < count && i < most; i++)
         queue_row(&t, sorted[i]);
     table_print(&t);

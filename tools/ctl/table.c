@@ -166,15 +166,18 @@ static bool too_narrow(const struct table *t, const size_t *widths)
     return used && used + MIN_OF(widths[rest], (size_t)REST_LEAST) > width;
 }
 
+/* "why: max-smtp-out of …" */
 static void print_below(const struct table *t, const struct cell *cell)
 {
+    const char *title = t->titles[t->columns - 1];
     struct page *p = t->page;
     struct buf text = {0};
 
     if (!cell->text)
         return;
-    append_cut(&text, cell->text, p->width > BELOW_INDENT + 10 ? p->width - BELOW_INDENT : 10);
-    buf_printf(&p->out, "%*s", BELOW_INDENT, "");
+    size_t before = BELOW_INDENT + strlen(title) + 2;
+    append_cut(&text, cell->text, p->width > before + 10 ? p->width - before : 10);
+    buf_printf(&p->out, "%*s%s: ", BELOW_INDENT, "", title);
     page_text(p, cell->colour == COLOUR_NONE ? COLOUR_DIM : cell->colour, buf_data(&text));
     buf_append_char(&p->out, '\n');
     buf_free(&text);
