@@ -78,6 +78,21 @@ static void check_value(struct loader *l, enum directive d, struct strview text,
         load_error(l, path, line, "%s: %s", directive_info(d)->name, e.text);
 }
 
+/* One name, two meanings: in a source it bounds what is accepted, in a queue what is sent. */
+static enum directive find_directive(const struct config_section *s, const char *name,
+                                     const struct directive_alias **ret_alias)
+{
+    static const struct directive_alias sent = {"max-rcpt-per-message",
+                                                DIR_MAX_RCPT_PER_TRANSACTION, ""};
+    enum directive d = config_directive_find(sv_of(name), ret_alias);
+
+    if (d != DIR_MAX_RCPT_PER_MESSAGE || !s || (s->kinds & directive_info(d)->kinds) ||
+        !(s->kinds & directive_info(DIR_MAX_RCPT_PER_TRANSACTION)->kinds))
+        return d;
+    *ret_alias = &sent;
+    return sent.directive;
+}
+
 void load_set_value(struct loader *l, const char *name, struct strview text, const char *path,
                     unsigned line)
 {
@@ -85,7 +100,7 @@ void load_set_value(struct loader *l, const char *name, struct strview text, con
     struct err e = {0};
     struct buf completed = {0};
     const struct directive_alias *alias;
-    enum directive d = config_directive_find(sv_of(name), &alias);
+    enum directive d = find_directive(l->section, name, &alias);
 
     if (d == DIRECTIVE_COUNT) {
         unknown_directive(l, name, path, line);

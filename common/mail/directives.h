@@ -206,7 +206,7 @@ enum directive_flag {
     DIRECTIVE(MAX_MSG_PER_CONNECTION, "max-msg-per-connection", KINDS_QUEUE, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
         "messages on one connection before it is closed; 0 is no limit")                           \
     DIRECTIVE(MAX_RCPT_PER_TRANSACTION, "max-rcpt-per-transaction", KINDS_QUEUE, TYPE_INT, "100", 1, 10000, RELOAD_LIVE, 0, NULL, \
-        "recipients of one message sent in one transaction")                                       \
+        "recipients of one message sent in one transaction; max-rcpt-per-message means the same, but in [pmta] and sources")                                       \
     DIRECTIVE(RETRY_AFTER, "retry-after", KINDS_QUEUE, TYPE_RETRY, "10m", 100, 604800000, RELOAD_LIVE, 0, NULL, \
         "time to the next attempt of a queue whose hosts fail: first, second, …, last repeats; or 5m x2 max 4h") \
     DIRECTIVE(BOUNCE_AFTER, "bounce-after", KINDS_QUEUE, TYPE_INTERVAL, "4d12h", 1000, 2592000000, RELOAD_LIVE, 0, NULL, \

@@ -24,8 +24,8 @@ enum admin_level {
         "what runs, since when, and the totals of each process")                                   \
     VERB(SHOW_PIPES, "show-pipes", ADMIN_READ, ROLE_PIPE, "",                                      \
         "one object per pipe: state, queued, rates, connections, spool")                           \
-    VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit]",                     \
-        "queues that hold mail, largest first")                                                    \
+    VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit] [groups]",            \
+        "queues that hold mail, largest first; or the groups that share limits")                                                    \
     VERB(SHOW_LIMITS, "show-limits", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                       \
         "every limit that applies to a queue: where it stands, its level, who waits")              \
     VERB(SHOW_ADAPTIVE, "show-adaptive", ADMIN_READ, ROLE_PIPE, "[queue]",                         \

@@ -147,7 +147,7 @@ class Requests(Base):
          'delete * {"queue":"example.com/mta1","dry_run":true}'),
         ("delete --id 0123456789abc --job j1 --rcpt *@a.example --sender s@b.example --pipe bulk",
          'delete pipe/bulk {"id":"0123456789abc","job":"j1","rcpt":"*@a.example",'
-         '"sender":"s@b.example","dry_run":false}'),
+         '"sender":"s@b.example"}'),
         ("reload", "reload * {}"),
         ("ledger", "ledger * {}"),
         ("ledger --pipe bulk", "ledger pipe/bulk {}"),
@@ -173,7 +173,7 @@ class Requests(Base):
     def test_quotes_and_line_ends_stay_inside_the_json(self):
         self.ask("delete", "--rcpt", 'a"\n\\b@example.com')
         self.assertEqual(self.server.requests[-1],
-                         'delete * {"rcpt":"a\\"\\n\\\\b@example.com","dry_run":false}\n')
+                         'delete * {"rcpt":"a\\"\\n\\\\b@example.com"}\n')
 
     def test_socket_option_wins_over_the_environment(self):
         self.assertEqual(self.run_ctl("-s", "/nonexistent/x", "status").returncode, 2)
@@ -189,7 +189,7 @@ class Usage(Base):
         ("staus", "unknown command 'staus', did you mean 'status'?"),
         ("show qeues", "unknown command 'show qeues', did you mean 'show queues'?"),
         ("resume pip bulk", "unknown command 'resume pip', did you mean 'resume pipe'?"),
-        ("show", "'show' what? One of: pipes, queues, jobs, limits, connections, vmtas, message, actions"),
+        ("show", "'show' what? One of: pipes, queues, adaptive, warmup, limits, jobs, connections, vmtas, message, actions"),
         ("frobnicate", "unknown command 'frobnicate', try 'pmtactl help'"),
         ("status --jsn", "unknown option '--jsn', did you mean '--json'?"),
         ("status -x", "unknown option '-x', try 'pmtactl help'"),
@@ -562,14 +562,21 @@ class Terminal(Base):
         return os.waitstatus_to_exitcode(status), shown.decode()
 
     def test_colour_and_width(self):
-        row = {"pipe": "a", "queue": "example.com/mta1", "state": "backoff", "queued": 1,
+        row = {"pipe": "a", "queue": "example.com/mta1", "state": "retry", "queued": 1,
                "last_text": "451 " + "wörd " * 40}
         self.server.answer = [row, DONE]
         status, shown = self.on_terminal("show", "queues")
         self.assertEqual(status, 0)
-        self.assertIn("\x1b[31mbackoff\x1b[0m", shown)
+        self.assertIn("\x1b[31mretry\x1b[0m", shown)
         plain = shown.replace("\x1b[31m", "").replace("\x1b[0m", "").replace("\x1b[2m", "")
-        self.assertEqual(len(plain.splitlines()[1]), 60)
+        # no room beside the other columns: a line of its own
+        self.assertTrue(plain.splitlines()[2].startswith("      why: 451 wörd"))
+        self.assertEqual(len(plain.splitlines()[2]), 60)
+        self.assertTrue(plain.splitlines()[2].endswith("…"))
+        row["queue"] = "a/b"
+        status, shown = self.on_terminal("show", "queues", columns=90)
+        plain = shown.replace("\x1b[31m", "").replace("\x1b[0m", "").replace("\x1b[2m", "")
+        self.assertEqual(len(plain.splitlines()[1]), 90)
         self.assertTrue(plain.splitlines()[1].endswith("…"))
         for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
             self.assertNotIn("\x1b", self.on_terminal("show", "queues", env=env)[1])

@@ -74,7 +74,7 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "show queues"*)
-        options="--socket --json --timeout --help --pipe --limit"
+        options="--socket --json --timeout --help --pipe --limit --groups"
         ;;
     "show adaptive"*)
         options="--socket --json --timeout --help --pipe"

@@ -38,9 +38,11 @@ const struct command commands[] = {
         .operands = "[DOMAIN[/VMTA]]",
         .operand_kind = OPERAND_ARGUMENT,
         .operand_json = "queue",
-        .options = WITH_PIPE | OPTION_BIT(LIMIT),
-        .more = "DOMAIN and VMTA may contain * and ?. The last column is the last answer of the "
-                "other side while something waits; on a terminal it is cut at the right edge.",
+        .options = WITH_PIPE | OPTION_BIT(LIMIT) | OPTION_BIT(GROUPS),
+        .more = "DOMAIN and VMTA may contain * and ?. The last column says what a queue waits for, "
+                "or the last answer of the other side; on a terminal it is cut at the right edge. "
+                "With --groups: the queues that are counted together, because their MX hosts are "
+                "the same ([mx-rollup], auto-mx-rollup) or queue-to says so.",
         .render = render_queues,
     },
     {
