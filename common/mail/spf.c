@@ -540,7 +540,9 @@ static void set_sender(struct spf *s, struct strview helo, struct strview mail_f
     struct strview domain = !mail_from.len ? helo
                             : at < 0       ? mail_from
                                      : sv(mail_from.ptr + at + 1, mail_from.len - (size_t)at - 1);
-    buf_printf(&b, "%.*s@%.*s", SV_ARG(local), SV_ARG(domain));
+    buf_append_sv(&b, local);
+    buf_append_char(&b, '@');
+    buf_append_sv(&b, domain);
     m->helo = arena_sv(&s->arena, helo);
     m->sender = arena_sv(&s->arena, buf_view(&b));
     m->local = sv(m->sender.ptr, local.len);

@@ -111,6 +111,8 @@ static void transform(struct buf *out, struct strview value, const struct macro 
     const char *split = mc->split[0] ? mc->split : ".";
     size_t count = 0, begin = 0;
 
+    if (!value.len)
+        return;
     for (size_t i = 0; i <= value.len && count < MAX; i++) {
         if (i < value.len && (!value.ptr[i] || !strchr(split, value.ptr[i])))
             continue;
