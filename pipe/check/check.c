@@ -169,7 +169,7 @@ static void on_over(uv_timer_t *t)
 {
     struct check *c = t->data;
 
-    if (c->req.domain.len) {
+    if (c->domain.len && !c->req.topics) {
         check_spf_conclude(c);
         check_policy_conclude(c);
     }
@@ -271,9 +271,11 @@ struct check *check_start(uv_loop_t *loop, struct routes *routes, const struct c
     struct check *c = check_new(loop, routes, req, done, arg);
 
     copy_request(c, req);
-    check_names_begin(c);
-    if (c->domain.len) {
+    if (!req->topics || req->topics & 1u << CHECK_NAMES)
+        check_names_begin(c);
+    if (c->domain.len && (!req->topics || req->topics & 1u << CHECK_SPF))
         check_spf_begin(c);
+    if (c->domain.len && !req->topics) {
         check_dkim_begin(c);
         check_policy_begin(c);
         check_bounces_begin(c);

@@ -75,6 +75,7 @@ struct check_request {
     const char *unusable_key;  /* why a configured key cannot sign, or NULL */
     const char *bimi_selector; /* that the configuration inserts, or NULL */
     bool with_private;         /* check addresses that are not of the Internet, too */
+    unsigned topics;           /* 1u << enum check_topic: only these (SPF, NAMES); 0: all */
     int timeout_ms;            /* 0: CHECK_TIMEOUT_MS */
     unsigned parallel;         /* questions at a time; 0: QUESTIONS_PARALLEL */
 };
@@ -84,6 +85,7 @@ struct check_finding {
     enum check_topic topic;
     enum check_level level;
     unsigned order;          /* within the topic */
+    bool is_passing;         /* the DNS did not answer, or there is no SPF record: may be right */
     const char *subject;     /* "192.0.2.1 (mta1)", "s1._domainkey.example.com" */
     const char *text;        /* what was found */
     const char *advice;      /* what to do, one sentence; or NULL */

@@ -98,6 +98,7 @@ static void no_ptr(struct name_task *t)
     struct check *c = t->check;
     struct check_finding *f = add(t, t->is_temporary ? CHECK_LEVEL_WARN : CHECK_LEVEL_FAIL,
                                   check_printf(c, "no host name is known: %s", t->trouble));
+    f->is_passing = t->is_temporary;
     if (t->is_temporary) {
         f->advice = "ask again later";
         return;
@@ -131,6 +132,7 @@ static void judge(struct name_task *t)
                              "leads back",
                              names));
         f->advice = "ask again later";
+        f->is_passing = true;
     } else if (!confirmed) {
         f = add(t, CHECK_LEVEL_FAIL, check_printf(c, "%s, which does not lead back to it", names));
         f->advice = "let the name have the address, or the address another name";

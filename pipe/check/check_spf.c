@@ -106,6 +106,7 @@ static void return_path_ended(struct spf_run *r)
         check_add(c, CHECK_SPF, level_of(result), t->order, check_source_text(c, t->source),
                   "%s: %s", spf_result_text(result), spf_reason(r->spf));
 
+    f->is_passing = result == SPF_TEMPERROR || result == SPF_NONE;
     c->spf.all++;
     c->spf.good += result == SPF_PASS;
     keep_record(c, r->spf);
@@ -195,7 +196,8 @@ void check_spf_begin(struct check *c)
                       "a private address, receivers see another one; not checked (--private does)");
         } else {
             begin_one(c, s, order, false);
-            begin_one(c, s, order, true);
+            if (!c->req.topics)
+                begin_one(c, s, order, true);
         }
     }
 }

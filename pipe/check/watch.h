@@ -11,20 +11,25 @@
 
 struct watch;
 
+/* What is looked at together. */
+struct watch_group {
+    const char *domain; /* SPF of this return path; NULL: reverse names */
+    struct check_source *sources;
+    size_t count;
+};
+
 struct watch *watch_new(uv_loop_t *loop, struct routes *routes);
-void watch_free(struct watch *w); /* NULL is fine */
+/* The memory goes with the next turns of the loop. NULL is fine. */
+void watch_free(struct watch *w);
 
-/* Begins after a pause, so that what is busy at the start goes first; a round under way is given
- * up. Nothing happens when addresses and domains are those of the last round. Sources and domains
- * are copied. */
-void watch_start(struct watch *w, const struct check_source *sources, size_t source_count,
-                 const char *const *domains, size_t domain_count);
-/* The pause, for tests. */
-void watch_set_delay(struct watch *w, uint64_t delay_ms);
+enum { WATCH_DELAY_MS = 5000, WATCH_LINES = 20, WATCH_SLICE = 128, WATCH_PARALLEL = 4 };
 
-/* The domains that domain-key and its like name with a domain of their own, for this pipe; at most
- * max, without the stars. Views into cfg. */
-size_t watch_domains(const struct config *cfg, struct strview pipe, struct strview *ret,
-                     size_t max);
+/* Begins after delay_ms, so that what is busy at the start goes first; a round under way is given
+ * up. Groups are copied. One round looks at a slice of addresses at a time, asks WATCH_PARALLEL
+ * questions at a time, and writes WATCH_LINES lines at most. */
+void watch_start(struct watch *w, const struct watch_group *groups, size_t count,
+                 uint64_t delay_ms);
+/* Rounds that have ended. */
+unsigned watch_rounds(const struct watch *w);
 
 #endif
