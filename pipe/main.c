@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/limit_table.h"
 #include "base/log.h"
+#include "check/gather.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -79,6 +80,7 @@ static int open_rooms(struct pipe *p, struct err *e)
     });
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
+    p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
     return 0;
 }
@@ -110,6 +112,8 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     config_unref(p->config);
     p->config = cfg;
     engine_configure(p->engine, cfg);
+    if (p->watch)
+        gather_watch(p->engine, p->watch);
     return 0;
 }
 
@@ -310,6 +314,9 @@ static void on_drain(void *owner, int64_t timeout_ms)
         return;
     }
     p->state = PIPE_DRAINING;
+    pipe_checks_cancel(p);
+    watch_free(p->watch);
+    p->watch = NULL;
     intake_stop(p->intake);
     engine_drain(p->engine, timeout_ms, on_engine_drained, p);
 }
@@ -355,6 +362,7 @@ int main(int argc, char **argv)
         .pauses = {.dirfd = -1},
         .jobs = {.dirfd = -1},
     };
+    list_init(&p.checks);
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);
     return status;

@@ -106,6 +106,8 @@ enum directive_flag {
     /* process */                                                                                  \
     DIRECTIVE(HOST_NAME, "host-name", KIND_PMTA | KIND_VIRTUAL_MTA, TYPE_DOMAIN, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "name of this host in greeting, EHLO and Received; the system's host name when not set")   \
+    DIRECTIVE(CHECK_SENDERS, "check-senders", KIND_PMTA, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "at start and reload, warn of virtual MTAs whose reverse names or SPF are wrong in the DNS") \
     DIRECTIVE(SPOOL, "spool", KIND_PMTA, TYPE_PATH, "/var/spool/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
         "directory of the message spool; each pipe has its own directory below it")                \
     DIRECTIVE(RUN_DIR, "run-dir", KIND_PMTA, TYPE_PATH, "/run/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
