@@ -14,11 +14,13 @@
 #include "base/buf.h"
 
 /* FIELD(ID, "Name") */
-#define HEADER_FIELDS(FIELD)              \
-    FIELD(X_PIPE, "X-Pipe")               \
-    FIELD(X_VIRTUAL_MTA, "X-Virtual-MTA") \
-    FIELD(X_JOB, "X-Job")                 \
-    FIELD(X_ENVID, "X-Envid")
+#define HEADER_FIELDS(FIELD)                \
+    FIELD(X_PIPE, "X-Pipe")                 \
+    FIELD(X_VIRTUAL_MTA, "X-Virtual-MTA")   \
+    FIELD(X_JOB, "X-Job")                   \
+    FIELD(X_ENVID, "X-Envid")               \
+    FIELD(X_DKIM_OPTIONS, "X-DKIM-Options") \
+    FIELD(BIMI_SELECTOR, "BIMI-Selector")
 
 enum header_field {
 #define FIELD_ENUM(id, name) HEADER_##id,
@@ -41,6 +43,7 @@ struct header_scan {
     enum header_status status;
     unsigned received_count; /* Received fields, for loop protection */
     unsigned dots_removed;   /* stuffed dots in what was taken out */
+    bool take_bimi;          /* set after reset: BIMI-Selector is taken out as well */
     int field;               /* enum header_field being taken out, or -1 */
     bool taken_any;          /* something was taken out: at == start may not be the first line */
     bool field_first;        /* its value is the first of that name: remember it */

@@ -3,8 +3,8 @@
  * configuration, edges, listeners and directories; start when told; answer admin lines; drain and
  * exit. The process fills in a struct child_ops and calls child_main from main().
  *
- * Order guaranteed by root at start: log_output, config, directory*, edge*, start, listener*.
- * Later: config at a reload, edge when a peer was restarted, log_output at log rotation, listener
+ * Order guaranteed by root at start: log_output, key*, config, directory*, edge*, start, listener*.
+ * Later: key*, config at a reload, edge when a peer was restarted, log_output at log rotation, listener
  * at any time, drain once.
  */
 #ifndef PMTA_NET_CHILD_H
@@ -35,6 +35,9 @@ struct child_ops {
     int (*config)(void *owner, struct strview snapshot, uint64_t generation, struct err *e);
     /* A descriptor that is now the owner's. purpose: "spool", "accounting". May be NULL. */
     void (*directory)(void *owner, const char *purpose, int fd);
+    /* Signing keys: the whole set begins again (file NULL, fd -1), then each file with its
+     * descriptor, which is the owner's. A configuration follows that names them. May be NULL. */
+    void (*key)(void *owner, const char *file, int fd);
     /* A new edge to that peer; fd is the owner's (ipc_edge_open). name: the pipe's name, or the
      * receiver's number. An edge to the same peer that was there is dead. */
     void (*edge)(void *owner, enum role peer, const char *name, int fd);
