@@ -9,6 +9,7 @@
 #include "pipe.h"
 
 #include "base/clock.h"
+#include "base/limit_table.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -68,15 +69,35 @@ static int open_rooms(struct pipe *p, struct err *e)
     snprintf(p->process, sizeof(p->process), "pipe/%s", p->name);
     if (delivery_new(&p->delivery, loop, e) < 0)
         return e->code;
+    p->signer = signer_new(loop);
+    if (!p->keyring)
+        p->keyring = keyring_new();
     p->routes = routes_new(loop);
     p->engine = engine_new(&(struct engine_parts){
         .loop = loop,
         .pipe = p->name,
         .delivery = p->delivery,
         .routes = p->routes,
+        .keyring = p->keyring,
+        .signer = p->signer,
+        .limit_table = p->limit_table,
     });
     p->intake = intake_new(loop, p->engine);
+    p->notice = notice_new(p->engine);
+    engine_on_notice(p->engine, notice_tell, p->notice);
     return 0;
+}
+
+static void on_limit_table(void *owner, int fd, unsigned share)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (p->limit_table || p->engine || share >= LIMIT_TABLE_PROCESSES)
+        log_error(LOG_MAIN, "limit table not taken: there is one already, or share=%u", share);
+    else if (limit_table_map(&p->limit_table, fd, share, &e) < 0)
+        log_error(LOG_MAIN, "limits hold within this pipe only: %s", e.text);
+    close(fd);
 }
 
 static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
@@ -94,7 +115,24 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     config_unref(p->config);
     p->config = cfg;
     engine_configure(p->engine, cfg);
+    keyring_end(p->keyring);
     return 0;
+}
+
+static void on_key(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (!p->keyring)
+        p->keyring = keyring_new();
+    if (!file) {
+        keyring_begin(p->keyring);
+        return;
+    }
+    if (keyring_put(p->keyring, file, fd, &e) < 0)
+        log_error(LOG_CONFIG, "mail that this key has to sign waits: %s", e.text);
+    close(fd);
 }
 
 static void on_directory(void *owner, const char *purpose, int fd)
@@ -122,6 +160,39 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
         close(fd);
 }
 
+/* Actions are few and matter; clocks move with every round that fails. */
+enum { ACTIONS_DELAY_MS = 1000, CLOCKS_DELAY_MS = 10000, COLD_DELAY_MS = 1000 };
+
+static void write_actions(void *arg, struct buf *out)
+{
+    struct pipe *p = arg;
+    engine_actions_write(p->engine, out);
+}
+
+static void write_clocks(void *arg, struct buf *out)
+{
+    struct pipe *p = arg;
+    engine_clocks_write(p->engine, out);
+}
+
+static void write_cold(void *arg, struct buf *out)
+{
+    struct pipe *p = arg;
+    engine_cold_write(p->engine, out);
+}
+
+static void on_cold(void *arg)
+{
+    struct pipe *p = arg;
+    saver_touch(&p->cold);
+}
+
+static void on_change(void *arg, bool clocks)
+{
+    struct pipe *p = arg;
+    saver_touch(clocks ? &p->clocks : &p->actions);
+}
+
 static int open_spool(struct pipe *p, struct err *e)
 {
     struct config_query q = {.pipe = sv_of(p->name)};
@@ -129,17 +200,53 @@ static int open_spool(struct pipe *p, struct err *e)
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
     };
-    struct buf paused = {0};
+    struct buf paused = {0}, jobs = {0}, actions = {0}, clocks = {0}, cold = {0};
+    uv_loop_t *loop = child_loop(p->child);
 
     if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
-        state_file_read(&p->pauses, &paused, e) < 0)
+        state_file_read(&p->pauses, &paused, e) < 0 ||
+        state_file_open(&p->jobs, loop, p->spool_dir, "jobs", e) < 0 ||
+        state_file_read(&p->jobs, &jobs, e) < 0 ||
+        saver_open(&p->actions, loop, p->spool_dir, "actions", ACTIONS_DELAY_MS, write_actions, p,
+                   &actions, e) < 0 ||
+        saver_open(&p->clocks, loop, p->spool_dir, "queue-clocks", CLOCKS_DELAY_MS, write_clocks, p,
+                   &clocks, e) < 0 ||
+        saver_open(&p->cold, loop, p->spool_dir, "cold", COLD_DELAY_MS, write_cold, p, &cold, e) <
+            0)
         return e->code;
+    if (pace_file_open(&p->pace_file, engine_pace(p->engine), child_loop(p->child), p->spool_dir,
+                       e) < 0) {
+        buf_free(&paused);
+        buf_free(&actions);
+        buf_free(&clocks);
+        buf_free(&cold);
+        return e->code;
+    }
+    jobs_read(engine_jobs(p->engine), buf_view(&jobs)); /* before their mail is there */
+    buf_free(&jobs);
     int dir = p->spool_dir;
     p->spool_dir = -1;
+    if (limit_keeper_new(&p->limit_keeper, child_loop(p->child), dir, engine_limits(p->engine), e) <
+        0) {
+        close(dir);
+        buf_free(&paused);
+        buf_free(&actions);
+        buf_free(&clocks);
+        buf_free(&cold);
+        return e->code;
+    }
     int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);
-    if (status == 0)
+    if (status == 0) {
         engine_pauses_read(p->engine, buf_view(&paused));
+        engine_actions_read(p->engine, buf_view(&actions), buf_view(&clocks));
+        engine_on_change(p->engine, on_change, p);
+        engine_cold_read(p->engine, buf_view(&cold));
+        engine_on_cold(p->engine, on_cold, p);
+    }
     buf_free(&paused);
+    buf_free(&actions);
+    buf_free(&clocks);
+    buf_free(&cold);
     return status;
 }
 
@@ -181,10 +288,37 @@ static void on_spool_closed(void *arg)
     child_exit(p->child, 0);
 }
 
+static void on_saver_closed(void *arg)
+{
+    struct pipe *p = arg;
+    if (--p->savers_closing == 0)
+        spool_close(p->spool, on_spool_closed, p);
+}
+
+static void on_pace_saved(void *arg)
+{
+    struct pipe *p = arg;
+    p->pace_file = NULL;
+    on_saver_closed(p);
+}
+
+static void on_limits_kept(void *arg)
+{
+    struct pipe *p = arg;
+
+    engine_on_change(p->engine, NULL, NULL);
+    engine_on_cold(p->engine, NULL, NULL);
+    p->savers_closing = 4;
+    saver_close(&p->cold, on_saver_closed, p);
+    saver_close(&p->actions, on_saver_closed, p);
+    saver_close(&p->clocks, on_saver_closed, p);
+    pace_file_close(p->pace_file, on_pace_saved, p);
+}
+
 static void on_engine_drained(void *arg)
 {
     struct pipe *p = arg;
-    spool_close(p->spool, on_spool_closed, p);
+    limit_keeper_close(p->limit_keeper, on_limits_kept, p);
 }
 
 static void on_drain(void *owner, int64_t timeout_ms)
@@ -205,14 +339,19 @@ static void on_drain(void *owner, int64_t timeout_ms)
 static void pipe_fini(struct pipe *p)
 {
     intake_free(p->intake);
+    limit_keeper_free(p->limit_keeper);
+    notice_free(p->notice);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);
+        signer_free(p->signer);
+        keyring_free(p->keyring);
     }
     routes_free(p->routes);
     report_free(p->report);
     config_unref(p->config);
     state_file_close(&p->pauses);
+    state_file_close(&p->jobs);
     if (p->acct_dir >= 0)
         close(p->acct_dir);
     if (p->spool_dir >= 0)
@@ -226,6 +365,8 @@ int main(int argc, char **argv)
         .program = "pmta-pipe",
         .config = on_config,
         .directory = on_directory,
+        .limit_table = on_limit_table,
+        .key = on_key,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,
@@ -237,6 +378,7 @@ int main(int argc, char **argv)
         .spool_writable = true,
         .started_ms = clock_mono_ms(),
         .pauses = {.dirfd = -1},
+        .jobs = {.dirfd = -1},
     };
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);

@@ -4,10 +4,14 @@
 #ifndef PMTA_PIPE_PIPE_H
 #define PMTA_PIPE_PIPE_H
 
-#include "state/state_file.h"
+#include "state/saver.h"
 #include "intake/intake.h"
+#include "limit/limit_keeper.h"
 #include "net/child.h"
+#include "notice/notice.h"
+#include "pace/pace_file.h"
 #include "queue/engine.h"
+#include "sign/signer.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
 
@@ -25,8 +29,19 @@ struct pipe {
     struct report *report;
     struct engine *engine;
     struct intake *intake;
+    struct keyring *keyring;
+    struct signer *signer;
+    struct notice *notice;
     struct spool *spool;
     struct state_file pauses;
+    struct limit_table *limit_table; /* from root; the engine takes it */
+    struct limit_keeper *limit_keeper;
+    struct saver actions; /* what replies and operators did to queues */
+    struct saver clocks;  /* when queues that could not be reached may be tried */
+    struct saver cold;    /* what cold virtual MTAs had today */
+    unsigned savers_closing;
+    struct pace_file *pace_file;
+    struct state_file jobs;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
     bool spool_writable;

@@ -28,7 +28,8 @@ static struct key_fd *find(const struct hash *keys, struct strview file)
 
 static void close_all(struct hash *keys)
 {
-    for (struct hash_node *n; (n = hash_next(keys, NULL));) {
+    for (struct hash_node *n = hash_next(keys, NULL), *next; n; n = next) {
+        next = hash_next(keys, n);
         struct key_fd *k = container_of(n, struct key_fd, node);
         hash_remove(keys, n);
         close(k->fd);

@@ -52,7 +52,7 @@ struct kid *kid_new(struct root *r, const struct role_row *row, const char *name
     k->name = xstrdup(name);
     k->title = buf_take(&title);
     k->state = KID_GONE;
-    k->spool_fd = k->acct_fd = -1;
+    k->spool_fd = k->acct_fd = k->share = -1;
     k->backoff_ms = BACKOFF_FIRST_MS;
     uv_timer_init(&r->loop, &k->timer);
     k->timer.data = k;
@@ -202,9 +202,17 @@ static void send_directory(struct kid *k, const char *purpose, int fd)
     ipc_send_fds(k->control, directory, &m, &fd, 1);
 }
 
+static void send_limit_table(struct kid *k)
+{
+    struct ipc_limit_table m = {(uint32_t)k->share};
+    if (k->share >= 0)
+        ipc_send_fds(k->control, limit_table, &m, &k->root->limits_fd, 1);
+}
+
 void kid_hand_config(struct kid *k)
 {
     kid_send_log(k);
+    send_limit_table(k);
     kid_send_config(k);
     if (k->row->flags & ROLE_GETS_DIRECTORIES) {
         send_directory(k, "spool", k->spool_fd);
@@ -258,6 +266,36 @@ void kid_connect(struct kid *a, struct kid *b)
 
 /* --- start and end --- */
 
+/* A share that no other kid has. The kid keeps it over its restarts. */
+static void give_share(struct kid *k)
+{
+    uint32_t taken = 0;
+
+    if (!(k->row->flags & ROLE_GETS_LIMITS) || k->share >= 0)
+        return;
+    list_for_each (n, &k->root->kids) {
+        int share = list_entry(n, struct kid, node)->share;
+        if (share >= 0)
+            taken |= 1u << share;
+    }
+    if (taken == UINT32_MAX)
+        log_warn(LOG_MAIN,
+                 "%s does not share its limits: only %d pipes can; they hold within it alone",
+                 k->title, LIMIT_TABLE_PROCESSES);
+    else
+        k->share = __builtin_ctz(~taken);
+}
+
+/* Its connections ended with it. */
+static void take_back_share(struct kid *k)
+{
+    if (k->share < 0)
+        return;
+    limit_table_forget(k->root->limits, (unsigned)k->share);
+    if (k->state == KID_GONE)
+        k->share = -1;
+}
+
 static void on_backoff_over(uv_timer_t *timer)
 {
     kid_start(timer->data);
@@ -280,6 +318,7 @@ void kid_start(struct kid *k)
     k->said_hello = k->handed_over = false;
     k->started_ms = clock_mono_ms();
     k->state = KID_STARTING;
+    give_share(k);
     int code = ipc_pair(fds);
     if (code == 0) {
         pid_t pid = spawn_child(k->root, k, fds[1], &e);
@@ -361,6 +400,7 @@ static void finish_death(struct kid *k)
         k->state = KID_GONE;
     else
         back_off(k);
+    take_back_share(k);
     monitor_kid_dead(k->root, k);
     k->trouble[0] = '\0';
 }

@@ -159,6 +159,7 @@ static int run(struct arguments *a, struct config *cfg, const char *called)
         .snapshot_fd = -1,
         .lock_fd = -1,
         .spool_fd = -1,
+        .limits_fd = -1,
         .log_fd = 2,
     };
     if (!config_section_name(cfg, KIND_PIPE, 0)) {

@@ -27,7 +27,7 @@ enum {
 
 static const struct role_row roles[] = {
     {ROLE_RECEIVER, "pmta-receiver", ROLE_PIPE, ROLE_GETS_LISTENERS},
-    {ROLE_PIPE, "pmta-pipe", ROLE_RESOLVER, ROLE_GETS_DIRECTORIES},
+    {ROLE_PIPE, "pmta-pipe", ROLE_RESOLVER, ROLE_GETS_DIRECTORIES | ROLE_GETS_LIMITS},
     {ROLE_RESOLVER, "pmta-resolver", 0, 0},
 };
 
@@ -513,7 +513,8 @@ static int prepare(struct root *r, struct err *e)
         if ((code = spawn_find(r, roles[i].program, &path, e)) == 0)
             free(path);
     if (code < 0 || (code = setup_log(r, r->config, e)) < 0 || (code = setup_user(r, e)) < 0 ||
-        (code = setup_run_dir(r, e)) < 0 || (code = setup_spool(r, e)) < 0)
+        (code = setup_run_dir(r, e)) < 0 || (code = setup_spool(r, e)) < 0 ||
+        (code = setup_limit_table(r, e)) < 0)
         return code;
     count_receivers(r);
     add_kids(r);

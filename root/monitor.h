@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/limit_table.h"
 #include "base/list.h"
 #include "mail/config.h"
 #include "net/admin_verbs.h"
@@ -40,6 +41,7 @@ struct role_row {
 enum role_flag {
     ROLE_GETS_DIRECTORIES = 1,
     ROLE_GETS_LISTENERS = 2,
+    ROLE_GETS_LIMITS = 4,
 };
 
 /* KID_STATE(NAME, "as status prints it") */
@@ -76,6 +78,7 @@ struct kid {
     bool handed_over;
     bool retired;          /* no section names it any more: runs on, is not started again */
     int spool_fd, acct_fd; /* kept for the next start; -1 when it gets none */
+    int share;             /* in the table of limits, from first start to the end; -1: none */
 
     uv_timer_t timer; /* back-off, or the quiet minute after which back-off begins anew */
     int64_t backoff_ms;
@@ -121,6 +124,8 @@ struct root {
 
     char *run_dir;
     int lock_fd, spool_fd, log_fd; /* log_fd 2: stderr */
+    int limits_fd;              /* the table of limits: outlives every pipe */
+    struct limit_table *limits; /* ours of it, to take back what a dead pipe held */
     unsigned receiver_count;
     struct list kids;
     struct list listeners;
@@ -198,6 +203,7 @@ int setup_kid_directories(struct root *r, struct kid *k, struct err *e);
 int setup_log(struct root *r, const struct config *cfg, struct err *e); /* log_fd, opened (again) */
 int setup_snapshot(struct root *r, struct config *cfg, struct err *e);  /* takes a reference */
 void setup_limits(void);
+int setup_limit_table(struct root *r, struct err *e); /* limits_fd, limits */
 /* Path of a directive's value, against the configuration directory when relative; malloc'd. */
 char *setup_path(const struct root *r, const char *text);
 void setup_fini(struct root *r);

@@ -1,6 +1,6 @@
 /*
  * What must be there before a child runs: the user, run-dir with its lock, spool and accounting
- * directories, the log file, the sealed snapshot.
+ * directories, the log file, the sealed snapshot, the table of limits.
  *
  * Called by: monitor.c. Each function does one thing or says in one line what and where it failed.
  * Locks: run-dir/pmtad.pid (flock) and the spool directory itself (flock), so that neither two
@@ -245,9 +245,16 @@ void setup_limits(void)
         log_warn(LOG_MAIN, "cannot raise the limit of open files: %s", strerror(errno));
 }
 
+int setup_limit_table(struct root *r, struct err *e)
+{
+    int code = limit_table_create(&r->limits_fd, e);
+    return code < 0 ? code : limit_table_map(&r->limits, r->limits_fd, LIMIT_TABLE_OBSERVER, e);
+}
+
 void setup_fini(struct root *r)
 {
-    int fds[] = {r->lock_fd, r->spool_fd, r->snapshot_fd};
+    int fds[] = {r->lock_fd, r->spool_fd, r->snapshot_fd, r->limits_fd};
+    limit_table_free(r->limits);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);

@@ -26,6 +26,7 @@ struct search {
     const struct config_query *q;
     enum directive directive;
     void (*found)(struct search *s, const struct candidate *c);
+    unsigned farther; /* how much less close than its pattern says a candidate is */
     struct candidate best;
     struct candidate *all; /* explain */
     size_t count, cap;
@@ -69,13 +70,18 @@ static bool total_applies(const struct config_section *s, const struct config_qu
     return !(s->kinds & KIND_DOMAIN) && (!scoped || !(s->kinds & KIND_PMTA));
 }
 
+/* What the section itself says, or (a source) else its group: own values come first, then the
+ * group's, then what wider networks and their groups say. */
 static void consider(struct search *search, const struct config_section *s, unsigned source,
                      unsigned closeness)
 {
     struct value_node *node = config_section_value(s, search->directive);
-    struct candidate c = {.source = source, .closeness = closeness, .index = s->index};
+    struct value_node *of_group =
+        s->group ? config_section_value(s->group, search->directive) : NULL;
+    struct candidate c = {
+        .source = 2 * source + 1, .closeness = closeness - search->farther, .index = s->index};
 
-    if (!node)
+    if (!node && !of_group)
         return;
     if (directive_info(search->directive)->total && !total_applies(s, search->q))
         return;
@@ -89,8 +95,15 @@ static void consider(struct search *search, const struct config_section *s, unsi
             return;
         c.scope += scopes[i].weight;
     }
-    c.value = &node->value;
-    search->found(search, &c);
+    if (node) {
+        c.value = &node->value;
+        search->found(search, &c);
+    }
+    if (of_group) {
+        c.value = &of_group->value;
+        c.source = 2 * source;
+        search->found(search, &c);
+    }
 }
 
 /* All sections under one key; scope is "" or "KIND NAME". */
@@ -115,6 +128,19 @@ static void look_up(struct search *search, struct strview scope, const char *pre
         consider(search, p->section, p->section->kinds & KIND_SOURCE ? 1000 : 0, p->closeness);
 }
 
+/* [domain GROUP] comes after [domain D] and [domain $MACRO-WITH-D], before any wildcard. */
+static void look_up_group(struct search *search, struct strview scope)
+{
+    enum { BEHIND_THE_DOMAIN = 10 };
+    struct strview group = search->q->group;
+
+    if (!group.len || group.len > CONFIG_MAX_NAME)
+        return;
+    search->farther = BEHIND_THE_DOMAIN;
+    look_up(search, scope, "", group);
+    search->farther = 0;
+}
+
 static void look_up_scope(struct search *search, struct strview scope)
 {
     struct strview d = search->q->domain;
@@ -122,6 +148,7 @@ static void look_up_scope(struct search *search, struct strview scope)
     look_up(search, scope, "", sv(NULL, 0));
     if (!d.len)
         return;
+    look_up_group(search, scope);
     look_up(search, scope, "*", sv(NULL, 0));
     if (d.ptr[d.len - 1] == '.')
         d.len--;

@@ -62,8 +62,11 @@ struct config_value {
 /* What is asked about. Views that do not apply are left empty. */
 struct config_query {
     struct strview domain; /* recipient domain of a queue, lower case */
-    struct strview vmta;   /* virtual MTA */
-    struct strview pool;   /* virtual MTA pool */
+    /* The group that the queue is in ("google.rollup"), or empty: what stands for that name counts
+     * less than what names the domain itself, and more than *.suffix and *. */
+    struct strview group;
+    struct strview vmta; /* virtual MTA */
+    struct strview pool; /* virtual MTA pool */
     struct strview pipe;
     struct strview listener;       /* name of the section: a label, or "ADDR:PORT" */
     struct strview source;         /* named source, overrides what the address gives */

@@ -450,11 +450,34 @@ static void list_names(struct config *cfg)
     }
 }
 
+/* Sections that other sections name, and no query reaches by itself. */
+#define KINDS_NAMED \
+    (KIND_DOMAIN_MACRO | KIND_SOURCE_GROUP | KIND_MX_ROLLUP | KIND_SMTP_PATTERN_LIST)
+
+/* A name that is no section was reported by the loader. */
+static void join_group(struct config *cfg, struct config_section *s)
+{
+    struct value_node *node = config_section_value(s, DIR_SOURCE_GROUP_NAME);
+    char key[CONFIG_MAX_NAME + 16];
+
+    if (!node || !node->value.text)
+        return;
+    int n = snprintf(key, sizeof(key), "%u %s,", config_kind_index(KIND_SOURCE_GROUP),
+                     node->value.text);
+    str_lower(key, (size_t)n);
+    struct hash_node *group = hash_find(&cfg->sections, hash_bytes(key, (size_t)n), key);
+    if (group)
+        s->group = container_of(group, struct config_section, by_key);
+}
+
 int config_finish(struct config *cfg, const struct config_section **ret_where, struct err *e)
 {
     list_names(cfg);
     for (struct config_section *s = cfg->first; s; s = s->next) {
         *ret_where = s;
+        join_group(cfg, s);
+        if (s->kinds & KINDS_NAMED)
+            continue;
         struct expansion x = {cfg, s, cfg->pattern_count, e};
         int r = s->kinds & KIND_DOMAIN
                     ? expand(&x, sv_of(s->name[config_kind_index(KIND_DOMAIN)]), 0)

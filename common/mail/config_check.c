@@ -2,10 +2,11 @@
  * What can only be checked when all files are read: names that refer to sections, and directives
  * that need each other. Each problem is one line in the loader's report.
  */
-#include "mail/config_internal.h"
-#include "mail/config_load.h"
+#include "mail/config_check.h"
 
 #include "mail/host_list.h"
+
+#include <stdio.h>
 
 /* ": did you mean 'x'?" among the names of sections of these kinds. out: 128 bytes. */
 static const char *suggest_section(const struct config *cfg, uint32_t kinds, struct strview name,
@@ -24,6 +25,9 @@ static const char *suggest_section(const struct config *cfg, uint32_t kinds, str
 
 static bool is_section(const struct config *cfg, uint32_t kinds, struct strview name)
 {
+    /* the virtual MTA of mail that none was chosen for needs no section */
+    if (kinds & KIND_VIRTUAL_MTA_POOL && sv_eq_nocase(name, SV("default")))
+        return true;
     for (; kinds; kinds &= kinds - 1)
         if (config_has_section(cfg, (enum config_kind)(kinds & -kinds), name))
             return true;
@@ -64,7 +68,12 @@ static void check_values(struct loader *l, const struct config_section *s)
                 {DIR_DEFAULT_PIPE, KIND_PIPE},
                 {DIR_SOURCE_NAME, KIND_SOURCE},
                 {DIR_POOL_MEMBER, KIND_VIRTUAL_MTA},
-                {DIR_DEFAULT_VIRTUAL_MTA, KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL}};
+                {DIR_COLD_VIRTUAL_MTA, KIND_VIRTUAL_MTA},
+                {DIR_SMTP_PATTERN_LIST_NAME, KIND_SMTP_PATTERN_LIST},
+                {DIR_SOURCE_GROUP_NAME, KIND_SOURCE_GROUP},
+                {DIR_DEFAULT_VIRTUAL_MTA, KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL},
+                {DIR_REROUTE_TO_VIRTUAL_MTA, KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL},
+                {DIR_BACKOFF_REROUTE_TO_VIRTUAL_MTA, KIND_VIRTUAL_MTA | KIND_VIRTUAL_MTA_POOL}};
 
     for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
         struct value_node *n = config_section_value(s, refs[i].directive);
@@ -137,6 +146,140 @@ static void check_section(struct loader *l, const struct config_section *s)
         load_error(l, s->file, s->line, "a virtual MTA and a pool cannot have one name");
 }
 
+/* --- for the other parts --- */
+
+struct member {
+    struct hash_node node;
+    struct strview name;
+    const struct config_section *pool;
+};
+
+static bool member_match(const struct hash_node *n, const void *key)
+{
+    return sv_eq_nocase(container_of(n, struct member, node)->name, *(const struct strview *)key);
+}
+
+static struct member *find_member(const struct check *c, struct strview name)
+{
+    struct hash_node *n = hash_find(&c->members, hash_bytes_nocase(name.ptr, name.len), &name);
+    return n ? container_of(n, struct member, node) : NULL;
+}
+
+const char *check_pool_of(const struct check *c, struct strview vmta)
+{
+    const struct member *m = find_member(c, vmta);
+    return m ? m->pool->name[config_kind_index(KIND_VIRTUAL_MTA_POOL)] : NULL;
+}
+
+/* Some section is about that pool and a domain. */
+static bool has_domains(const struct check *c, const struct config_section *pool)
+{
+    const unsigned kind = config_kind_index(KIND_VIRTUAL_MTA_POOL);
+
+    for (const struct config_section *s = c->loader->cfg->first; s; s = s->next)
+        if (s->kinds & KIND_DOMAIN && s->name[kind] && strcmp(s->name[kind], pool->name[kind]) == 0)
+            return true;
+    return false;
+}
+
+/* A virtual MTA takes the settings of one pool. */
+static void add_member(struct check *c, const struct config_section *pool,
+                       const struct config_value *v)
+{
+    const unsigned kind = config_kind_index(KIND_VIRTUAL_MTA_POOL);
+    struct strview name = value_name(v);
+    struct member *old = find_member(c, name);
+
+    if (!old) {
+        struct member *m = arena_alloc(&c->arena, sizeof(*m));
+        m->name = name;
+        m->pool = pool;
+        hash_insert(&c->members, &m->node, hash_bytes_nocase(name.ptr, name.len));
+    } else if (old->pool != pool && has_domains(c, old->pool) && has_domains(c, pool)) {
+        load_error(c->loader, v->origin.file, v->origin.line,
+                   "virtual-mta: '%.*s' is a member of pools '%.60s' and '%.60s', and both have "
+                   "settings for domains (expected one of them at most)",
+                   (int)MIN_OF(name.len, (size_t)60), name.ptr, old->pool->name[kind],
+                   pool->name[kind]);
+    }
+}
+
+static void list_members(struct check *c)
+{
+    hash_init(&c->members, member_match);
+    for (const struct config_section *s = c->loader->cfg->first; s; s = s->next) {
+        struct value_node *n =
+            s->kinds == KIND_VIRTUAL_MTA_POOL ? config_section_value(s, DIR_POOL_MEMBER) : NULL;
+        for (const struct config_value *v = n ? &n->value : NULL; v && v->text; v = v->next)
+            add_member(c, s, v);
+    }
+}
+
+static int by_section(const void *a, const void *b)
+{
+    const struct config_pattern *x = *(const struct config_pattern *const *)a;
+    const struct config_pattern *y = *(const struct config_pattern *const *)b;
+    size_t n = MIN_OF(x->key_len, y->key_len);
+
+    if (x->section != y->section)
+        return x->section->index < y->section->index ? -1 : 1;
+    int d = memcmp(x->key, y->key, n);
+    return d ? d : (x->key_len > y->key_len) - (x->key_len < y->key_len);
+}
+
+static void list_patterns(struct check *c)
+{
+    const struct config *cfg = c->loader->cfg;
+
+    c->patterns = xcalloc(cfg->pattern_count + 1, sizeof(*c->patterns));
+    for (struct hash_node *n = NULL; (n = hash_next(&cfg->patterns, n));)
+        for (struct config_pattern *p = container_of(n, struct config_pattern, node); p;
+             p = p->same)
+            c->patterns[c->pattern_count++] = p;
+    qsort(c->patterns, c->pattern_count, sizeof(*c->patterns), by_section);
+}
+
+void check_pattern(const struct check *c, size_t i, struct checked_pattern *ret)
+{
+    const struct config_pattern *p = c->patterns[i];
+    const char *end = memchr(p->key, '\n', p->key_len);
+    struct strview domain = sv(end + 1, p->key_len - (size_t)(end + 1 - p->key));
+
+    ret->section = p->section;
+    if (sv_eq(domain, SV("*")))
+        domain = SV(".invalid");
+    snprintf(ret->domain, sizeof(ret->domain), "%s%.*s",
+             domain.len && domain.ptr[0] == '.' ? "any-host" : "", SV_ARG(domain));
+}
+
+/* A section without a domain is asked about a domain that nothing names: what holds for a queue. */
+struct config_query check_query(const struct check *c, const struct checked_pattern *p)
+{
+    const char *const *name = p->section->name;
+    struct config_query q = {
+        .domain = p->domain[0] ? sv_of(p->domain) : SV("any-host.invalid"),
+        .vmta = sv_of(name[config_kind_index(KIND_VIRTUAL_MTA)]),
+        .pool = sv_of(name[config_kind_index(KIND_VIRTUAL_MTA_POOL)]),
+        .pipe = sv_of(name[config_kind_index(KIND_PIPE)]),
+    };
+    if (q.vmta.len && !q.pool.len)
+        q.pool = sv_of(check_pool_of(c, q.vmta));
+    return q;
+}
+
+static void check_shaping(struct loader *l)
+{
+    struct check c = {.loader = l};
+
+    list_members(&c);
+    list_patterns(&c);
+    check_limits(&c);
+    check_loops(&c);
+    free(c.patterns);
+    hash_fini(&c.members);
+    arena_free(&c.arena);
+}
+
 void load_check(struct loader *l)
 {
     const struct config_section *where = NULL;
@@ -153,4 +296,6 @@ void load_check(struct loader *l)
     if (!config_section_name(l->cfg, KIND_LISTENER, 0))
         load_error(l, l->dir, 0, "no [listener ADDR:PORT] (expected at least one)");
     load_check_keys(l);
+    if (!l->report->errors)
+        check_shaping(l);
 }

@@ -30,7 +30,8 @@ struct config_section {
     const char *pipe_written;            /* name of the pipe in its own case, or NULL */
     const char *file;
     unsigned line;
-    struct config_value *values; /* one per directive, linked by struct value_node */
+    const struct config_section *group; /* of a [source]: its [source-group], or NULL */
+    struct config_value *values;        /* one per directive, linked by struct value_node */
     struct hash_node by_key;
     bool is_cidr; /* [source CIDR] */
     uint8_t family, prefix;

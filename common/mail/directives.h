@@ -386,6 +386,17 @@ enum directive_flag {
         "insert BIMI-Selector with this selector, replacing what the application sent")            \
     DIRECTIVE(PROCESS_X_DKIM_OPTIONS, "process-x-dkim-options", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-DKIM-Options (s=, d=, i=); it is removed in any case")                           \
+    /* what the DNS and the web say about TLS */                                                   \
+    DIRECTIVE(NAME_SERVER_VALIDATES, "name-server-validates", KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "believe the name servers when they say that an answer passed DNSSEC (AD bit); only for servers that validate and are reached over loopback or a private network that nobody can forge packets in") \
+    DIRECTIVE(USE_DANE, "use-dane", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "check hosts against their TLSA records (RFC 7672); does nothing without name-server-validates") \
+    DIRECTIVE(USE_MTA_STS, "use-mta-sts", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "honour the MTA-STS policy of the domain (RFC 8461)")                                      \
+    DIRECTIVE(MTA_STS_CA_FILE, "mta-sts-ca-file", KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "PEM file of the authorities that may certify the servers of MTA-STS policies, instead of the system's; for tests and labs") \
+    DIRECTIVE(MTA_STS_PORT, "mta-sts-port", KIND_PMTA, TYPE_INT, "443", 1, 65535, RELOAD_LIVE, 0, NULL, \
+        "port that MTA-STS policies are fetched from; other than 443 for tests and labs only")     \
     /* what a source may say */                                                                    \
     DIRECTIVE(SOURCE_GROUP_NAME, "source-group", KIND_SOURCE, TYPE_NAME, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "[source-group] that this source belongs to and takes its settings from")                  \

@@ -298,6 +298,8 @@ static void sign_names(const struct dkim_signature *s, const struct dkim_field *
     bool first = true;
 
     fold_printf(f, "h=");
+    if (!lists(s->names, SV("From")) && !lists(s->oversign, SV("From"))) /* RFC 6376 section 5.4 */
+        sign_name(s, fields, count, SV("From"), false, f, &first, input);
     for (size_t k = 0; k < ARRAY_LEN(lists_of); k++) {
         struct strview rest = lists_of[k];
         while (next_name(&rest, &name)) {

@@ -1,6 +1,7 @@
 /*
  * Envelope encoding; see envelope.h. Recipients come one tag each, in order; the fields of one
- * recipient are inside its value: u8 notify, u16 address length, address, rest is ORCPT.
+ * recipient are inside its value: u8 notify, u16 address length, address, rest is ORCPT. What the
+ * pipe chose comes behind all that: u16 number of the recipient, name.
  */
 #include "mail/envelope.h"
 
@@ -34,7 +35,8 @@ enum envelope_tag {
 #define TAG_ENUM(name, tag, member, kind) TAG_##name = (tag),
     ENVELOPE_FIELDS(TAG_ENUM)
 #undef TAG_ENUM
-        TAG_RCPT = 32
+        TAG_RCPT = 32,
+    TAG_RCPT_VMTA = 33,
 };
 
 static void put_number(char *to, uint64_t n, unsigned bytes)
@@ -72,6 +74,24 @@ static void put_u64(struct buf *out, unsigned tag, uint64_t n)
         put_number(put_head(out, tag, 8), n, 8);
 }
 
+static void put_rcpt_vmtas(struct buf *out, const struct envelope *env)
+{
+    for (uint32_t i = 0; i < env->rcpt_count; i++) {
+        struct strview name = env->rcpts[i].vmta;
+        if (!name.len)
+            continue;
+        char *to = put_head(out, TAG_RCPT_VMTA, 2 + name.len);
+        put_number(to, i, 2);
+        memcpy(to + 2, name.ptr, name.len);
+    }
+}
+
+void envelope_append_choice(struct buf *out, const struct envelope *env)
+{
+    put_sv(out, TAG_CHOSEN_VMTA, env->chosen_vmta);
+    put_rcpt_vmtas(out, env);
+}
+
 void envelope_encode(struct buf *out, const struct envelope *env)
 {
 #define FIELD_PUT(name, tag, member, kind) put_##kind(out, tag, env->member);
@@ -86,6 +106,7 @@ void envelope_encode(struct buf *out, const struct envelope *env)
         if (r->orcpt.len)
             memcpy(to + 3 + r->address.len, r->orcpt.ptr, r->orcpt.len);
     }
+    put_rcpt_vmtas(out, env);
 }
 
 static uint32_t count_rcpts(struct strview in)
@@ -111,6 +132,14 @@ static int decode_rcpt(struct strview v, struct envelope_rcpt *ret)
     ret->notify = (uint8_t)v.ptr[0];
     ret->address = sv(v.ptr + 3, len);
     ret->orcpt = sv(v.ptr + 3 + len, v.len - 3 - len);
+    return 0;
+}
+
+static int decode_rcpt_vmta(struct strview v, struct envelope *ret, uint32_t rcpt_count)
+{
+    if (v.len < 2 || get_number(v.ptr, 2) >= rcpt_count)
+        return ERR_CORRUPT;
+    ret->rcpts[get_number(v.ptr, 2)].vmta = sv(v.ptr + 2, v.len - 2);
     return 0;
 }
 
@@ -146,6 +175,10 @@ int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret
                 return err_set(e, ERR_CORRUPT, "envelope recipient %u is cut short",
                                ret->rcpt_count);
             ret->rcpt_count++;
+            break;
+        case TAG_RCPT_VMTA:
+            if (decode_rcpt_vmta(v, ret, room) < 0)
+                return err_set(e, ERR_CORRUPT, "envelope names a virtual MTA of no recipient");
             break;
         }
         in = sv(v.ptr + len, in.len - 6 - len);

@@ -48,7 +48,7 @@ struct envelope {
     uint32_t
         stuffed_dots; /* dots added by stuffing; content_bytes less this is the RFC 1870 size */
     struct strview schedule;    /* X-Schedule as given, or empty */
-    struct strview remote_mta;  /* X-Remote-MTA-Name, or empty */
+    struct strview remote_mta;  /* the submitting host: X-Remote-MTA-Name, else its EHLO name */
     struct strview chosen_vmta; /* the virtual MTA that the pipe chose when it took the message */
     struct strview
         from_domain; /* of the first address in From, when something may sign; or empty */
@@ -68,6 +68,9 @@ enum { ENVELOPE_MAX_RCPTS = 65535, ENVELOPE_MAX_BYTES = 96 * 1024 };
 
 /* Appends the encoded envelope. */
 void envelope_encode(struct buf *out, const struct envelope *env);
+
+/* Appends chosen_vmta and each rcpts[i].vmta alone, behind an encoded envelope that lacks them. */
+void envelope_append_choice(struct buf *out, const struct envelope *env);
 
 /* Views in *ret point into `in`; the rcpts array is in `arena`. 0, or ERR_CORRUPT with *e filled.
  */

@@ -1,7 +1,7 @@
 /*
  * header_scan: finds the end of the header block of a message that arrives in pieces, takes out the
- * header fields that talk to us (X-Pipe, X-Virtual-MTA, X-Job, X-Envid) and remembers what they
- * said. Works in wire form (CRLF, dot-stuffed): a stuffed dot at the start of a line is not part of
+ * header fields that talk to us (HEADER_FIELDS) and remembers what they said. Works in wire form
+ * (CRLF, dot-stuffed): a stuffed dot at the start of a line is not part of
  * it.
  *
  * A block that ends without a blank line (a line that is no header field, or the end of the
@@ -14,12 +14,15 @@
 #include "base/buf.h"
 
 /* FIELD(ID, "Name") */
-#define HEADER_FIELDS(FIELD)                \
-    FIELD(X_PIPE, "X-Pipe")                 \
-    FIELD(X_VIRTUAL_MTA, "X-Virtual-MTA")   \
-    FIELD(X_JOB, "X-Job")                   \
-    FIELD(X_ENVID, "X-Envid")               \
-    FIELD(X_DKIM_OPTIONS, "X-DKIM-Options") \
+#define HEADER_FIELDS(FIELD)                          \
+    FIELD(X_PIPE, "X-Pipe")                           \
+    FIELD(X_VIRTUAL_MTA, "X-Virtual-MTA")             \
+    FIELD(X_JOB, "X-Job")                             \
+    FIELD(X_ENVID, "X-Envid")                         \
+    FIELD(X_SCHEDULE, "X-Schedule")                   \
+    FIELD(X_DELIVERY_PRIORITY, "X-Delivery-Priority") \
+    FIELD(X_REMOTE_MTA_NAME, "X-Remote-MTA-Name")     \
+    FIELD(X_DKIM_OPTIONS, "X-DKIM-Options")           \
     FIELD(BIMI_SELECTOR, "BIMI-Selector")
 
 enum header_field {

@@ -19,6 +19,12 @@ enum route_kind {
     ROUTE_HOST = 2, /* addresses of one host name */
 };
 
+/* What a pipe wants to know besides the hosts, for the TLS policy of the route; bits. */
+enum {
+    ROUTE_WANT_TLSA = 1, /* TLSA records of the hosts (RFC 7672), for one port */
+    ROUTE_WANT_STS = 2,  /* the MTA-STS policy of the domain (RFC 8461); ROUTE_MX only */
+};
+
 /* STATUS(NAME, number, "name") */
 #define ROUTE_STATUSES(STATUS)                                                                  \
     STATUS(OK, 0, "ok")                                                                         \

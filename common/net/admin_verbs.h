@@ -26,8 +26,16 @@ enum admin_level {
         "one object per pipe: state, queued, rates, connections, spool")                           \
     VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit]",                     \
         "queues that hold mail, largest first")                                                    \
+    VERB(SHOW_LIMITS, "show-limits", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                       \
+        "every limit that applies to a queue: where it stands, its level, who waits")              \
+    VERB(SHOW_ADAPTIVE, "show-adaptive", ADMIN_READ, ROLE_PIPE, "[queue]",                         \
+        "rates that adaptive has found: now, between which bounds, what changed them")             \
+    VERB(SHOW_WARMUP, "show-warmup", ADMIN_READ, ROLE_PIPE, "[queue]",                             \
+        "source addresses that warm up: day, budget, results, what comes next")                    \
     VERB(SHOW_CONNECTIONS, "show-connections", ADMIN_READ, ROLE_PIPE | ROLE_RECEIVER, "",          \
         "open SMTP connections, in and out")                                                       \
+    VERB(SHOW_VMTAS, "show-vmtas", ADMIN_READ, ROLE_PIPE, "",                                      \
+        "virtual MTAs: source addresses, pools, cold ones, and what they hold")                    \
     VERB(SHOW_MESSAGE, "show-message", ADMIN_READ, ROLE_PIPE, "id",                                \
         "envelope and state of each recipient of a message")                                       \
     VERB(WHY, "why", ADMIN_READ, ROLE_PIPE, "id",                                                  \
@@ -44,10 +52,36 @@ enum admin_level {
         "stop delivery of queues; DOMAIN/VMTA with * on either side")                              \
     VERB(RESUME_QUEUE, "resume-queue", ADMIN_OPERATE, ROLE_PIPE, "queue",                          \
         "start delivery of queues again")                                                          \
+    VERB(WARMUP_HOLD, "warmup-hold", ADMIN_OPERATE, ROLE_PIPE, "queue [source]",                   \
+        "keep a warm-up on its day")                                                               \
+    VERB(WARMUP_RESUME, "warmup-resume", ADMIN_OPERATE, ROLE_PIPE, "queue [source]",               \
+        "let a warm-up that is held go on")                                                        \
+    VERB(WARMUP_SET_DAY, "warmup-set-day", ADMIN_OPERATE, ROLE_PIPE, "queue [source] day",         \
+        "put a warm-up on a day of its schedule")                                                  \
+    VERB(WARMUP_PLAN, "warmup-plan", ADMIN_READ, ROLE_PIPE, "[queue] [schedule] [target] [days]",  \
+        "the days ahead of a warm-up")                                                             \
     VERB(SCHEDULE, "schedule", ADMIN_OPERATE, ROLE_PIPE, "queue",                                  \
         "retry now what waits for its next attempt")                                               \
     VERB(DELETE, "delete", ADMIN_OPERATE, ROLE_PIPE, "[queue] [id] [job] [rcpt] [sender] dry_run", \
         "delete queued recipients that match everything given")                                    \
+    VERB(SHOW_ACTIONS, "show-actions", ADMIN_READ, ROLE_PIPE, "[queue]",                           \
+        "what replies and operators hold or slow, since when, until when, and why")                \
+    VERB(CANCEL, "cancel", ADMIN_OPERATE, ROLE_PIPE, "id",                                         \
+        "end an action before its time")                                                           \
+    VERB(SET_QUEUE, "set-queue", ADMIN_OPERATE, ROLE_PIPE, "queue mode",                           \
+        "put queues into back-off, or back to normal")                                             \
+    VERB(DISABLE_SOURCE, "disable-source", ADMIN_OPERATE, ROLE_PIPE, "ip queue [reenable_after]",  \
+        "let queues not use a source address")                                                     \
+    VERB(ENABLE_SOURCE, "enable-source", ADMIN_OPERATE, ROLE_PIPE, "ip queue",                     \
+        "let queues use a source address again")                                                   \
+    VERB(SHOW_JOBS, "show-jobs", ADMIN_READ, ROLE_PIPE, "[job] [limit]",                           \
+        "jobs (X-Job) with queued mail or settings: counts, pauses, rates; largest first")         \
+    VERB(PAUSE_JOB, "pause-job", ADMIN_OPERATE, ROLE_PIPE, "job",                                  \
+        "stop delivery of a job over all queues")                                                  \
+    VERB(RESUME_JOB, "resume-job", ADMIN_OPERATE, ROLE_PIPE, "job",                                \
+        "start delivery of a job again")                                                           \
+    VERB(SET_JOB, "set-job", ADMIN_OPERATE, ROLE_PIPE, "job max_msg_rate",                         \
+        "give a job a rate of its own, or 'default' for job-max-msg-rate")                         \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

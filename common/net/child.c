@@ -275,6 +275,18 @@ static int on_key(struct child *c, struct ipc_frame *f, const struct ipc_key *m)
     return 0;
 }
 
+static int on_limit_table(struct child *c, struct ipc_frame *f, const struct ipc_limit_table *m)
+{
+    int fd = ipc_frame_take_fd(f, 0);
+    if (fd < 0)
+        return ERR_PROTOCOL;
+    if (c->ops->limit_table)
+        c->ops->limit_table(c->owner, fd, m->share);
+    else
+        close(fd);
+    return 0;
+}
+
 static int on_new_edge(struct child *c, struct ipc_frame *f, const struct ipc_new_edge *m)
 {
     int fd = ipc_frame_take_fd(f, 0);
@@ -349,6 +361,7 @@ static int control_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *f
         HANDLE(directory)
         HANDLE(keys)
         HANDLE(key)
+        HANDLE(limit_table)
         HANDLE(new_edge)
         HANDLE(listener)
         HANDLE(start)

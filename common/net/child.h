@@ -3,9 +3,9 @@
  * configuration, edges, listeners and directories; start when told; answer admin lines; drain and
  * exit. The process fills in a struct child_ops and calls child_main from main().
  *
- * Order guaranteed by root at start: log_output, key*, config, directory*, edge*, start, listener*.
- * Later: key*, config at a reload, edge when a peer was restarted, log_output at log rotation, listener
- * at any time, drain once.
+ * Order guaranteed by root at start: log_output, limit_table, key*, config, directory*, edge*, start,
+ * listener*. Later: key*, config at a reload, edge when a peer was restarted, log_output at log
+ * rotation, listener at any time, drain once.
  */
 #ifndef PMTA_NET_CHILD_H
 #define PMTA_NET_CHILD_H
@@ -38,6 +38,9 @@ struct child_ops {
     /* Signing keys: the whole set begins again (file NULL, fd -1), then each file with its
      * descriptor, which is the owner's. A configuration follows that names them. May be NULL. */
     void (*key)(void *owner, const char *file, int fd);
+    /* The table of limits (base/limit_table.h) and our share in it, before the first config; fd is
+     * the owner's. May be NULL. */
+    void (*limit_table)(void *owner, int fd, unsigned share);
     /* A new edge to that peer; fd is the owner's (ipc_edge_open). name: the pipe's name, or the
      * receiver's number. An edge to the same peer that was there is dead. */
     void (*edge)(void *owner, enum role peer, const char *name, int fd);

@@ -73,6 +73,9 @@ enum role {
     MSG(key, 16, ROLE_ROOT, ROLE_PIPE, 1,                                                          \
         F(str, file),                                                                              \
         "a key file, open for reading, under the name that the configuration gives it")            \
+    MSG(limit_table, 14, ROLE_ROOT, ROLE_PIPE, 1,                                                  \
+        F(u32, share),                                                                             \
+        "the table of limits that all pipes share, and the share of this pipe in it")              \
     /* receiver and pipe */                                                                        \
     MSG(submit, 20, ROLE_RECEIVER, ROLE_PIPE, 1,                                                   \
         F(u64, token) F(u64, content_bytes) F(bytes, envelope) F(bytes, content),                  \
@@ -88,11 +91,13 @@ enum role {
         "the file, or an SMTP reply code and text that say why not (code 0: here it is)")          \
     /* pipe and resolver */                                                                        \
     MSG(route_request, 30, ROLE_PIPE, ROLE_RESOLVER, 0,                                            \
-        F(u64, token) F(u8, kind) F(str, domain),                                                  \
-        "where mail for a domain goes (kind: enum route_kind)")                                    \
+        F(u64, token) F(u8, kind) F(u8, wants) F(u16, port) F(str, domain),                        \
+        "where mail for a domain goes (kind: enum route_kind; wants: ROUTE_WANT_ bits, TLSA records "\
+        "being those of this port)")                                                               \
     MSG(route_reply, 31, ROLE_RESOLVER, ROLE_PIPE, 0,                                              \
-        F(u64, token) F(u8, status) F(u32, ttl_s) F(str, text) F(bytes, hosts),                    \
-        "status: enum route_status; hosts: see common/mail/route.h")                               \
+        F(u64, token) F(u8, status) F(u32, ttl_s) F(str, text) F(bytes, hosts)                     \
+        F(bytes, policy),                                                                          \
+        "status: enum route_status; hosts: see common/mail/route.h; policy: common/mail/tls_policy.h")\
     MSG(lookup_request, 32, ROLE_PIPE, ROLE_RESOLVER, 0,                                           \
         F(u64, token) F(u8, kind) F(str, name),                                                    \
         "a question to the DNS (kind: enum lookup_kind)")                                          \

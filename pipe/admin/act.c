@@ -39,14 +39,21 @@ static void on_saved(void *arg, int status)
     free(w);
 }
 
-static void save(struct pipe *p, const struct admin *a, json_t *answer)
+void admin_save(struct pipe *p, const struct admin *a, struct state_file *file, struct strview text,
+                json_t *answer)
 {
     struct pending *w = pending_new(p, a);
-    struct buf text = {0};
 
     w->answer = answer;
+    state_file_write(file, text, on_saved, w);
+}
+
+static void save(struct pipe *p, const struct admin *a, json_t *answer)
+{
+    struct buf text = {0};
+
     engine_pauses_write(p->engine, &text);
-    state_file_write(&p->pauses, buf_view(&text), on_saved, w);
+    admin_save(p, a, &p->pauses, buf_view(&text), answer);
     buf_free(&text);
 }
 

@@ -3,6 +3,8 @@
  */
 #include "admin/verbs.h"
 
+#include <stdio.h>
+
 struct explained {
     json_t *winner;
     json_t *overrode;
@@ -30,6 +32,57 @@ static void collect(void *arg, const struct config_value *v, bool wins)
         json_array_append_new(x->overrode, value_object(v));
 }
 
+/* What the members of a group share: looked up under its name. */
+static bool is_shared(enum directive d)
+{
+#define WITH_TWIN(id) DIR_##id, DIR_BACKOFF_##id
+    static const enum directive shared[] = {
+        WITH_TWIN(MAX_SMTP_OUT),
+        WITH_TWIN(MAX_MSG_RATE),
+        WITH_TWIN(MAX_CONNECT_RATE),
+        WITH_TWIN(MAX_DATA_VOLUME_RATE),
+        WITH_TWIN(SMTP_OUT_RAMPUP_INTERVAL),
+        WITH_TWIN(MAX_MSG_PER_CONNECTION),
+        WITH_TWIN(MAX_RCPT_PER_TRANSACTION),
+        WITH_TWIN(MX_CONNECTION_LIMIT),
+        WITH_TWIN(IP_CONNECTION_LIMIT),
+        WITH_TWIN(SOURCE_IP_MAX_SMTP_OUT),
+        WITH_TWIN(SOURCE_IP_MAX_MSG_RATE),
+        WITH_TWIN(SOURCE_IP_MAX_CONNECT_RATE),
+        WITH_TWIN(SOURCE_IP_MAX_DATA_VOLUME_RATE),
+        DIR_ADAPTIVE,
+        DIR_ADAPTIVE_MIN_RATE,
+        DIR_ADAPTIVE_START_RATE,
+        DIR_WARMUP,
+        DIR_WARMUP_START_RATE,
+        DIR_WARMUP_SCHEDULE,
+        DIR_WARMUP_MAX_DEFERRED,
+        DIR_WARMUP_MAX_BOUNCED,
+        DIR_WARMUP_UPON_TROUBLE,
+    };
+#undef WITH_TWIN
+    for (size_t i = 0; i < ARRAY_LEN(shared); i++)
+        if (shared[i] == d)
+            return true;
+    return false;
+}
+
+/* Pool and group of the queue, when there is one. */
+static void ask_queue(const struct pipe *p, struct config_query *q)
+{
+    char name[600];
+    int len = snprintf(name, sizeof(name), "%.*s/%.*s", SV_ARG(q->domain), SV_ARG(q->vmta));
+
+    if (len >= (int)sizeof(name))
+        return;
+    str_lower(name, (size_t)len);
+    const struct queue *queue = engine_find_queue(p->engine, sv(name, (size_t)len));
+    if (!queue)
+        return;
+    q->pool = sv_of(queue->vmta->pool);
+    q->group = queue_group_domain(queue);
+}
+
 void explain_config(void *owner, struct admin *a)
 {
     struct pipe *p = owner;
@@ -49,6 +102,7 @@ void explain_config(void *owner, struct admin *a)
             config_text(p->config, &(struct config_query){.pipe = q.pipe}, DIR_DEFAULT_VIRTUAL_MTA);
         q.vmta = sv_of(name ? name : VMTA_DEFAULT);
     }
+    ask_queue(p, &q);
     for (int i = 0; i < DIRECTIVE_COUNT; i++) {
         const struct directive_info *info = directive_info((enum directive)i);
         struct explained x = {NULL, json_array()};
@@ -56,7 +110,10 @@ void explain_config(void *owner, struct admin *a)
             json_decref(x.overrode);
             continue;
         }
-        config_explain(p->config, &q, (enum directive)i, collect, &x);
+        struct config_query asked = q;
+        if (q.group.len && is_shared((enum directive)i))
+            asked.domain = q.group;
+        config_explain(p->config, &asked, (enum directive)i, collect, &x);
         json_t *o = json_pack("{s:s}", "directive", info->name);
         if (x.winner)
             json_object_update(o, x.winner);

@@ -1,8 +1,10 @@
 /*
  * Verbs that look: status, pipes, queues, connections, one message, the ledger.
  */
+#include "admin/limits.h"
 #include "admin/verbs.h"
 #include "base/clock.h"
+#include "queue/throttle.h"
 
 static const char *state_name(const struct pipe *p)
 {
@@ -27,7 +29,7 @@ void show_status(void *owner, struct admin *a)
     report_counts(p->report, &c);
     admin_send(a, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "state", state_name(p),
                             "queued", (json_int_t)engine_index(p->engine)->live, "connections",
-                            (json_int_t)engine_slots(p->engine)->used, "received",
+                            (json_int_t)engine_connection_count(p->engine), "received",
                             (json_int_t)c.received, "delivered", (json_int_t)c.delivered,
                             "deferred", (json_int_t)c.deferred, "bounced", (json_int_t)c.bounced,
                             "uptime_s", (json_int_t)((clock_mono_ms() - p->started_ms) / 1000)));
@@ -59,10 +61,10 @@ void show_pipes(void *owner, struct admin *a)
     json_t *o = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "pipe", p->name, "state",
         state_name(p), "queued", (json_int_t)x->live, "queues", (json_int_t)queues_with_mail(p),
-        "connections", (json_int_t)engine_slots(p->engine)->used, "max_connections",
-        (json_int_t)engine_slots(p->engine)->max, "delivered", (json_int_t)c.delivered, "deferred",
-        (json_int_t)c.deferred, "bounced", (json_int_t)c.bounced, "rate_in_1m", (json_int_t)in,
-        "rate_out_1m", (json_int_t)out);
+        "connections", (json_int_t)engine_connection_count(p->engine), "max_connections",
+        (json_int_t)engine_max_connections(p->engine), "delivered", (json_int_t)c.delivered,
+        "deferred", (json_int_t)c.deferred, "bounced", (json_int_t)c.bounced, "rate_in_1m",
+        (json_int_t)in, "rate_out_1m", (json_int_t)out);
     json_t *spool =
         json_pack("{s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I}", "spool_bytes",
                   (json_int_t)(s.segment_bytes + s.journal_bytes), "spool_live_bytes",
@@ -91,9 +93,17 @@ static int by_live(const void *a, const void *b)
 
 static int64_t queue_oldest_ms(const struct queue *q)
 {
-    const struct list *first = list_first(&q->ready);
-    int64_t oldest = first ? list_entry(first, struct entry, link)->message->received_ms : 0;
+    int64_t oldest = 0;
+    unsigned looks = 0;
 
+    list_for_each (l, &q->lanes) {
+        const struct list *first = list_first(&list_entry(l, struct lane, of_queue)->entries);
+        const struct message *m = first ? list_entry(first, struct entry, link)->message : NULL;
+        if (m && (!oldest || m->received_ms < oldest))
+            oldest = m->received_ms;
+        if (++looks == 1000)
+            break;
+    }
     for (uint32_t i = 0; i < q->deferred.count && i < 1000; i++) {
         const struct entry *e = container_of(q->deferred.nodes[i], struct entry, wake);
         if (!oldest || e->message->received_ms < oldest)
@@ -110,15 +120,25 @@ static int64_t queue_next_ms(const struct queue *q)
     return n ? n->key : 0;
 }
 
-static json_t *queue_object(const struct pipe *p, const struct queue *q)
+static json_t *queue_object(const struct pipe *p, struct queue *q)
 {
     json_t *o =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "pipe", p->name, "queue",
-                  q->name, "queued", (json_int_t)q->live, "ready", (json_int_t)q->ready_count,
-                  "deferred", (json_int_t)q->deferred.count, "connections",
-                  (json_int_t)q->sender_count, "max_connections", (json_int_t)q->slots.max, "state",
-                  queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "pipe", p->name,
+                  "queue", q->name, "queued", (json_int_t)q->live, "ready",
+                  (json_int_t)q->ready_count, "held", (json_int_t)q->held_count, "deferred",
+                  (json_int_t)q->deferred.count, "connections", (json_int_t)q->sender_count,
+                  "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections,
+                  "state", queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
                   (json_int_t)queue_next_ms(q), "oldest_ms", (json_int_t)queue_oldest_ms(q));
+    struct limit_hold hold;
+    char limits[200];
+    json_object_set_new(o, "mode", json_string(q->mode == QUEUE_BACKOFF ? "backoff" : "normal"));
+    json_object_set_new(o, "limits",
+                        json_string(limits_in_short(p->engine, q, limits, sizeof(limits))));
+    if (limit_hold(p->engine, q, &hold))
+        json_object_set_new(o, "held_by", admin_json_text(sv_of(hold.text)));
+    if (q->group && q->group->is_shared)
+        json_object_set_new(o, "group", json_string(queue_identity(q)));
     if (q->last_text && (q->retry_at_ms || q->deferred.count))
         json_object_set_new(o, "last_text", admin_json_text(sv_of(q->last_text)));
     return o;
@@ -136,7 +156,8 @@ void show_queues(void *owner, struct admin *a)
     for (struct hash_node *n = NULL; (n = hash_next(h, n));) {
         struct queue *q = container_of(n, struct queue, node);
         if ((q->live || q->sender_count) &&
-            (!pattern.len || engine_pattern_matches(pattern, q->name)))
+            (!pattern.len || engine_pattern_matches(pattern, q->name) ||
+             engine_pattern_matches(pattern, queue_identity(q))))
             all[count++] = q;
     }
     qsort(all, count, sizeof(struct queue *), by_live);

@@ -3,10 +3,13 @@
  * directive with file and line, a reply of the peer, an operator), and when it moves next. The
  * order of the questions is the order in which the engine asks them before it sends.
  */
+#include "admin/limits.h"
 #include "admin/verbs.h"
 #include "base/clock.h"
+#include "queue/engine_int.h"
 
 #include <stdio.h>
+#include <time.h>
 
 struct reason {
     char waits_for[256];
@@ -38,9 +41,75 @@ static struct config_query query_of(const struct pipe *p, const struct queue *q)
 {
     return (struct config_query){
         .domain = q->domain,
+        .group = queue_group_domain(q),
         .vmta = sv_of(q->vmta->name),
         .pipe = sv_of(p->name),
     };
+}
+
+/* An action of that kind in words: "the reply '…', rule of LIST". */
+static void say_action(struct reason *r, const struct pipe *p, const struct action *x,
+                       const char *then)
+{
+    if (*x->reply)
+        buf_printf(&r->because, "the peer said: %s", x->reply);
+    else
+        buf_printf(&r->because, "that was done by %s%s",
+                   strcmp(x->by, "operator") == 0 ? "an " : "", x->by);
+    if (*x->file)
+        snprintf(r->where, sizeof(r->where), "%s:%u", x->file, x->line);
+    if (x->until_ms)
+        say_next(r, x->until_ms, then);
+    else
+        snprintf(r->next, sizeof(r->next), "after 'pmtactl cancel %s.%llu'", p->name,
+                 (unsigned long long)x->id);
+}
+
+/* The action that holds the queue longest, or NULL. */
+static const struct action *holding(const struct pipe *p, const struct queue *q)
+{
+    const struct action *pipe = actions_suspend(p->engine), *defer = actions_of(q, ACTION_DEFER);
+
+    if (pipe)
+        return pipe;
+    if (defer)
+        return defer;
+    return q->all_disabled ? actions_first(q, ACTION_SOURCE) : NULL;
+}
+
+static void why_held(const struct pipe *p, const struct action *x, struct reason *r)
+{
+    char id[120];
+
+    snprintf(id, sizeof(id), "%s.%llu", p->name, (unsigned long long)x->id);
+    if (x->kind == ACTION_SUSPEND)
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "its pipe, which sends nothing for a time (suspend-pipe, action %s)", id);
+    else if (x->kind == ACTION_DEFER)
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "its queue, which waits (defer-queue, action %s)", id);
+    else
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "a source address: all of its queue are disabled (disable-source-ip, action %s is "
+                 "the first to end)",
+                 id);
+    say_action(r, p, x, "goes on");
+}
+
+/* In back-off or at a cut rate everything takes longer: the reply that did it. */
+static void say_slowed(const struct pipe *p, const struct queue *q, struct reason *r)
+{
+    const struct action *x = actions_of(q, ACTION_BACKOFF);
+
+    if (!x)
+        x = actions_of(q, ACTION_RATE);
+    if (!x)
+        return;
+    buf_printf(&r->because, "%s%s since the %s (%s, action %s.%llu)",
+               buf_len(&r->because) ? "; " : "",
+               x->kind == ACTION_BACKOFF ? "the queue is in back-off" : "its rates are cut",
+               *x->reply ? "reply" : "order of an operator", *x->reply ? x->reply : x->by, p->name,
+               (unsigned long long)x->id);
 }
 
 static void why_deferred(struct pipe *p, const struct entry *e, struct reason *r)
@@ -53,8 +122,12 @@ static void why_deferred(struct pipe *p, const struct entry *e, struct reason *r
              e->attempts);
     if (e->journal && spool_read_event(p->spool, e->journal, &arena, &ev) == 0)
         buf_printf(&r->because, "%s%.*s", ev.code ? "the peer said: " : "", SV_ARG(ev.text));
-    say_where(r, config_get(p->config, &q, DIR_RETRY_AFTER));
-    say_next(r, e->wake.key, "next attempt (retry-after)");
+    enum directive d = retry_recipient_directive(e->queue);
+    char what[100];
+    say_where(r, config_get(p->config, &q, d));
+    snprintf(what, sizeof(what), "next attempt (%s)", directive_info(d)->name);
+    say_slowed(p, e->queue, r);
+    say_next(r, e->wake.key, what);
     arena_free(&arena);
 }
 
@@ -66,52 +139,40 @@ static void why_backoff(struct pipe *p, const struct queue *q, struct reason *r)
              "its queue, whose hosts could not be reached %u time%s in a row", q->failures,
              q->failures == 1 ? "" : "s");
     buf_append_str(&r->because, q->last_text ? q->last_text : "");
-    say_where(r, config_get(p->config, &query, DIR_RETRY_AFTER));
-    say_next(r, q->retry_at_ms, "next attempt of the whole queue (retry-after)");
-}
-
-/* The place that is not free, or NULL. */
-static const char *full_place(const struct pipe *p, const struct queue *q, uint32_t *ret_max,
-                              const struct config_value **ret_value)
-{
-    struct config_query of_queue = query_of(p, q), of_vmta = {.vmta = of_queue.vmta},
-                        of_pipe = {.pipe = of_queue.pipe};
-    const struct {
-        const struct slots *slots;
-        const char *name;
-        const struct config_query *query;
-    } places[] = {
-        {&q->slots, "queue", &of_queue},
-        {&q->vmta->slots, "virtual MTA", &of_vmta},
-        {engine_slots(p->engine), "pipe", &of_pipe},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        if (!places[i].slots->max || places[i].slots->used < places[i].slots->max)
-            continue;
-        *ret_max = places[i].slots->max;
-        *ret_value = config_get(p->config, places[i].query, DIR_MAX_SMTP_OUT);
-        return places[i].name;
-    }
-    return NULL;
+    enum directive d = q->mode == QUEUE_BACKOFF ? DIR_BACKOFF_RETRY_AFTER : DIR_RETRY_AFTER;
+    char what[100];
+    say_where(r, config_get(p->config, &query, d));
+    snprintf(what, sizeof(what), "next attempt of the whole queue (%s)", directive_info(d)->name);
+    say_next(r, q->retry_at_ms, what);
 }
 
 static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
 {
-    const struct queue *q = e->queue;
-    const struct config_value *v;
-    uint32_t max;
-    const char *place = full_place(p, q, &max, &v);
+    struct queue *q = e->queue;
+    struct limit_hold hold;
 
-    if (q->route.pending) {
+    if (q->vmta->is_stranded) {
+        snprintf(
+            r->waits_for, sizeof(r->waits_for),
+            "an address: this machine has none of the source addresses of virtual MTA '%.100s'",
+            q->vmta->name);
+        if (q->vmta->sources[0].file)
+            snprintf(r->where, sizeof(r->where), "%s:%u", q->vmta->sources[0].file,
+                     q->vmta->sources[0].line);
+        snprintf(r->next, sizeof(r->next), "within a minute after an address is there");
+    } else if (q->route.pending) {
         snprintf(r->waits_for, sizeof(r->waits_for), "the DNS: where mail for '%.*s' goes",
                  SV_ARG(q->domain));
         snprintf(r->next, sizeof(r->next), "as soon as the resolver answers");
-    } else if (place) {
-        snprintf(r->waits_for, sizeof(r->waits_for), "a connection: all %u of its %s are in use",
-                 max, place);
-        buf_printf(&r->because, "max-smtp-out = %s", v->text ? v->text : "");
-        say_where(r, v);
-        snprintf(r->next, sizeof(r->next), "when one of them has sent its message");
+    } else if (limit_hold(p->engine, q, &hold)) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "%s", hold.what);
+        buf_append_str(&r->because, hold.because);
+        if (hold.value)
+            say_where(r, hold.value);
+        if (hold.next_ms)
+            say_next(r, hold.next_ms, "room for the next");
+        else
+            snprintf(r->next, sizeof(r->next), "%s", hold.next);
     } else {
         snprintf(r->waits_for, sizeof(r->waits_for),
                  "its turn: %u recipients are ready in its queue", q->ready_count);
@@ -119,10 +180,47 @@ static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
     }
 }
 
+/* The entry's lane stands aside. */
+static void why_lane(const struct entry *e, unsigned held, struct reason *r)
+{
+    const struct message *m = e->message;
+    char text[UNITS_SIZE];
+
+    if (held & LANE_PAUSED) {
+        int64_t ago = (clock_wall_ms() - m->job->paused_since_ms) / 1000 * 1000;
+        time_t since = (time_t)(m->job->paused_since_ms / 1000);
+        struct tm tm;
+        char date[32];
+        strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%SZ", gmtime_r(&since, &tm));
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "an operator: job '%.150s' is paused by an operator since %s", m->job->id, date);
+        buf_printf(&r->because, "paused %s ago",
+                   units_format_interval(MAX_OF(ago, (int64_t)0), text));
+        snprintf(r->next, sizeof(r->next), "after 'pmtactl resume job %.120s'", m->job->id);
+    } else if (held & LANE_SHUT) {
+        snprintf(r->waits_for, sizeof(r->waits_for), "its delivery window (X-Schedule)");
+        buf_printf(&r->because, "X-Schedule: %.*s", m->windows->text_len, m->windows->text);
+        int64_t at = windows_change(m->windows, clock_wall_ms());
+        if (at == SCHEDULE_OVER)
+            snprintf(r->next, sizeof(r->next), "never: the last window is over, it is ended now");
+        else
+            say_next(r, at, "the window opens");
+    } else {
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "the rate of job '%.150s': what it allows now is used up", m->job->id);
+        buf_printf(&r->because, "%s: %s",
+                   m->job->has_own_rate ? "set by an operator" : "job-max-msg-rate",
+                   units_format_rate(&m->job->rate, text));
+        snprintf(r->next, sizeof(r->next), "in turn with the job's other queues");
+    }
+}
+
 static void explain_entry(struct pipe *p, const struct entry *e, struct reason *r)
 {
     const struct queue *q = e->queue;
     const char *pattern = engine_pause_pattern(p->engine, q);
+    const struct action *held = holding(p, q);
+    unsigned lane = lane_holds(e->queue, e);
 
     if (e->state == ENTRY_SENDING || e->state == ENTRY_FINISHING) {
         snprintf(r->waits_for, sizeof(r->waits_for), "nothing: it is being sent now");
@@ -132,12 +230,18 @@ static void explain_entry(struct pipe *p, const struct entry *e, struct reason *
     } else if (pattern) {
         snprintf(r->waits_for, sizeof(r->waits_for), "an operator: queue '%s' is paused", pattern);
         snprintf(r->next, sizeof(r->next), "after 'pmtactl resume queue %.100s'", pattern);
+    } else if (lane) {
+        why_lane(e, lane, r);
+    } else if (held &&
+               (e->state != ENTRY_DEFERRED || !held->until_ms || held->until_ms > e->wake.key)) {
+        why_held(p, held, r);
     } else if (e->state == ENTRY_DEFERRED) {
         why_deferred(p, e, r);
     } else if (q->retry_at_ms) {
         why_backoff(p, q, r);
     } else {
         why_ready(p, e, r);
+        say_slowed(p, q, r);
     }
 }
 

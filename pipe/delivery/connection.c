@@ -212,11 +212,22 @@ static void after_close(struct delivery_conn *c)
     schedule(c);
 }
 
+/* Hosts that have no room for this connection are passed over. */
+static void skip_full_hosts(struct delivery_conn *c)
+{
+    while (c->ops->may_use && c->host < c->params.host_count &&
+           !c->ops->may_use(c->owner, c, &c->hosts[c->host]))
+        c->host++;
+}
+
 void delivery_conn_run(struct list *node)
 {
     struct delivery_conn *c = list_entry(node, struct delivery_conn, run);
 
-    if (c->state == CONN_START && (c->want_close || c->want_abort || c->params.host_count == 0)) {
+    if (c->state == CONN_START && !c->want_close && !c->want_abort)
+        skip_full_hosts(c);
+    if (c->state == CONN_START &&
+        (c->want_close || c->want_abort || c->host >= c->params.host_count)) {
         finish(c);
         return;
     }

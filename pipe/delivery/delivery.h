@@ -73,6 +73,9 @@ struct delivery_ops {
     /* The connection can take another message. May be called while others are under way
      * (pipelining); called from the loop, never inside delivery_open or delivery_wakeup. */
     enum delivery_next (*next)(void *owner, struct delivery_conn *c, struct delivery_job *ret);
+    /* A host is about to be tried; false: it has no room for us now, go on to the next. May be
+     * NULL. */
+    bool (*may_use)(void *owner, struct delivery_conn *c, const struct delivery_host *host);
     /* One recipient (position in job->rcpts) ended: exactly once each, before job_done. */
     void (*rcpt_done)(void *owner, struct delivery_conn *c, const struct delivery_job *job,
                       uint32_t position, const struct outcome *outcome);

@@ -7,6 +7,7 @@
 #include "intake/intake.h"
 
 #include "base/log.h"
+#include "queue/choose.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +28,8 @@ struct submission {
     uint64_t token;
     struct arena arena;
     struct envelope env;
+    struct strview envelope; /* as it came, in frame */
+    struct buf chosen;       /* the envelope with what was chosen; empty when that adds nothing */
 };
 
 /* An edge that came before the spool was open. */
@@ -102,6 +105,7 @@ static void submission_free(struct submission *s)
     ipc_frame_unref(s->frame);
     edge_unref(s->edge);
     arena_free(&s->arena);
+    buf_free(&s->chosen);
     free(s);
 }
 
@@ -120,8 +124,7 @@ static void accepted(struct submission *s)
     char id[MESSAGE_ID_SIZE], text[64];
 
     if (s->append.content_fd < 0)
-        body = body_keep(engine_body_cache(k->engine), s->frame, s->append.envelope,
-                         s->append.content);
+        body = body_keep(engine_body_cache(k->engine), s->frame, s->envelope, s->append.content);
     snprintf(text, sizeof(text), "2.0.0 Queued as %s", message_id_format(s->append.id, id));
     reply(s->edge, s->token, 250, text);
     engine_accept(k->engine, s->append.id, &s->append.place, &s->env, body);
@@ -150,6 +153,17 @@ static int check(const struct ipc_submit *m, const struct envelope *env, bool ha
         env->header_bytes > env->content_bytes || env->stuffed_dots > env->content_bytes)
         return ERR_PROTOCOL;
     return 0;
+}
+
+/* The envelope as it goes into the record: with the virtual MTA that was chosen, so that neither a
+ * restart nor a reload chooses another one. */
+static struct strview keep_choice(struct submission *s, struct strview envelope)
+{
+    if (!choose_vmta(s->edge->intake->engine, &s->env))
+        return envelope;
+    buf_append_sv(&s->chosen, envelope);
+    envelope_append_choice(&s->chosen, &s->env);
+    return buf_view(&s->chosen);
 }
 
 static int take_submit(struct edge *d, struct ipc_frame *frame)
@@ -182,7 +196,8 @@ static int take_submit(struct edge *d, struct ipc_frame *frame)
         submission_free(s);
         return 0;
     }
-    s->append.envelope = m.envelope;
+    s->envelope = m.envelope;
+    s->append.envelope = keep_choice(s, m.envelope);
     s->append.content = m.content;
     s->append.content_bytes = m.content_bytes;
     s->append.rcpt_count = s->env.rcpt_count;

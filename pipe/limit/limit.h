@@ -67,6 +67,9 @@ struct limits *limits_new(struct limit_table *table);
 void limits_on_earlier(struct limits *s, void (*fn)(void *arg), void *arg);
 void limits_free(struct limits *s); /* all limits were released, nobody waits */
 
+/* fn(arg) when limits_changed (below) becomes true. Optional. */
+void limits_on_changed(struct limits *s, void (*fn)(void *arg), void *arg);
+
 /* The limit of that name and measure, with a reference. Its value is what was set last; a new one
  * allows everything. */
 struct limit *limit_get(struct limits *s, enum limit_measure measure, struct strview name);

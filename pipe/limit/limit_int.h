@@ -20,6 +20,8 @@ struct limits {
     int64_t seen_us; /* latest wall time seen, to notice a clock that is set back */
     void (*earlier)(void *arg);
     void *earlier_arg;
+    void (*on_changed)(void *arg);
+    void *on_changed_arg;
 };
 
 /* Wall time. A clock that was set back makes all wake-up times anew. */

@@ -24,7 +24,17 @@ void limit_moved(struct limit *l, int64_t now_us)
         return;
     if (list_empty(&l->far))
         list_push_back(&l->owner->far, &l->far);
+    if (l->owner->changed)
+        return;
     l->owner->changed = true;
+    if (l->owner->on_changed)
+        l->owner->on_changed(l->owner->on_changed_arg);
+}
+
+void limits_on_changed(struct limits *s, void (*fn)(void *arg), void *arg)
+{
+    s->on_changed = fn;
+    s->on_changed_arg = arg;
 }
 
 bool limits_changed(const struct limits *s)

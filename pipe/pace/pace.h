@@ -14,7 +14,9 @@
 struct pace;      /* of one pipe */
 struct pace_pair; /* of one queue and source address */
 
-struct pace *pace_new(struct limits *limits);
+/* pipe: adaptive finds the rate of one pipe; budgets of warm-up are shared by all pipes. */
+struct pace *pace_new(struct limits *limits, struct strview pipe);
+/* All pairs were put back. */
 void pace_free(struct pace *p);
 
 /* What the configuration says for a queue (resolved by queue_settings). */
@@ -24,28 +26,57 @@ struct pace_settings {
     struct rate max_rate; /* max-msg-rate of the queue in its mode; count 0: none */
     int64_t warmup_ms;
     struct rate warmup_start_rate;
-    struct rate_form warmup_schedule; /* count 0: none */
+    struct rate_form warmup_schedule; /* count 0: none; borrowed for the call */
     unsigned warmup_max_deferred_percent, warmup_max_bounced_percent;
     int warmup_upon_trouble; /* index of hold|step-back|ignore */
 };
 bool pace_is_wanted(const struct pace_settings *s);
 
-/* The pair, made when it is new (then warm-up begins today); NULL when neither is wanted. source:
- * the address as text, "" when the system chooses. Kept while it has something to remember. */
+/* The pair, made when it is new (then warm-up begins today), with a reference; NULL when neither is
+ * wanted. source: the address as text, "" when the system chooses. What it has learnt stays for
+ * weeks without references. */
 struct pace_pair *pace_pair_get(struct pace *p, struct strview queue, struct strview source,
                                 const struct pace_settings *s);
-/* The limits it puts on (MESSAGES), at most 2. */
+struct pace_pair *pace_pair_ref(struct pace_pair *pair);
+void pace_pair_put(struct pace_pair *pair); /* NULL is fine */
+
+/* The limits it puts on (MESSAGES), at most 2; they live as long as the pair. */
 size_t pace_limits(const struct pace_pair *pair, struct limit **ret);
+/* Today's budget of warm-up is not used up: the source may be chosen. True for NULL. */
+bool pace_source_has_room(struct pace_pair *pair, int64_t now_ms);
 
 /* One recipient's attempt ended; throttling: the reply says that we are too fast. */
-void pace_outcome(struct pace *p, struct pace_pair *pair, enum outcome_class c, bool throttling,
+void pace_outcome(struct pace *p, struct pace_pair *pair, const struct outcome *o, bool throttling,
                   int64_t now_ms);
 
-/* Time goes on: midnight, and the ramp of warmup. Returns when to call again (wall ms). */
+/* Time goes on: midnight, and the ramp of warmup. Returns when to call again (wall ms), at most an
+ * hour later. */
 int64_t pace_tick(struct pace *p, int64_t now_ms);
 
-/* Progress that survives a restart, as text, and back. True when it changed since. */
+/* Progress that survives a restart, as text, and back. True when it changed since the last time.
+ * Reading comes
+ * before the first pair. */
 bool pace_write(struct pace *p, struct buf *out);
 void pace_read(struct pace *p, struct strview text);
+
+/* --- to look at, and for operators --- */
+
+struct adaptive;
+struct warmup;
+
+struct pace_view {
+    const char *queue, *source;
+    const struct adaptive *adaptive; /* NULL: not wanted */
+    const struct warmup *warmup;     /* NULL: not wanted */
+    uint64_t used;                   /* of today's budget */
+};
+/* All pairs whose queue matches the pattern with * and ? (empty: all). */
+void pace_visit(struct pace *p, struct strview pattern,
+                void (*fn)(void *arg, const struct pace_view *v), void *arg);
+
+enum pace_act { PACE_HOLD, PACE_RESUME, PACE_SET_DAY };
+/* On the warm-up of the pairs that match both patterns; day from 1. How many there were. */
+size_t pace_act(struct pace *p, enum pace_act act, struct strview queue, struct strview source,
+                uint32_t day, int64_t now_ms);
 
 #endif

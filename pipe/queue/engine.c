@@ -7,6 +7,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/signing.h"
+#include "sign/keyring.h"
+#include "queue/mode.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -32,10 +35,21 @@ struct engine *engine_new(const struct engine_parts *parts)
     index_init(&g->index);
     hash_init(&g->queues, match_name);
     queue_groups_init(g);
+    choose_init(g);
     list_init(&g->runnable);
-    list_init(&g->blocked);
+    list_init(&g->told);
+    list_init(&g->current);
+    list_init(&g->stale);
+    list_init(&g->idle_senders);
+    list_init(&g->host_waiters);
+    g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
+    g->pace = pace_new(g->limits, sv_of(g->pipe));
+    g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
     list_init(&g->loads_free);
     list_init(&g->finishers);
+    actions_init(&g->actions, g);
+    g->jobs = jobs_new(g->limits);
+    lanes_init(g);
     scheduler_init(g);
     return g;
 }
@@ -46,6 +60,7 @@ void engine_free(struct engine *g)
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);
         q->live = 0;
+        scheduler_leave(q);
         for (size_t i = 0; i < q->route.count; i++)
             route_unref(g->parts.routes, q->route.routes[i]);
         free(q->route.routes);
@@ -53,17 +68,23 @@ void engine_free(struct engine *g)
         queue_free(q);
     }
     hash_fini(&g->queues);
+    actions_fini(&g->actions);
+    rules_free(g->rules);
+    pace_free(g->pace);
     queue_groups_fini(g);
     heap_fini(&g->wake);
-    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
-        body_unref(container_of(n, struct message, node)->body);
+    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));) {
+        struct message *m = container_of(n, struct message, node);
+        signing_forget(m);
+        body_unref(m->body);
+    }
     index_fini(&g->index);
+    lanes_fini(g);
+    jobs_free(g->jobs);
+    limits_free(g->limits);
     sender_free_loads(g);
     pauses_free(g);
-    for (struct vmta *v = g->vmtas, *next; v; v = next) {
-        next = v->next;
-        vmta_free(v);
-    }
+    choose_fini(g);
     config_unref(g->config);
     free(g->helo_fallback);
     free(g->pipe);
@@ -80,36 +101,59 @@ void engine_set_spool(struct engine *g, struct spool *spool)
     g->spool = spool;
 }
 
+void engine_on_notice(struct engine *g,
+                      void (*fn)(void *arg, struct strview to_list, struct strview subject,
+                                 struct strview body),
+                      void *arg)
+{
+    g->notice = fn;
+    g->notice_arg = arg;
+}
+
+void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
+{
+    g->actions.changed = fn;
+    g->actions.changed_arg = arg;
+}
+
 /* --- configuration --- */
 
-static void configure_queue(struct engine *g, struct queue *q)
+/* The answer that it has is about a domain that its mail does not go to (queue-to). */
+static bool asked_for_another(const struct queue *q)
 {
+    const struct route *r = q->route.count ? q->route.routes[0] : NULL;
+    return r && !sv_eq_nocase(sv_of(r->domain), routing_domain(q));
+}
+
+void engine_configure_queue(struct engine *g, struct queue *q)
+{
+    if (q->config_generation != g->config_generation)
+        routing_configure(g, q);
+    struct config_query query = {
+        .domain = q->domain,
+        .group = queue_group_domain(q),
+        .vmta = sv_of(q->vmta->name),
+        .pool = sv_of(q->vmta->pool),
+        .pipe = sv_of(g->pipe),
+    };
+    const char *to = config_text(g->config, &query, DIR_REROUTE_TO_VIRTUAL_MTA);
+    const char *backoff = config_text(g->config, &query, DIR_BACKOFF_REROUTE_TO_VIRTUAL_MTA);
+
+    bool was_static = q->settings.host_count != 0;
+
+    q->reroute_to = to && *to ? to : NULL;
+    q->backoff_reroute_to = backoff && *backoff ? backoff : NULL;
     queue_settings_fini(&q->settings);
-    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain);
-    q->slots.max = q->settings.max_smtp_out;
+    queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain,
+                           queue_group_domain(q));
+    if (was_static || q->settings.host_count || asked_for_another(q))
+        scheduler_forget_route(g, q);
     q->config_generation = g->config_generation;
-}
-
-static struct vmta *find_vmta(struct engine *g, struct strview name)
-{
-    for (struct vmta *v = g->vmtas; v; v = v->next)
-        if (sv_eq_nocase(sv_of(v->name), name))
-            return v;
-    return NULL;
-}
-
-static struct vmta *get_vmta(struct engine *g, struct strview name)
-{
-    struct vmta *v = find_vmta(g, name);
-    if (v)
-        return v;
-    v = xcalloc(1, sizeof(*v));
-    v->name = xstrndup(name.ptr, name.len);
-    str_lower(v->name, name.len);
-    vmta_configure(v, g->config, sv_of(g->pipe), g->helo_fallback);
-    v->next = g->vmtas;
-    g->vmtas = v;
-    return v;
+    list_remove(&q->configured);
+    list_push_back(&g->current, &q->configured);
+    throttle_configure(g, q);
+    actions_refresh(g, q);
+    routing_mode_changed(g, q);
 }
 
 void engine_configure(struct engine *g, struct config *cfg)
@@ -120,39 +164,24 @@ void engine_configure(struct engine *g, struct config *cfg)
 
     config_unref(g->config);
     g->config = config_ref(cfg);
+    g->signs = g->parts.signer && keyring_is_wanted(cfg, sv_of(g->pipe));
+    rules_free(g->rules);
+    g->rules = rules_new(cfg);
     g->config_generation++;
     if (host && *host) {
         free(g->helo_fallback);
         g->helo_fallback = xstrdup(host);
     }
     g->max_queued = (uint64_t)config_number(cfg, &q, DIR_MAX_QUEUED);
-    g->slots.max = settings_total_connections(cfg, &q);
-    for (struct vmta *v = g->vmtas; v; v = v->next)
-        vmta_configure(v, cfg, sv_of(g->pipe), g->helo_fallback);
-    for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
-        struct queue *queue = container_of(n, struct queue, node);
-        configure_queue(g, queue);
-        scheduler_kick(g, queue);
-    }
-    scheduler_unblock(g);
+    jobs_configure(g->jobs, &config_get(cfg, &q, DIR_JOB_MAX_MSG_RATE)->rate);
+    choose_configure(g);
+    choose_wake_stranded(g);
+    scheduler_reconfigure(g);
 }
 
 /* --- messages in --- */
 
-/* The virtual MTA of a message: its own wish, else the pipe's, else the global one. */
-static struct strview vmta_name(struct engine *g, const struct envelope *env)
-{
-    struct config_query q = {.pipe = sv_of(g->pipe)};
-    struct strview name = env->vmta;
-
-    if (!name.len)
-        name = sv_of(config_text(g->config, &q, DIR_DEFAULT_VIRTUAL_MTA));
-    if (!name.len)
-        return SV(VMTA_DEFAULT);
-    return vmta_choose(g->config, name, g->pool_turn++);
-}
-
-static struct queue *get_queue(struct engine *g, struct strview domain, struct vmta *vmta)
+struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta)
 {
     char name[600];
     struct strview d = sv(domain.ptr, MIN_OF(domain.len, (size_t)255));
@@ -165,8 +194,9 @@ static struct queue *get_queue(struct engine *g, struct strview domain, struct v
     if (n)
         return container_of(n, struct queue, node);
     struct queue *q = queue_new(g, sv(name, d.len), vmta);
-    configure_queue(g, q);
+    engine_configure_queue(g, q);
     q->paused = pauses_match(g, q);
+    actions_adopt(g, q);
     hash_insert(&g->queues, &q->node, h);
     return q;
 }
@@ -177,10 +207,19 @@ struct queue *engine_find_queue(const struct engine *g, struct strview name)
     return n ? container_of(n, struct queue, node) : NULL;
 }
 
+struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct strview vmta)
+{
+    if (!domain.len || !vmta.len || vmta.len > 255 || !vmta_is_known(g->config, vmta) ||
+        config_has_section(g->config, KIND_VIRTUAL_MTA_POOL, vmta))
+        return NULL;
+    return engine_queue_of(g, domain, choose_get_vmta(g, vmta));
+}
+
 static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
 {
     struct strview domain = address_domain(address);
-    return get_queue(g, domain.len ? domain : SV("local"), vmta);
+    struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta);
+    return routing_target(q) ? routing_final(g, q) : q;
 }
 
 unsigned engine_refuses(struct engine *g, const struct envelope *env, const char **ret_text)
@@ -218,13 +257,16 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
 {
     struct message *m =
         index_add(&g->index, id, place, env->received_ms, (uint16_t)env->rcpt_count);
-    struct vmta *vmta = get_vmta(g, vmta_name(g, env));
+    struct vmta *vmta = choose_of_message(g, env);
 
     m->body = body;
+    message_order(m, env, g->jobs, &g->windows);
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
-        struct queue *q = queue_for(g, vmta, env->rcpts[i].address);
+        struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         q->live++;
         queue_ready(q, &m->entries[i]);
+        if (q->retry_at_ms && retry_upon_new_mail(q))
+            q->retry_at_ms = 0;
     }
     report_received(g->report, id, env, queue_name_of, m);
     for (uint32_t i = 0; i < env->rcpt_count; i++)
@@ -249,7 +291,9 @@ struct recovered_names {
 static const char *queue_name_by_address(void *arg, uint32_t i)
 {
     struct recovered_names *n = arg;
-    return queue_for(n->engine, n->vmta, n->env->rcpts[i].address)->name;
+    return queue_for(n->engine, choose_of_rcpt(n->engine, n->env, i, n->vmta),
+                     n->env->rcpts[i].address)
+        ->name;
 }
 
 void engine_recovered(struct engine *g, message_id id, const struct spool_place *place,
@@ -257,7 +301,8 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
 {
     uint16_t live = count_live(rcpts, env->rcpt_count), at = 0;
     struct message *m = index_add(&g->index, id, place, env->received_ms, live);
-    struct vmta *vmta = get_vmta(g, vmta_name(g, env));
+    message_order(m, env, g->jobs, &g->windows);
+    struct vmta *vmta = choose_of_message(g, env);
 
     if (live == env->rcpt_count && report_lacks_received(g->report, id))
         report_received(g->report, id, env, queue_name_by_address,
@@ -266,7 +311,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         if (spool_state_is_final(rcpts[i].state))
             continue;
         struct entry *e = &m->entries[at++];
-        struct queue *q = queue_for(g, vmta, env->rcpts[i].address);
+        struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         e->rcpt = (uint16_t)i;
         e->attempts = rcpts[i].attempts;
         e->journal = rcpts[i].journal;
@@ -298,6 +343,7 @@ void engine_journalled(struct engine *g, message_id id, uint16_t rcpt, spool_jou
 void engine_start(struct engine *g)
 {
     g->started = true;
+    index_sort(&g->index);
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
         struct queue *q = container_of(n, struct queue, node);
         queue_collect_due(q, clock_wall_ms());
@@ -318,9 +364,26 @@ const struct hash *engine_queues(const struct engine *g)
     return &g->queues;
 }
 
-const struct slots *engine_slots(const struct engine *g)
+uint32_t engine_connection_count(const struct engine *g)
 {
-    return &g->slots;
+    return g->connection_count;
+}
+
+uint32_t engine_max_connections(const struct engine *g)
+{
+    struct config_query q = {.pipe = sv_of(g->pipe)};
+    const struct config_value *v = config_get(g->config, &q, DIR_MAX_SMTP_OUT);
+    return v->origin.file ? (uint32_t)v->number : 0;
+}
+
+struct limits *engine_limits(const struct engine *g)
+{
+    return g->limits;
+}
+
+struct pace *engine_pace(const struct engine *g)
+{
+    return g->pace;
 }
 
 struct config *engine_config(const struct engine *g)
@@ -348,11 +411,11 @@ void engine_connections(const struct engine *g,
 
 int64_t engine_oldest_ms(const struct engine *g)
 {
-    int64_t oldest = 0;
-    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));) {
-        const struct message *m = container_of(n, struct message, node);
-        if (m->live && (!oldest || m->received_ms < oldest))
-            oldest = m->received_ms;
-    }
-    return oldest;
+    const struct message *m = index_oldest(&g->index);
+    return m ? m->received_ms : 0;
+}
+
+struct jobs *engine_jobs(const struct engine *g)
+{
+    return g->jobs;
 }

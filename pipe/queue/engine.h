@@ -22,6 +22,9 @@ struct engine_parts {
     const char *pipe;
     struct delivery *delivery;
     struct routes *routes;
+    struct keyring *keyring; /* both NULL: nothing is signed */
+    struct signer *signer;
+    struct limit_table *limit_table; /* taken; NULL: one of this process alone */
 };
 
 struct engine *engine_new(const struct engine_parts *parts);
@@ -34,6 +37,18 @@ void engine_set_spool(struct engine *g, struct spool *spool);
 
 /* A new configuration snapshot; queues take it over at once. */
 void engine_configure(struct engine *g, struct config *cfg);
+
+/* Who is told when something happens that backoff-notify is for. */
+void engine_on_notice(struct engine *g,
+                      void (*fn)(void *arg, struct strview to_list, struct strview subject,
+                                 struct strview body),
+                      void *arg);
+/* What survives a restart has changed: actions, or (clocks) when queues may be tried again. */
+void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg);
+/* Both as text, one line each, and back; read after recovery, before engine_start. */
+void engine_actions_write(const struct engine *g, struct buf *out);
+void engine_clocks_write(const struct engine *g, struct buf *out);
+void engine_actions_read(struct engine *g, struct strview actions, struct strview clocks);
 
 /* spool_ops */
 void engine_recovered(struct engine *g, message_id id, const struct spool_place *place,
@@ -67,6 +82,15 @@ size_t engine_pause_queues(struct engine *g, struct strview pattern);
 size_t engine_resume_queues(struct engine *g, struct strview pattern, const char **ret_wider);
 size_t engine_schedule(struct engine *g, struct strview pattern);
 
+/* Jobs, by their whole id; what is set stays when nothing of the job is queued. 0 or an error as
+ * jobs.h says. *ret_changed: whether it was otherwise before. rate NULL: job-max-msg-rate again. */
+int engine_pause_job(struct engine *g, struct strview id, bool paused, bool *ret_changed,
+                     struct err *e);
+int engine_set_job_rate(struct engine *g, struct strview id, const struct rate *rate,
+                        struct err *e);
+struct jobs *engine_jobs(const struct engine *g);
+struct limits *engine_limits(const struct engine *g);
+
 /* What to delete: recipients that match everything given; text patterns with * and ?. */
 struct engine_delete_filter {
     struct strview job, rcpt, sender; /* empty: any */
@@ -85,12 +109,23 @@ bool engine_pattern_matches(struct strview pattern, const char *queue_name);
 void engine_pauses_write(const struct engine *g, struct buf *out);
 void engine_pauses_read(struct engine *g, struct strview text);
 
+/* What cold virtual MTAs had, as text, and back; changed is told of each message that counts. */
+void engine_cold_write(struct engine *g, struct buf *out);
+void engine_cold_read(struct engine *g, struct strview text);
+void engine_on_cold(struct engine *g, void (*changed)(void *arg), void *arg);
+
 /* --- to look at it --- */
 
 const struct index *engine_index(const struct engine *g);
 const struct hash *engine_queues(const struct engine *g); /* nodes are struct queue.node */
 struct queue *engine_find_queue(const struct engine *g, struct strview name);
-const struct slots *engine_slots(const struct engine *g); /* the pipe's connections */
+uint32_t engine_connection_count(const struct engine *g);
+uint32_t engine_max_connections(const struct engine *g); /* of the pipe; 0: no limit */
+/* The queue of that name, made when there is none (it is forgotten again when it stays empty); NULL
+ * when the virtual MTA is unknown. */
+struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct strview vmta);
+struct limits *engine_limits(const struct engine *g);
+struct pace *engine_pace(const struct engine *g);
 struct config *engine_config(const struct engine *g);
 struct spool *engine_spool(const struct engine *g);
 const char *engine_pipe(const struct engine *g);

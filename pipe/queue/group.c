@@ -34,6 +34,11 @@ struct strview queue_identity_domain(const struct queue *q)
     return q->group && q->group->is_shared ? q->group->domain : q->domain;
 }
 
+struct strview queue_group_domain(const struct queue *q)
+{
+    return q->group && q->group->is_shared ? q->group->domain : sv(NULL, 0);
+}
+
 struct queue *queue_sibling_next(const struct queue *q, struct queue *prev)
 {
     const struct queue_group *p = q->group;

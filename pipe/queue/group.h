@@ -36,6 +36,8 @@ struct queue_group {
 const char *queue_identity(const struct queue *q);
 /* The domain that settings of limits are looked up with: the group's, else q->domain. */
 struct strview queue_identity_domain(const struct queue *q);
+/* The domain of the group alone, empty when there is none: `group` of a config_query. */
+struct strview queue_group_domain(const struct queue *q);
 /* The queues with q's identity, q among them: NULL begins, NULL ends. */
 struct queue *queue_sibling_next(const struct queue *q, struct queue *prev);
 

@@ -9,15 +9,20 @@
 #include "base/hash.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "jobs/jobs.h"
+#include "jobs/windows.h"
 #include "spool/spool.h"
 
 struct queue;
 struct body;
+struct signing;
+
+enum { PRIORITY_USUAL = 50, PRIORITY_MAX = 100 }; /* within a queue; higher goes first */
 
 /* What an entry does; each is in exactly the place that its state names. */
 enum entry_state {
     ENTRY_DETACHED,  /* in no queue yet */
-    ENTRY_READY,     /* in queue->ready */
+    ENTRY_READY,     /* in its lane of the queue */
     ENTRY_DEFERRED,  /* in queue->deferred until its time */
     ENTRY_SENDING,   /* with a connection */
     ENTRY_FINISHING, /* its end is decided, the record is being made */
@@ -39,18 +44,25 @@ struct entry {
 
 struct message {
     struct hash_node node; /* in index->by_id */
+    struct list by_age;    /* in index->by_age while an entry is live */
     message_id id;
     int64_t received_ms;
-    struct body *body; /* content still in memory from its arrival, or NULL */
+    struct job *job;         /* a reference, or NULL */
+    struct windows *windows; /* a reference, or NULL */
+    struct body *body;       /* content still in memory from its arrival, or NULL */
+    struct signing *signing; /* signatures made for its recipients, while in memory; or NULL */
     struct spool_place place;
     uint32_t pins; /* reads and jobs under way that need the message to stay */
     uint16_t live; /* entries that are not DONE */
     uint16_t entry_count;
+    uint8_t priority; /* 0 to PRIORITY_MAX */
     struct entry entries[];
 };
 
 struct index {
     struct hash by_id;
+    struct list by_age;    /* messages with live entries, as they came; and markers (live 0) */
+    bool is_mixed;         /* by_age was filled out of order (recovery) and not sorted since */
     uint64_t live;         /* entries not DONE */
     uint64_t memory_bytes; /* of messages and entries */
 };
@@ -65,6 +77,16 @@ struct message *index_add(struct index *x, message_id id, const struct spool_pla
 struct message *index_find(const struct index *x, message_id id);
 /* The entry for envelope recipient rcpt, or NULL. Entries are in rising order of rcpt. */
 struct entry *message_entry(struct message *m, uint16_t rcpt);
+
+/* What else the envelope says about where the message stands: job, delivery windows (shared in
+ * `windows`), priority. Before its entries enter a queue. */
+void message_order(struct message *m, const struct envelope *env, struct jobs *jobs,
+                   struct hash *windows);
+
+/* After recovery, which finds messages in the order of the disk: by_age is in order again. */
+void index_sort(struct index *x);
+/* The oldest message with a live entry, or NULL. */
+const struct message *index_oldest(const struct index *x);
 
 /* The entry is final. */
 void index_entry_done(struct index *x, struct entry *e);

@@ -1,9 +1,11 @@
 /*
  * What operators stop and start: the pipe as a whole, queues by pattern. Patterns stay until they
- * are resumed, so that a queue that appears later is stopped too.
+ * are resumed, so that a queue that appears later is stopped too. Jobs keep their own state
+ * (jobs/jobs.c); here their lanes are moved.
  */
 #include "queue/engine_int.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <fnmatch.h>
@@ -33,6 +35,12 @@ static bool matches(const char *pattern, const char *name)
     return fnmatch(pattern, name, FNM_NOESCAPE) == 0;
 }
 
+/* The queue by its own name, or by that of its group. */
+static bool names(const char *pattern, const struct queue *q)
+{
+    return matches(pattern, q->name) || (q->group && matches(pattern, queue_identity(q)));
+}
+
 bool engine_pattern_matches(struct strview pattern, const char *queue_name)
 {
     char p[MAX_PATTERN_BYTES];
@@ -42,7 +50,7 @@ bool engine_pattern_matches(struct strview pattern, const char *queue_name)
 const char *engine_pause_pattern(const struct engine *g, const struct queue *q)
 {
     for (const struct pause_pattern *p = g->pauses; p; p = p->next)
-        if (matches(p->text, q->name))
+        if (names(p->text, q))
             return p->text;
     return NULL;
 }
@@ -113,7 +121,7 @@ size_t engine_resume_queues(struct engine *g, struct strview pattern, const char
     size_t changed = apply(g);
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n)) && !*ret_wider;) {
         struct queue *q = container_of(n, struct queue, node);
-        if (q->paused && matches(text, q->name))
+        if (q->paused && names(text, q))
             *ret_wider = engine_pause_pattern(g, q);
     }
     return changed;
@@ -128,7 +136,7 @@ size_t engine_schedule(struct engine *g, struct strview pattern)
         return 0;
     for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
         struct queue *q = container_of(n, struct queue, node);
-        if (!matches(p, q->name))
+        if (!names(p, q))
             continue;
         bool waits = q->retry_at_ms || q->deferred.count;
         q->retry_at_ms = 0;
@@ -138,6 +146,29 @@ size_t engine_schedule(struct engine *g, struct strview pattern)
         scheduler_rewake(g, q);
     }
     return changed;
+}
+
+int engine_pause_job(struct engine *g, struct strview id, bool paused, bool *ret_changed,
+                     struct err *e)
+{
+    struct job *job = jobs_find(g->jobs, id);
+    bool was_paused = job && job->paused_since_ms;
+    int status;
+
+    if (job && !paused)
+        job->refs++; /* it stays until its lanes have come back */
+    status = paused ? jobs_pause(g->jobs, id, clock_wall_ms(), e) : jobs_resume(g->jobs, id, e);
+    *ret_changed = status == 0 && was_paused != paused;
+    if (*ret_changed)
+        lanes_pause(jobs_find(g->jobs, id), paused);
+    if (job && !paused)
+        job_unref(job);
+    return status;
+}
+
+int engine_set_job_rate(struct engine *g, struct strview id, const struct rate *rate, struct err *e)
+{
+    return jobs_set_rate(g->jobs, id, rate, e);
 }
 
 void engine_pause(struct engine *g, bool paused)

@@ -10,9 +10,23 @@
 #include "mail/outcome.h"
 #include "rules/rules.h"
 
+struct action;
 struct engine;
 struct queue;
+struct vmta;
 struct vmta_source;
+
+/* What the configuration says about replies to a queue; texts live in it. */
+struct react_settings {
+    const char *pattern_list;           /* smtp-pattern-list; NULL or "": none */
+    const char *notify;                 /* backoff-notify; NULL or "": nobody */
+    int64_t backoff_to_normal_after_ms; /* 0: never */
+    int64_t reenable_after_ms;          /* reenable-source-ip-after; 0: never */
+    bool normal_after_delivery;
+    bool backoff_upon_all_disabled;
+};
+void react_settings_resolve(struct react_settings *ret, const struct config *cfg,
+                            const struct config_query *q);
 
 /* Where a reply was heard. */
 struct heard {
@@ -36,6 +50,17 @@ struct reaction {
  * backoff-to-normal-after-delivery). Takes the actions, tells the throttle. */
 void react(struct engine *g, const struct heard *where, const struct outcome *o,
            struct reaction *ret);
+
+/* "192.0.2.1", or "system" when the system chooses. out holds at least REACT_SOURCE_SIZE. */
+#define REACT_SOURCE_SIZE 48
+const char *react_source_name(const struct vmta_source *s, char *out);
+/* The queue may use an address of that name. */
+bool react_has_source(const struct queue *q, const char *name);
+/* A source of q was disabled by x: when that was the last one, this says so, and the queue enters
+ * back-off when it shall. */
+void react_sources_changed(struct engine *g, struct queue *q, const struct action *x);
+/* No host is left that was not skipped: all may be tried again at the queue's next retry time. */
+void react_all_hosts_skipped(struct engine *g, struct queue *q);
 
 /* The source may not be used for this queue now. */
 bool react_source_disabled(const struct queue *q, const struct vmta_source *s);

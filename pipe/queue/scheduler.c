@@ -1,8 +1,12 @@
 /*
  * Who may connect next. A queue with ready entries is kicked; when an idle connection can take the
  * work it is woken, else the queue joins the runnable list and gets a connection, in turn with the
- * others, as soon as its route is known and its queue, virtual MTA and pipe have a place. What
- * waits for a time sleeps on one timer; what waits for a place sleeps in the blocked list.
+ * others, as soon as its route is known and every limit agrees (throttle.h). A queue that a limit
+ * refused stands in line there (line.c) and is left alone until its turn has come; what waits for a
+ * time sleeps on the one timer, which the limits share.
+ *
+ * What is granted is taken at once: the places of a connection, and where rates hold, a recipient
+ * in advance (credit), so that nobody connects for a message that may not go.
  */
 #include "queue/engine_int.h"
 
@@ -11,11 +15,14 @@
 
 enum {
     OPENS_PER_TURN = 64,
+    REFRESH_SLICE_MS = 3,
     SWEEP_MS = 10000,
     QUEUE_KEEP_MS = 300000, /* an empty queue is remembered this long */
 };
 
 static void on_idle(uv_idle_t *h);
+static void arm(struct engine *g);
+static void on_earlier(void *arg);
 static void on_timer(uv_timer_t *h);
 
 void scheduler_init(struct engine *g)
@@ -25,7 +32,9 @@ void scheduler_init(struct engine *g)
     g->idle.data = g->timer.data = g;
     g->handles_open = 2;
     g->next_sweep_ms = clock_mono_ms() + SWEEP_MS;
-    uv_timer_start(&g->timer, on_timer, SWEEP_MS, 0);
+    g->armed_ms = INT64_MAX;
+    limits_on_earlier(g->limits, on_earlier, g);
+    arm(g);
 }
 
 void scheduler_want_turn(struct engine *g)
@@ -45,29 +54,50 @@ static bool on_hold(const struct queue *q)
 static bool may_send(const struct engine *g, const struct queue *q)
 {
     return g->started && !g->draining && !g->paused && !q->paused && q->ready_count &&
-           !q->retry_at_ms;
+           !q->retry_at_ms && !engine_holds(g, q);
 }
 
-void scheduler_kick(struct engine *g, struct queue *q)
+static void make_runnable(struct engine *g, struct queue *q)
 {
-    if (!may_send(g, q))
-        return;
-    if (!list_empty(&q->idle)) {
-        sender_wake_idle(q);
-        return;
-    }
-    if (q->coming >= q->ready_count || (q->slots.max && q->slots.used >= q->slots.max) ||
-        on_hold(q))
-        return;
     if (list_empty(&q->runnable)) {
         list_push_back(&g->runnable, &q->runnable);
         scheduler_want_turn(g);
     }
 }
 
+static bool is_rate(const struct limit *l)
+{
+    return l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES;
+}
+
+static bool wants_connection(struct engine *g, struct queue *q)
+{
+    return q->coming < q->ready_count && !on_hold(q) &&
+           (!q->throttle || q->sender_count < throttle_numbers(g, q)->max_connections);
+}
+
+void scheduler_kick(struct engine *g, struct queue *q)
+{
+    struct limit *full;
+
+    if (!may_send(g, q) || (q->line && (is_rate(q->line) || list_empty(&q->idle))))
+        return;
+    if (!list_empty(&q->idle) && q->config_generation == g->config_generation &&
+        sender_wake_idle(q, &full))
+        return;
+    if (!q->line && (!list_empty(&q->idle) || wants_connection(g, q)))
+        make_runnable(g, q);
+}
+
+void scheduler_retry(struct engine *g, struct queue *q)
+{
+    if (may_send(g, q))
+        make_runnable(g, q);
+}
+
 /* --- routes --- */
 
-static void forget_route(struct engine *g, struct queue *q)
+void scheduler_forget_route(struct engine *g, struct queue *q)
 {
     for (size_t i = 0; i < q->route.count; i++) {
         list_remove(&q->route.waiters[i].link);
@@ -91,7 +121,8 @@ static void ask_one(struct engine *g, struct queue *q, size_t i, enum route_kind
                     struct strview name)
 {
     struct route_waiter *w = &q->route.waiters[i];
-    q->route.routes[i] = routes_get(g->parts.routes, kind, name, w);
+    struct route_wants wants = queue_settings_wants(&q->settings, i);
+    q->route.routes[i] = routes_get(g->parts.routes, kind, name, wants, w);
     q->route.pending += q->route.routes[i]->status == ROUTE_PENDING;
 }
 
@@ -99,7 +130,7 @@ static void ask_routes(struct engine *g, struct queue *q)
 {
     size_t count = q->settings.host_count ? q->settings.host_count : 1;
 
-    forget_route(g, q);
+    scheduler_forget_route(g, q);
     q->route.routes = xcalloc(count, sizeof(q->route.routes[0]));
     q->route.waiters = xcalloc(count, sizeof(q->route.waiters[0]));
     q->route.count = count;
@@ -108,7 +139,7 @@ static void ask_routes(struct engine *g, struct queue *q)
         q->route.waiters[i].answered = on_answered;
         q->route.waiters[i].queue = q;
         if (!q->settings.host_count) {
-            ask_one(g, q, i, ROUTE_MX, q->domain);
+            ask_one(g, q, i, ROUTE_MX, routing_domain(q));
             continue;
         }
         const struct host_entry *h = &q->settings.hosts[i];
@@ -134,6 +165,7 @@ struct host_plan {
     uint32_t *preference;
     size_t count;
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
+    bool skipped;              /* hosts were left out (skip-mx) */
 };
 
 static void plan_add(struct host_plan *p, const char *name, const struct sockaddr_storage *addr,
@@ -143,8 +175,7 @@ static void plan_add(struct host_plan *p, const char *name, const struct sockadd
     p->preference = xrealloc(p->preference, (p->count + 1) * sizeof(p->preference[0]));
     p->preference[p->count] = preference;
     struct delivery_host *h = &p->hosts[p->count++];
-    h->name = name;
-    h->addr = *addr;
+    *h = (struct delivery_host){.name = name, .addr = *addr};
     if (addr->ss_family == AF_INET6)
         ((struct sockaddr_in6 *)&h->addr)->sin6_port = htons(port);
     else
@@ -156,8 +187,8 @@ static bool family_fits(const struct vmta_source *source, const struct sockaddr_
     return source->addr.ss_family == AF_UNSPEC || source->addr.ss_family == addr->ss_family;
 }
 
-static void plan_route(struct host_plan *p, const struct route *r, const struct vmta_source *source,
-                       uint16_t port, uint32_t group)
+static void plan_route(struct host_plan *p, const struct queue *q, const struct route *r,
+                       const struct vmta_source *source, uint16_t port, uint32_t group)
 {
     if (r->status != ROUTE_OK) {
         if (!p->worst || r->status == ROUTE_TEMPORARY)
@@ -168,6 +199,8 @@ static void plan_route(struct host_plan *p, const struct route *r, const struct 
         const struct route_address *a = &r->addresses[i];
         char name[256];
         snprintf(name, sizeof(name), "%.*s", SV_ARG(a->host));
+        if (!routing_uses_host(q, a->host))
+            continue;
         if (family_fits(source, &a->addr))
             plan_add(p, xstrdup(name), &a->addr, port, group << 16 | a->preference);
     }
@@ -187,6 +220,23 @@ static void plan_rotate(struct host_plan *p, uint32_t turn)
     }
 }
 
+/* Hosts that a rule's skip-mx leaves alone. */
+static void plan_drop_skipped(const struct queue *q, struct host_plan *p)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        if (react_host_skipped(q, p->hosts[i].name)) {
+            free((void *)(uintptr_t)p->hosts[i].name);
+            p->skipped = true;
+            continue;
+        }
+        p->hosts[kept] = p->hosts[i];
+        p->preference[kept++] = p->preference[i];
+    }
+    p->count = kept;
+}
+
 static void plan_make(struct queue *q, const struct vmta_source *source, struct host_plan *p)
 {
     for (size_t i = 0; i < q->route.count; i++) {
@@ -199,9 +249,10 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
             if (family_fits(source, &h->addr))
                 plan_add(p, xstrdup(name), &h->addr, port, group << 16);
         } else {
-            plan_route(p, q->route.routes[i], source, port, group);
+            plan_route(p, q, q->route.routes[i], source, port, group);
         }
     }
+    plan_drop_skipped(q, p);
     plan_rotate(p, q->turn++);
 }
 
@@ -252,54 +303,246 @@ static void no_address(struct engine *g, struct queue *q, const struct route *r)
     finisher_queue(g, q, &o);
 }
 
-/* Tries to open one connection for q. True when the queue may want another one right away. */
-static bool open_one(struct engine *g, struct queue *q)
-{
-    struct slots *set[] = {&q->slots, &q->vmta->slots, &g->slots};
-    const struct slots *full = NULL;
+/* --- what limits say --- */
 
-    if (!may_send(g, q) || q->coming >= q->ready_count || on_hold(q))
+/* Where to wait when several refused: at the rate that has room first; a place that somebody holds
+ * may come at any time. */
+static struct limit *better_line(struct limit *a, struct limit *b)
+{
+    struct limit_level x, y;
+
+    if (!a || !b)
+        return a ? a : b;
+    int64_t now = clock_wall_us();
+    limit_level(a, now, &x);
+    limit_level(b, now, &y);
+    if (a->measure == LIMIT_CONNECTIONS || b->measure == LIMIT_CONNECTIONS)
+        return a;
+    return y.next_us < x.next_us ? b : a;
+}
+
+/* A recipient in advance where rates hold. */
+static bool take_credit(const struct queue *q, struct sender_places *p, struct limit **ret_full)
+{
+    bool has_rate = false;
+
+    *ret_full = scheduler_line_before(q, p->set.items, p->set.count);
+    if (*ret_full)
         return false;
+    for (size_t i = 0; i < p->set.count && !has_rate; i++)
+        has_rate = is_rate(p->set.items[i]);
+    if (!has_rate)
+        return true;
+    p->credit = limits_take(p->set.items, p->set.count, 1, ret_full);
+    return p->credit != 0;
+}
+
+/* Places for a connection to this host, or none. */
+static bool take_places(struct engine *g, struct queue *q, const struct vmta_source *source,
+                        const struct delivery_host *host, struct sender_places *p,
+                        struct limit **ret_full)
+{
+    struct limit *all[2 * THROTTLE_MAX];
+    size_t n = p->set.count;
+
+    throttle_gather_host(g, q, source, host, &p->host_set);
+    *ret_full = scheduler_line_before(q, p->host_set.items, p->host_set.count);
+    if (!*ret_full) {
+        memcpy(all, p->set.items, n * sizeof(all[0]));
+        memcpy(all + n, p->host_set.items, p->host_set.count * sizeof(all[0]));
+        if (limits_connect(all, n + p->host_set.count, ret_full))
+            return true;
+    }
+    return false;
+}
+
+static bool is_in(const struct throttle_set *s, const struct limit *l)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i] == l)
+            return true;
+    return false;
+}
+
+/* Puts host i in front of those before it, which have no place now. */
+static void plan_begin_with(struct host_plan *p, size_t i)
+{
+    struct delivery_host h = p->hosts[i];
+    memmove(&p->hosts[1], &p->hosts[0], i * sizeof(h));
+    p->hosts[0] = h;
+}
+
+/* Opens a connection from this source, to the first host of the plan that has a place. Otherwise
+ * *line is where to wait, with a reference. */
+static bool connect_from(struct engine *g, struct queue *q, const struct vmta_source *source,
+                         struct host_plan *plan, struct limit **line, bool *ret_host)
+{
+    struct sender_places p = {.credit = 0};
+    struct limit *full = NULL, *first = NULL;
+    bool opened = false;
+
+    throttle_gather(g, q, source, NULL, &p.set);
+    bool may = take_credit(q, &p, &full);
+    for (size_t i = 0; may && i < plan->count && !opened; i++) {
+        opened = take_places(g, q, source, &plan->hosts[i], &p, &full);
+        if (opened) {
+            plan_begin_with(plan, i);
+            break;
+        }
+        bool of_host = is_in(&p.host_set, full);
+        *ret_host |= of_host;
+        if (!first) {
+            first = full;
+            first->refs++;
+        }
+        throttle_set_fini(&p.host_set);
+        if (!of_host)
+            break;
+    }
+    if (opened) {
+        sender_open(g, q, source, plan->hosts, plan->count, &p);
+    } else {
+        limits_refund(p.set.items, p.set.count, p.credit);
+        if (!first) {
+            first = full;
+            first->refs++;
+        }
+        struct limit *at = better_line(*line, first);
+        limit_unref(at == first ? *line : first);
+        *line = at;
+        throttle_set_fini(&p.set);
+        return false;
+    }
+    limit_unref(first);
+    return true;
+}
+
+/* --- a queue's turn --- */
+
+enum turn { TURN_DONE, TURN_AGAIN };
+
+static enum turn connect_queue(struct engine *g, struct queue *q)
+{
+    const struct route *worst = NULL;
+    struct limit *line = NULL;
+    size_t planned = 0;
+    bool opened = false, of_host = false, skipped = false, asked = false;
+
+    for (size_t i = 0; i < q->vmta->source_count && !opened; i++) {
+        const struct vmta_source *source =
+            &q->vmta->sources[(q->vmta->turn + i) % q->vmta->source_count];
+        struct host_plan plan = {0};
+        if (react_source_disabled(q, source))
+            continue;
+        asked = true;
+        plan_make(q, source, &plan);
+        planned += plan.count;
+        skipped |= plan.skipped;
+        if (!plan.count)
+            worst = plan.worst;
+        else
+            opened = connect_from(g, q, source, &plan, &line, &of_host);
+        plan_free(&plan);
+        if (opened)
+            q->vmta->turn += i + 1;
+    }
+    if (!planned && skipped)
+        react_all_hosts_skipped(g, q);
+    else if (!planned && asked)
+        no_address(g, q, worst);
+    else if (!planned)
+        return TURN_DONE; /* every source is disabled */
+    else if (!opened && of_host)
+        scheduler_wait_host(g, q, line);
+    else if (!opened)
+        scheduler_wait(g, q, line);
+    limit_unref(line);
+    return opened ? TURN_AGAIN : TURN_DONE;
+}
+
+/* Gives q one more connection, idle or new. AGAIN: it may want another one right away. */
+static enum turn take_turn(struct engine *g, struct queue *q)
+{
+    struct limit *full = NULL;
+
+    scheduler_refresh(g, q);
+    if (!may_send(g, q))
+        return TURN_DONE;
+    if (!list_empty(&q->idle)) {
+        if (sender_wake_idle(q, &full))
+            return TURN_AGAIN;
+        if (q->vmta->source_count == 1) {
+            scheduler_wait(g, q, full);
+            return TURN_DONE;
+        }
+    }
+    if (!wants_connection(g, q) || q->sender_count >= throttle_numbers(g, q)->max_connections) {
+        if (full)
+            scheduler_wait(g, q, full);
+        return TURN_DONE;
+    }
     if (!q->route.count || (!q->route.pending && !route_known(q)))
         ask_routes(g, q);
     if (q->route.pending)
-        return false;
-    const struct vmta_source *source = &q->vmta->sources[q->vmta->turn % q->vmta->source_count];
-    struct host_plan plan = {0};
-    plan_make(q, source, &plan);
-    if (!plan.count) {
-        no_address(g, q, plan.worst);
-    } else if (slots_take(set, ARRAY_LEN(set), &full)) {
-        sender_open(g, q, plan.hosts, plan.count);
-    } else {
-        if (full != &q->slots)
-            list_push_back(&g->blocked, &q->runnable);
-        plan_free(&plan);
-        return false;
+        return TURN_DONE;
+    routing_regroup(g, q);
+    if (!may_send(g, q)) /* its group is paused or held */
+        return TURN_DONE;
+    if (!q->route.count) /* its group says other hosts */
+        return TURN_AGAIN;
+    if (q->vmta->is_stranded) { /* waits until an address comes back */
+        list_remove(&q->stranded);
+        list_push_back(&g->stranded, &q->stranded);
+        return TURN_DONE;
     }
-    bool again = plan.count != 0;
-    plan_free(&plan);
-    return again;
-}
-
-/* Queues wait for a place and none is free: connections without work give theirs up. */
-static void make_room(struct engine *g)
-{
-    if (list_empty(&g->blocked))
-        return;
-    for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));)
-        if (sender_close_idle(container_of(n, struct queue, node), 1))
-            return;
+    return connect_queue(g, q);
 }
 
 static void run(struct engine *g)
 {
-    for (int i = 0; i < OPENS_PER_TURN && !list_empty(&g->runnable); i++) {
-        struct queue *q = container_of(list_pop_front(&g->runnable), struct queue, runnable);
-        if (open_one(g, q) && list_empty(&q->runnable))
-            list_push_back(&g->runnable, &q->runnable);
+    for (int i = 0; i < OPENS_PER_TURN; i++) {
+        struct list *n = list_pop_front(list_empty(&g->told) ? &g->runnable : &g->told);
+        if (!n)
+            return;
+        struct queue *q = list_entry(n, struct queue, runnable);
+        bool told = q->told;
+        struct limit *line = q->line;
+        enum turn t = take_turn(g, q);
+        if (told && q->told && q->line == line)
+            scheduler_leave(q); /* it has what it waited for, or wants it no more */
+        if (t == TURN_AGAIN && wants_connection(g, q) && !q->line)
+            make_runnable(g, q);
     }
-    make_room(g);
+}
+
+/* --- a new configuration --- */
+
+void scheduler_refresh(struct engine *g, struct queue *q)
+{
+    if (q->config_generation == g->config_generation)
+        return;
+    engine_configure_queue(g, q);
+    list_remove(&q->stranded);
+    scheduler_rewake(g, q);
+}
+
+void scheduler_reconfigure(struct engine *g)
+{
+    list_splice_back(&g->stale, &g->current);
+    scheduler_want_turn(g);
+}
+
+static void refresh_slice(struct engine *g)
+{
+    int64_t until = clock_mono_ms() + REFRESH_SLICE_MS;
+
+    for (unsigned n = 1; !list_empty(&g->stale); n++) {
+        struct queue *q = list_entry(list_first(&g->stale), struct queue, configured);
+        scheduler_refresh(g, q);
+        scheduler_kick(g, q);
+        if (n % 16 == 0 && clock_mono_ms() >= until)
+            return;
+    }
 }
 
 static void on_idle(uv_idle_t *h)
@@ -307,41 +550,62 @@ static void on_idle(uv_idle_t *h)
     struct engine *g = h->data;
 
     finisher_turn(g);
+    routing_turn(g);
+    refresh_slice(g);
     run(g);
-    if (!list_empty(&g->finishers) || !list_empty(&g->runnable))
+    if (finisher_can_work(g) || !list_empty(&g->runnable) || !list_empty(&g->told) ||
+        !list_empty(&g->stale) || !list_empty(&g->movers))
         return;
     g->idle_active = false;
     uv_idle_stop(&g->idle);
     scheduler_check_drained(g);
 }
 
-void scheduler_unblock(struct engine *g)
-{
-    if (list_empty(&g->blocked))
-        return;
-    list_splice_back(&g->runnable, &g->blocked);
-    scheduler_want_turn(g);
-}
-
 /* --- time --- */
 
-static void arm_timer(struct engine *g)
+/* Earliest time that the timer has something to do, as time to wait. */
+static int64_t next_wait_ms(const struct engine *g)
 {
     const struct heap_node *n = heap_min(&g->wake);
-    int64_t wait = g->next_sweep_ms - clock_mono_ms();
+    int64_t wait = g->next_sweep_ms - clock_mono_ms(), limit_us = limits_next_us(g->limits);
 
     if (n)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
+    if (actions_next_ms(g) != INT64_MAX)
+        wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
+    wait = MIN_OF(wait, g->pace_at_ms - clock_wall_ms());
+    if (lanes_next_ms(g) != INT64_MAX)
+        wait = MIN_OF(wait, lanes_next_ms(g) - clock_wall_ms());
+    if (limit_us != INT64_MAX)
+        wait = MIN_OF(wait, (limit_us - clock_wall_us() + 999) / 1000);
+    return MAX_OF(wait, (int64_t)0);
+}
+
+static void arm(struct engine *g)
+{
+    int64_t wait = next_wait_ms(g), at = clock_mono_ms() + wait;
+
+    if (at >= g->armed_ms || uv_is_closing((uv_handle_t *)&g->timer))
+        return;
+    g->armed_ms = at;
     uv_update_time(g->parts.loop);
-    uv_timer_start(&g->timer, on_timer, (uint64_t)MAX_OF(wait, (int64_t)0), 0);
+    uv_timer_start(&g->timer, on_timer, (uint64_t)wait, 0);
+}
+
+static void on_earlier(void *arg)
+{
+    arm(arg);
+}
+
+void scheduler_rearm(struct engine *g)
+{
+    arm(g);
 }
 
 void scheduler_rewake(struct engine *g, struct queue *q)
 {
     const struct heap_node *due = heap_min(&q->deferred);
     int64_t at = due ? due->key : INT64_MAX;
-    const struct heap_node *first = heap_min(&g->wake);
-    int64_t armed = first ? first->key : INT64_MAX;
 
     if (q->retry_at_ms && q->ready_count)
         at = MIN_OF(at, q->retry_at_ms);
@@ -351,8 +615,8 @@ void scheduler_rewake(struct engine *g, struct queue *q)
         heap_remove(&g->wake, &q->wake);
     else
         heap_set(&g->wake, &q->wake, at);
-    if (at < armed)
-        arm_timer(g);
+    if (heap_min(&g->wake) == &q->wake)
+        arm(g);
 }
 
 static void wake_due(struct engine *g)
@@ -376,6 +640,7 @@ static void sweep(struct engine *g)
     int64_t now = clock_mono_ms();
 
     g->next_sweep_ms = now + SWEEP_MS;
+    choose_recheck_sources(g);
     for (struct hash_node *n = hash_next(&g->queues, NULL), *next; n; n = next) {
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);
@@ -384,14 +649,21 @@ static void sweep(struct engine *g)
             continue;
         hash_remove(&g->queues, n);
         heap_remove(&g->wake, &q->wake);
-        forget_route(g, q);
+        scheduler_forget_route(g, q);
+        actions_forget(g, q);
+        scheduler_leave(q);
         queue_free(q);
     }
 }
 
 void scheduler_tick(struct engine *g)
 {
+    lanes_tick(g, clock_wall_ms());
     wake_due(g);
+    actions_tick(g);
+    if (clock_wall_ms() >= g->pace_at_ms)
+        g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
+    limits_tick(g->limits, clock_wall_us());
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);
     scheduler_check_drained(g);
@@ -400,9 +672,9 @@ void scheduler_tick(struct engine *g)
 static void on_timer(uv_timer_t *h)
 {
     struct engine *g = h->data;
+    g->armed_ms = INT64_MAX;
     scheduler_tick(g);
-    if (!uv_is_closing((uv_handle_t *)h))
-        arm_timer(g);
+    arm(g);
 }
 
 /* --- drain --- */
@@ -434,6 +706,6 @@ void engine_drain(struct engine *g, int64_t timeout_ms, void (*done)(void *arg),
     g->drained_arg = arg;
     sender_close_all(g, false);
     g->next_sweep_ms = MIN_OF(g->next_sweep_ms, g->drain_until_ms);
-    arm_timer(g);
+    arm(g);
     scheduler_want_turn(g);
 }

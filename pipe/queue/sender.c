@@ -11,8 +11,13 @@
 
 enum {
     PREFETCH = 2,
+    PREFETCH_SIGNED = 8,
     HOLD_MS = 10000,           /* after a refused connection while others are open */
     FAIR_SHARE_MESSAGES = 100, /* then a connection gives its place to queues that wait for one */
+    FAIR_SHARE_MS = 10000,     /* or then */
+    CREDIT_MS = 50,            /* a recipient granted longer ago is asked for again */
+    MOST_YIELDING = 16,        /* connections ending at a time so that others get their places */
+    MOST_LOOKED_AT = 256,      /* idle connections, for one that holds a place */
 };
 
 enum sender_state {
@@ -22,30 +27,50 @@ enum sender_state {
 };
 
 struct sender {
-    struct list link;      /* queue->senders */
-    struct list idle_link; /* queue->idle */
+    struct list link;       /* queue->senders */
+    struct list idle_link;  /* queue->idle */
+    struct list idle_among; /* engine->idle_senders */
     struct engine *engine;
     struct queue *queue;
-    struct vmta *vmta;
     struct delivery_conn *conn;
     enum sender_state state;
+    bool is_yielding;
+
+    struct vmta_source source;               /* without its name */
+    struct delivery_host host;               /* without its name; that host_places are for */
+    struct throttle_set places, host_places; /* to give back */
+    struct throttle_set rates;
+    struct pace_pair *pair; /* or NULL */
+    uint32_t version;       /* throttle_numbers.version that these are of */
+    uint32_t credit;        /* recipients that rates granted in advance */
+    int64_t credit_at_ms;
+    int64_t opened_ms;
+    struct limit *refused; /* the limit that the last take_load was refused by; not a reference */
+
     struct list loads; /* taken, not yet handed over */
     uint32_t load_count;
     uint32_t in_hand;  /* handed over, not yet done */
     uint64_t accepted; /* recipients the peer took */
     bool was_established;
+    bool source_lost; /* this machine does not have that address any more */
+    bool quit;        /* a rule ends this connection */
+    bool leaving;     /* counted in queue->leaving */
 };
 
 static void set_state(struct sender *s, enum sender_state to)
 {
     if (s->state == SENDER_COMING)
         s->queue->coming--;
-    if (s->state == SENDER_IDLE)
+    if (s->state == SENDER_IDLE) {
         list_remove(&s->idle_link);
+        list_remove(&s->idle_among);
+    }
     if (to == SENDER_COMING)
         s->queue->coming++;
-    if (to == SENDER_IDLE)
+    if (to == SENDER_IDLE) {
         list_push_back(&s->queue->idle, &s->idle_link);
+        list_push_back(&s->engine->idle_senders, &s->idle_among);
+    }
     s->state = to;
 }
 
@@ -57,21 +82,248 @@ static void on_arrived(struct load *l)
 
 static bool queue_may_send(const struct engine *g, const struct queue *q)
 {
-    return !g->paused && !g->draining && !q->paused;
+    return !g->paused && !g->draining && !q->paused && !engine_holds(g, q);
+}
+
+static void hear(struct sender *s, struct strview host, const struct outcome *o,
+                 struct reaction *ret)
+{
+    react(s->engine, &(struct heard){s->queue, &s->source, host}, o, ret);
+    s->quit |= ret->close;
+}
+
+/* An action or a smaller limit ends this connection; what it has not sent goes to others. */
+static bool must_quit(struct sender *s)
+{
+    const struct queue *q = s->queue;
+
+    if (s->quit || s->leaving)
+        return true;
+    if (!q->memo || !s->was_established)
+        return false;
+    if (q->memo->counts[ACTION_HOST]) {
+        struct delivery_info i;
+        delivery_info(s->conn, &i);
+        s->quit = i.host && react_host_skipped(q, i.host);
+    }
+    return s->quit || react_source_disabled(q, &s->source);
+}
+
+/* --- limits --- */
+
+static bool is_rate(const struct limit *l)
+{
+    return l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES;
+}
+
+/* The references of `from` go to where they belong: places, rates, or nowhere. */
+static void sort_limits(struct throttle_set *from, struct throttle_set *places,
+                        struct throttle_set *rates)
+{
+    places->count = rates->count = 0;
+    for (size_t i = 0; i < from->count; i++) {
+        struct limit *l = from->items[i];
+        if (l->measure == LIMIT_CONNECTIONS)
+            places->items[places->count++] = l;
+        else if (is_rate(l))
+            rates->items[rates->count++] = l;
+        else
+            limit_unref(l);
+    }
+    from->count = 0;
+}
+
+static bool holds(const struct throttle_set *s, const struct limit *l)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i] == l)
+            return true;
+    return false;
+}
+
+static void return_credit(struct sender *s)
+{
+    limits_refund(s->rates.items, s->rates.count, s->credit);
+    s->credit = 0;
+}
+
+/* The limit has become smaller than what is open: so many end at once. */
+static void leave_when_too_many(struct sender *s, const struct limit *l)
+{
+    struct limit_level level;
+
+    if (s->leaving || !l->max || !holds(&s->places, l))
+        return;
+    limit_level(l, clock_wall_us(), &level);
+    if (level.used <= l->max + s->queue->leaving)
+        return;
+    s->leaving = true;
+    s->queue->leaving++;
+}
+
+/* The limits of the queue are others now: rates count from here on, and places that the connection
+ * does not hold yet are taken. False: there is none, the connection has to end. */
+static bool renew_limits(struct sender *s)
+{
+    struct throttle_set all, places;
+    struct limit *full;
+
+    return_credit(s);
+    throttle_set_fini(&s->rates);
+    throttle_gather(s->engine, s->queue, &s->source, NULL, &all);
+    sort_limits(&all, &places, &s->rates);
+    pace_pair_put(s->pair);
+    s->pair = throttle_pair(s->engine, s->queue, &s->source);
+    s->version = throttle_numbers(s->engine, s->queue)->version;
+    bool agreed = true;
+    for (size_t i = 0; i < places.count; i++) {
+        struct limit *l = places.items[i];
+        leave_when_too_many(s, l);
+        if (holds(&s->places, l) || s->places.count == THROTTLE_MAX || !agreed) {
+            limit_unref(l);
+        } else if (limits_connect(&l, 1, &full)) {
+            s->places.items[s->places.count++] = l;
+        } else {
+            limit_unref(l);
+            agreed = false;
+        }
+    }
+    return agreed;
+}
+
+static bool limits_are_current(const struct sender *s)
+{
+    return s->version == throttle_numbers(s->engine, s->queue)->version;
+}
+
+/* Another queue waits for a place that this connection holds. */
+static struct limit *wanted_place(const struct sender *s, bool by_anybody)
+{
+    const struct queue *q = s->queue;
+    struct limit *l = scheduler_wanted(q, s->places.items, s->places.count, by_anybody);
+    return l ? l : scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
+}
+
+static bool is_more_urgent(const struct limit *l, const struct queue *than)
+{
+    const struct list *first = list_first(&l->waiters);
+    return first && container_of(first, struct queue, waiter.link)->settings.priority >
+                        than->settings.priority;
+}
+
+static void start_yielding(struct sender *s)
+{
+    if (s->is_yielding)
+        return;
+    s->is_yielding = true;
+    s->engine->yielding++;
+}
+
+/* Others wait for this place and this connection had its share. */
+static bool should_yield(struct sender *s)
+{
+    const struct limit *l = wanted_place(s, false);
+
+    if (!l || s->is_yielding)
+        return s->is_yielding;
+    uint32_t most = MIN_OF(l->waiting, (uint32_t)MOST_YIELDING);
+    bool had_share = s->accepted >= FAIR_SHARE_MESSAGES ||
+                     (s->accepted && clock_mono_ms() - s->opened_ms >= FAIR_SHARE_MS) ||
+                     (s->accepted && is_more_urgent(l, s->queue));
+    if (!had_share || s->engine->yielding >= most)
+        return false;
+    start_yielding(s);
+    if (s->queue->line == l)
+        scheduler_had_turn(s->engine, s->queue);
+    return true;
+}
+
+/* How many recipients the next load will have, as far as the head of the queue tells. */
+static uint32_t likely_rcpts(struct queue *q, uint32_t most)
+{
+    const struct entry *first = lanes_peek(q);
+    return first ? MIN_OF((uint32_t)first->message->live, most) : 0;
+}
+
+/* Up to `want` recipients from all rates; 0: s->refused. */
+static uint32_t take_rcpts(struct sender *s, uint32_t want)
+{
+    uint32_t granted = s->credit;
+    struct limit *full = NULL;
+
+    if (granted && clock_mono_ms() - s->credit_at_ms > CREDIT_MS) {
+        return_credit(s); /* time has passed since: counted from now on */
+        granted = 0;
+    } else if (!granted) {
+        s->refused = scheduler_line_before(s->queue, s->rates.items, s->rates.count);
+        if (s->refused)
+            return 0;
+    }
+    s->credit = 0;
+    if (granted < want)
+        granted += limits_take(s->rates.items, s->rates.count, want - granted, &full);
+    s->refused = granted ? NULL : full;
+    if (granted && s->queue->line && is_rate(s->queue->line))
+        scheduler_had_turn(s->engine, s->queue);
+    return granted;
+}
+
+/* --- loads --- */
+
+/* The next message, with as many recipients as all limits grant; NULL: there is none, or s->refused
+ * says who refused. */
+static struct load *take_load(struct sender *s)
+{
+    struct queue *q = s->queue;
+    uint32_t most = throttle_numbers(s->engine, q)->max_rcpt_per_transaction, granted;
+
+    s->refused = NULL;
+    if (!q->ready_count)
+        return NULL;
+    if (!s->rates.count)
+        return load_take(s->engine, q, most, on_arrived, s);
+    granted = take_rcpts(s, likely_rcpts(q, most));
+    if (!granted)
+        return NULL;
+    struct load *l = load_take(s->engine, q, granted, on_arrived, s);
+    uint32_t used = l ? l->count : 0;
+    limits_refund(s->rates.items, s->rates.count, granted - used);
+    if (l) {
+        l->granted = true;
+        l->version = s->version;
+    }
+    return l;
+}
+
+/* Recipients of l that nothing was sent for are not counted. */
+static void refund_load(struct sender *s, struct load *l)
+{
+    if (l->granted && l->version == s->version)
+        limits_refund(s->rates.items, s->rates.count, l->left);
+    l->granted = false;
+}
+
+static bool rate_binds(const struct sender *s)
+{
+    return s->rates.count && s->queue->bound_until_ms && clock_mono_ms() < s->queue->bound_until_ms;
 }
 
 static void prefetch(struct sender *s)
 {
     struct queue *q = s->queue;
 
-    while (s->load_count < PREFETCH && queue_may_send(s->engine, q)) {
+    while (s->load_count < PREFETCH_SIGNED && queue_may_send(s->engine, q)) {
         struct load *last =
             list_empty(&s->loads) ? NULL : list_entry(s->loads.prev, struct load, link);
-        /* one that is in memory needs no prefetching, and the last ones are left to others */
-        if (last && (last->body || q->ready_count <= q->sender_count))
+        /* signing takes longer than sending: several at a time */
+        if (s->load_count >= PREFETCH && !load_is_signed(last))
             return;
-        struct load *l =
-            load_take(s->engine, q, q->settings.max_rcpt_per_transaction, on_arrived, s);
+        /* one that is in memory needs no prefetching, and the last ones are left to others; where a
+         * rate binds, what is taken early would be sent late */
+        if (last && ((last->body && !load_is_signed(last)) || q->ready_count <= q->sender_count ||
+                     rate_binds(s)))
+            return;
+        struct load *l = take_load(s);
         if (!l)
             return;
         list_push_back(&s->loads, &l->link);
@@ -86,10 +338,27 @@ static struct load *pop_load(struct sender *s)
     return l;
 }
 
-/* Others wait for this place and this connection had its share. */
-static bool should_yield(const struct sender *s)
+/* Nothing to send now, or a rate refused: the connection waits for work, unless its place is wanted
+ * or the rate has room only when the connection would have been closed for idling. */
+static enum delivery_next rest(struct sender *s)
 {
-    return s->accepted >= FAIR_SHARE_MESSAGES && !list_empty(&s->engine->blocked);
+    struct queue *q = s->queue;
+    struct limit_level level = {.next_us = 0};
+
+    return_credit(s);
+    if (s->refused) {
+        int64_t now_us = clock_wall_us();
+        scheduler_wait(s->engine, q, s->refused);
+        limit_level(s->refused, now_us, &level);
+        level.next_us -= level.free_now || !level.next_us ? level.next_us : now_us;
+    }
+    bool long_wait = level.next_us / 1000 > q->settings.idle_timeout_ms;
+    if (!queue_may_send(s->engine, q) || (!s->in_hand && (long_wait || wanted_place(s, true)))) {
+        set_state(s, SENDER_BUSY);
+        return DELIVERY_QUIT;
+    }
+    set_state(s, s->in_hand ? SENDER_BUSY : SENDER_IDLE);
+    return DELIVERY_IDLE;
 }
 
 static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct delivery_job *ret)
@@ -97,35 +366,40 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
     struct sender *s = owner;
 
     (void)c;
+    s->refused = NULL;
+    if (!limits_are_current(s) && !renew_limits(s))
+        start_yielding(s);
     for (;;) {
-        if (should_yield(s) && list_empty(&s->loads))
+        if (should_yield(s) && list_empty(&s->loads)) {
+            set_state(s, SENDER_BUSY);
             return DELIVERY_QUIT;
-        prefetch(s);
+        }
+        if (must_quit(s) || !queue_may_send(s->engine, s->queue)) {
+            set_state(s, SENDER_BUSY);
+            return DELIVERY_QUIT;
+        }
+        if (!s->is_yielding)
+            prefetch(s);
         if (list_empty(&s->loads))
-            break;
+            return rest(s);
         struct load *l = list_entry(list_first(&s->loads), struct load, link);
-        if (l->state == LOAD_READING) {
+        if (l->state == LOAD_READING || l->state == LOAD_SIGNING) {
             set_state(s, SENDER_BUSY);
             return DELIVERY_WAIT;
         }
         pop_load(s);
         if (l->state == LOAD_FAILED) {
+            refund_load(s, l);
             load_fail(l);
             continue;
         }
         load_hand_over(l, ret);
         s->in_hand++;
         set_state(s, SENDER_BUSY);
-        if (!l->body)
+        if ((!l->body || load_is_signed(l)) && !s->is_yielding && !rate_binds(s))
             prefetch(s); /* the next one is read while this one is sent */
         return DELIVERY_JOB;
     }
-    if (!queue_may_send(s->engine, s->queue)) {
-        set_state(s, SENDER_BUSY);
-        return DELIVERY_QUIT;
-    }
-    set_state(s, s->in_hand ? SENDER_BUSY : SENDER_IDLE);
-    return DELIVERY_IDLE;
 }
 
 /* The connection ended, or the peer ended it with 421, before this transaction had begun: not this
@@ -143,15 +417,20 @@ static void on_rcpt_done(void *owner, struct delivery_conn *c, const struct deli
     struct sender *s = owner;
     struct load *l = job->cookie;
     struct entry *e = l->entries[position];
+    struct reaction r;
 
     (void)c;
     BUG_ON(!e || !l->left);
-    if (is_innocent(s, o))
+    if (s->pair) /* also of a 421 that is not this message's fault */
+        pace_outcome(s->engine->pace, s->pair, o, reply_is_throttling(o), clock_wall_ms());
+    hear(s, o->peer_host, o, &r);
+    if (is_innocent(s, o) || (r.keep && o->class_ != OUTCOME_DELIVERED))
         return; /* put back with the load */
     l->left--;
     l->entries[position] = NULL;
     s->accepted += o->class_ == OUTCOME_DELIVERED;
-    settle_entry(s->engine, e, &l->env, o);
+    l->was_sent |= o->phase >= PHASE_END_OF_DATA;
+    settle_entry(s->engine, e, &l->env, o, &r);
 }
 
 static void on_job_done(void *owner, struct delivery_conn *c, const struct delivery_job *job)
@@ -161,6 +440,9 @@ static void on_job_done(void *owner, struct delivery_conn *c, const struct deliv
 
     (void)c;
     s->in_hand--;
+    if (l->was_sent)
+        limits_charge_bytes(s->rates.items, s->rates.count, l->env.content_bytes);
+    refund_load(s, l);
     if (l->left)
         load_put_back(l);
     else
@@ -176,7 +458,6 @@ static void on_established(void *owner, struct delivery_conn *c, const struct de
     if (!s->queue->established++)
         s->queue->hold_until_ms =
             0; /* what others were refused was the host's trouble, and is over */
-    s->queue->failures = 0;
     s->queue->retry_at_ms = 0;
     log_debug(LOG_DELIVERY, "connected queue=%s host=%s", s->queue->name, host->name);
     scheduler_kick(s->engine, s->queue);
@@ -186,9 +467,15 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
                            const struct outcome *o)
 {
     struct sender *s = owner;
+    struct reaction r;
     char status[16];
 
     (void)c;
+    if (o->phase == PHASE_CONNECT && !s->source_lost)
+        s->source_lost = vmta_source_lost(s->queue->vmta, &s->source.addr);
+    hear(s, sv_of(host->name), o, &r);
+    if (s->pair && reply_is_throttling(o))
+        pace_outcome(s->engine->pace, s->pair, o, true, clock_wall_ms());
     log_info(LOG_DELIVERY,
              "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
              "reply='%s'",
@@ -201,18 +488,35 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     struct sender *s = owner;
     struct engine *g = s->engine;
     struct queue *q = s->queue;
-    struct slots *set[] = {&q->slots, &s->vmta->slots, &g->slots};
 
     (void)c;
-    while (!list_empty(&s->loads))
-        load_put_back(pop_load(s));
+    if (o && s->was_established && !g->draining) {
+        struct reaction r;
+        hear(s, o->peer_host, o, &r);
+    }
+    q->leaving -= s->leaving;
+    while (!list_empty(&s->loads)) {
+        struct load *l = pop_load(s);
+        refund_load(s, l);
+        load_put_back(l);
+    }
+    return_credit(s);
     set_state(s, SENDER_BUSY);
+    g->yielding -= s->is_yielding;
     list_remove(&s->link);
     q->sender_count--;
     q->established -= s->was_established;
     g->connection_count--;
-    slots_give_back(set, ARRAY_LEN(set));
-    if (o && !s->was_established && !g->draining) {
+    limits_disconnect(s->places.items, s->places.count);
+    limits_disconnect(s->host_places.items, s->host_places.count);
+    if (s->host_places.count)
+        scheduler_host_room(g);
+    throttle_set_fini(&s->places);
+    throttle_set_fini(&s->host_places);
+    throttle_set_fini(&s->rates);
+    pace_pair_put(s->pair);
+    /* when the source is gone, the next attempt takes another one: not the hosts' fault */
+    if (o && !s->was_established && !g->draining && !s->source_lost) {
         if (q->sender_count) {
             q->hold_until_ms = clock_wall_ms() + HOLD_MS;
             scheduler_rewake(g, q);
@@ -221,12 +525,39 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
         }
     }
     free(s);
-    scheduler_unblock(g); /* those who waited longer come first */
-    scheduler_kick(g, q);
+    if (q->line && !is_rate(q->line))
+        scheduler_retry(g, q); /* in line, and its own place came back */
+    else
+        scheduler_kick(g, q);
     scheduler_check_drained(g);
 }
 
+/* A host could not be used and the next one is tried: the place changes with it. */
+static bool on_may_use(void *owner, struct delivery_conn *c, const struct delivery_host *host)
+{
+    struct sender *s = owner;
+    struct throttle_set taken;
+    struct limit *full;
+
+    (void)c;
+    if (memcmp(&host->addr, &s->host.addr, sizeof(host->addr)) == 0)
+        return true;
+    /* the old one is done with, and may share a limit with the new one */
+    limits_disconnect(s->host_places.items, s->host_places.count);
+    throttle_set_fini(&s->host_places);
+    s->host.addr = (struct sockaddr_storage){0};
+    throttle_gather_host(s->engine, s->queue, &s->source, host, &taken);
+    if (!limits_connect(taken.items, taken.count, &full)) {
+        throttle_set_fini(&taken);
+        return false;
+    }
+    s->host_places = taken;
+    s->host.addr = host->addr;
+    return true;
+}
+
 static const struct delivery_ops ops = {
+    .may_use = on_may_use,
     .next = on_next,
     .rcpt_done = on_rcpt_done,
     .job_done = on_job_done,
@@ -235,19 +566,27 @@ static const struct delivery_ops ops = {
     .closed = on_closed,
 };
 
-void sender_open(struct engine *g, struct queue *q, const struct delivery_host *hosts,
-                 size_t host_count)
+void sender_open(struct engine *g, struct queue *q, const struct vmta_source *source,
+                 const struct delivery_host *hosts, size_t host_count, struct sender_places *places)
 {
-    const struct vmta_source *source = &q->vmta->sources[q->vmta->turn++ % q->vmta->source_count];
     const struct queue_settings *set = &q->settings;
+    const struct throttle_numbers *numbers = throttle_numbers(g, q);
     struct sender *s = xcalloc(1, sizeof(*s));
 
     s->engine = g;
     s->queue = q;
-    s->vmta = q->vmta;
     s->state = SENDER_COMING;
+    s->source.addr = source->addr;
+    s->host.addr = hosts[0].addr;
+    sort_limits(&places->set, &s->places, &s->rates);
+    s->host_places = places->host_set;
+    s->pair = throttle_pair(g, q, source);
+    s->version = numbers->version;
+    s->credit = places->credit;
+    s->credit_at_ms = s->opened_ms = clock_mono_ms();
     list_init(&s->loads);
     list_init(&s->idle_link);
+    list_init(&s->idle_among);
     list_push_back(&q->senders, &s->link);
     q->coming++;
     q->sender_count++;
@@ -260,8 +599,8 @@ void sender_open(struct engine *g, struct queue *q, const struct delivery_host *
             .source = source->addr.ss_family ? (const struct sockaddr *)&source->addr : NULL,
             .hosts = hosts,
             .host_count = host_count,
-            .max_messages = set->max_msg_per_connection,
-            .max_rcpts = set->max_rcpt_per_transaction,
+            .max_messages = numbers->max_msg_per_connection,
+            .max_rcpts = numbers->max_rcpt_per_transaction,
             .connect_timeout_ms = set->connect_timeout_ms,
             .greeting_timeout_ms = set->greeting_timeout_ms,
             .command_timeout_ms = set->command_timeout_ms,
@@ -273,11 +612,56 @@ void sender_open(struct engine *g, struct queue *q, const struct delivery_host *
         &ops, s);
 }
 
-void sender_wake_idle(struct queue *q)
+/* All rates agree that s sends one more: taken. */
+static bool claim(struct sender *s, struct limit **ret_full)
 {
-    struct sender *s = list_entry(list_first(&q->idle), struct sender, idle_link);
-    set_state(s, SENDER_COMING);
-    delivery_wakeup(s->conn);
+    if (!limits_are_current(s) && !renew_limits(s)) {
+        start_yielding(s); /* woken to end */
+        return true;
+    }
+    if (!s->rates.count)
+        return true;
+    *ret_full = scheduler_line_before(s->queue, s->rates.items, s->rates.count);
+    if (*ret_full)
+        return false;
+    s->credit += limits_take(s->rates.items, s->rates.count, 1, ret_full);
+    s->credit_at_ms = clock_mono_ms();
+    return s->credit != 0;
+}
+
+bool sender_wake_idle(struct queue *q, struct limit **ret_full)
+{
+    const struct sender *refused = NULL;
+
+    *ret_full = NULL;
+    list_for_each (n, &q->idle) {
+        struct sender *s = list_entry(n, struct sender, idle_link);
+        if (refused && memcmp(&refused->source.addr, &s->source.addr, sizeof(s->source.addr)) == 0)
+            continue; /* the same limits */
+        if (claim(s, ret_full)) {
+            set_state(s, SENDER_COMING);
+            delivery_wakeup(s->conn);
+            return true;
+        }
+        refused = s;
+    }
+    return false;
+}
+
+void sender_make_room(struct engine *g, const struct queue *q, const struct limit *l)
+{
+    unsigned looked_at = 0;
+
+    list_for_each (n, &g->idle_senders) {
+        struct sender *s = list_entry(n, struct sender, idle_among);
+        if (++looked_at > MOST_LOOKED_AT)
+            return;
+        if (s->queue == q || !(holds(&s->places, l) || holds(&s->host_places, l)))
+            continue;
+        set_state(s, SENDER_BUSY);
+        delivery_close(s->conn);
+        return;
+    }
 }
 
 size_t sender_close_idle(struct queue *q, size_t most)

@@ -6,20 +6,10 @@
 #include "queue/engine_int.h"
 
 #include "base/clock.h"
+#include "queue/signing.h"
 #include "base/log.h"
 
 #include <stdio.h>
-
-int64_t settle_retry_delay_ms(const struct queue_settings *s, unsigned n, uint64_t seed)
-{
-    size_t i = MIN_OF((size_t)(n ? n - 1 : 0), s->retry_count - 1);
-    int64_t base = s->retry_count ? s->retry_after_ms[i] : 600000;
-    int64_t jitter = base / 10;
-
-    if (!jitter)
-        return base;
-    return base - jitter + (int64_t)(hash_u64(seed + n) % (uint64_t)(2 * jitter + 1));
-}
 
 static enum spool_state state_of(enum outcome_class c)
 {
@@ -66,16 +56,35 @@ static void forget_body(struct message *m)
 {
     body_unref(m->body);
     m->body = NULL;
+    signing_forget(m);
+}
+
+/* A rule makes a temporary reply final; the text keeps the reply and says which action it was. */
+static void bounce(const struct outcome *o, const struct reaction *r, struct outcome *ret,
+                   char *text, size_t size)
+{
+    bool queue = r->rule.rule && (r->rule.rule->actions & 1u << REPLY_BOUNCE_QUEUE);
+
+    snprintf(text, size, "%.*s (%s)", SV_ARG(o->text), queue ? "bounce-queue" : "bounce-rcpt");
+    *ret = *o;
+    ret->class_ = OUTCOME_BOUNCED;
+    if (ret->enhanced.class_digit)
+        ret->enhanced.class_digit = 5;
+    ret->text = sv_of(text);
 }
 
 /* The recipient's time is over with this failure: its text says so and keeps the last reply. */
-static void expire(const struct outcome *o, const struct queue *q, struct outcome *ret, char *text,
-                   size_t size)
+static void expire(const struct outcome *o, const struct queue *q, const struct windows *windows,
+                   struct outcome *ret, char *text, size_t size)
 {
     char age[UNITS_SIZE];
     units_format_interval(q->settings.bounce_after_ms, age);
-    snprintf(text, size, "not delivered within %s (bounce-after); last: %.*s", age,
-             SV_ARG(o->text));
+    if (windows)
+        snprintf(text, size, "last delivery window is over (X-Schedule); last: %.*s",
+                 SV_ARG(o->text));
+    else
+        snprintf(text, size, "not delivered within %s (bounce-after); last: %.*s", age,
+                 SV_ARG(o->text));
     *ret = *o;
     ret->class_ = OUTCOME_EXPIRED;
     ret->enhanced = (struct enhanced_code){5, 4, 7};
@@ -96,28 +105,41 @@ static void end_entry(struct engine *g, struct entry *e)
         forget_body(m);
 }
 
+static void clock_restarts(struct engine *g, struct queue *q)
+{
+    q->failures = 0;
+    actions_clock(g, q);
+}
+
 void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
-                  const struct outcome *o)
+                  const struct outcome *o, const struct reaction *r)
 {
     struct queue *q = e->queue;
-    struct outcome expired;
-    char text[512];
+    struct outcome other;
+    char text[1100];
     int64_t now = clock_wall_ms(), next = 0;
 
     if (o->phase >= PHASE_CONNECT && e->attempts < UINT16_MAX)
         e->attempts++;
+    if (o->class_ == OUTCOME_DELIVERED && q->failures)
+        clock_restarts(g, q);
+    if (o->class_ == OUTCOME_DEFERRED && r && r->bounce) {
+        bounce(o, r, &other, text, sizeof(text));
+        o = &other;
+    }
     if (o->class_ == OUTCOME_DEFERRED) {
-        int64_t end = e->message->received_ms + q->settings.bounce_after_ms;
-        next = now + (o->retry_hint_ms > 0
-                          ? o->retry_hint_ms
-                          : settle_retry_delay_ms(&q->settings, e->attempts, e->message->id));
+        const struct windows *windows = e->message->windows;
+        int64_t end = windows_end(windows, e->message->received_ms + q->settings.bounce_after_ms);
+        next = now + retry_recipient_delay_ms(e, o, r);
         if (now >= end) {
-            expire(o, q, &expired, text, sizeof(text));
-            o = &expired;
+            expire(o, q, windows, &other, text, sizeof(text));
+            o = &other;
         } else {
-            next = MIN_OF(next, end); /* one last attempt when its time is over */
+            next = MIN_OF(windows_fit(windows, next),
+                          end); /* one last attempt when its time is over */
         }
     }
+    job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
     report(g, e, env, o, next);
     if (o->class_ != OUTCOME_DEFERRED) {
@@ -136,8 +158,10 @@ void settle_queue_failure(struct engine *g, struct queue *q, const struct outcom
     if (q->retry_at_ms)
         return;
     q->failures++;
-    wait = settle_retry_delay_ms(&q->settings, q->failures, hash_bytes(q->name, strlen(q->name)));
-    q->retry_at_ms = clock_wall_ms() + wait;
+    wait = retry_queue_delay_ms(q, o);
+    q->failed_at_ms = clock_wall_ms();
+    q->retry_at_ms = q->failed_at_ms + wait;
+    actions_clock(g, q);
     queue_set_text(q, o->text);
     report_queue(g->report, q->name, q->vmta->name, q->retry_at_ms, o);
     finisher_expired(g, q, o->text);

@@ -8,13 +8,14 @@
 #define PMTA_PIPE_QUEUE_THROTTLE_H
 
 #include "limit/limit.h"
+#include "queue/settings.h"
 
 struct engine;
 struct queue;
 struct vmta_source;
 struct delivery_host;
 
-enum { THROTTLE_MAX = 40 };
+enum { THROTTLE_MAX = 48 };
 
 /* A set of limits with a reference to each. */
 struct throttle_set {
@@ -31,6 +32,41 @@ void throttle_fini(struct queue *q);
  * one is chosen). */
 void throttle_gather(struct engine *g, struct queue *q, const struct vmta_source *source,
                      const struct delivery_host *host, struct throttle_set *ret);
+/* Puts what applies to this host alone into ret, which was empty. */
+void throttle_gather_host(struct engine *g, struct queue *q, const struct vmta_source *source,
+                          const struct delivery_host *host, struct throttle_set *ret);
 void throttle_set_fini(struct throttle_set *s);
+
+/* What paces q from that address, with a reference, for outcomes; NULL: nothing does. */
+struct pace_pair *throttle_pair(struct engine *g, struct queue *q,
+                                const struct vmta_source *source);
+
+/* Plain numbers of q in its mode. */
+struct throttle_numbers {
+    uint32_t version; /* changes with every throttle_configure */
+    uint32_t max_connections;
+    uint32_t max_msg_per_connection;
+    uint32_t max_rcpt_per_transaction;
+    bool has_host_limits; /* throttle_gather_host may give something */
+};
+const struct throttle_numbers *throttle_numbers(struct engine *g, struct queue *q);
+
+/* A value of q in its mode; lives until the next throttle_configure. */
+const struct config_value *throttle_value(struct engine *g, struct queue *q,
+                                          enum queue_limit which);
+
+/* One limit as the configuration says it. */
+struct throttle_rule {
+    enum limit_measure measure;
+    const char *name; /* of the limit */
+    uint32_t max;     /* CONNECTIONS */
+    struct rate rate; /* the others */
+    const struct config_value *value;
+};
+/* Calls fn for everything that throttle_gather would give but for pace; name and value are valid
+ * during the call. */
+void throttle_explain(struct engine *g, struct queue *q, const struct vmta_source *source,
+                      const struct delivery_host *host,
+                      void (*fn)(void *arg, const struct throttle_rule *r), void *arg);
 
 #endif

@@ -180,12 +180,17 @@ static const char *dsn_action(enum outcome_class c)
 struct row {
     const char *type;
     int64_t queued_ms;
-    struct strview orig, rcpt, job, envid;
+    struct strview orig, rcpt, job, envid, source;
     const struct outcome *outcome; /* may be NULL */
     const char *queue, *vmta;
     uint64_t size;
     const char *id;
 };
+
+static struct strview source_host(const struct envelope *env)
+{
+    return env->remote_mta.len ? env->remote_mta : env->peer;
+}
 
 static void write_row(struct report *r, const struct row *row)
 {
@@ -213,6 +218,7 @@ static void write_row(struct report *r, const struct row *row)
     csv_field(&csv, sv_of(status));
     csv_field(&csv, sv_of(text));
     csv_field(&csv, sv_of(mta));
+    csv_field(&csv, row->source);
     csv_field(&csv, sv_of(row->vmta));
     csv_field(&csv, sv_of(r->pipe));
     csv_field(&csv, sv_of(row->queue));
@@ -280,6 +286,7 @@ void report_rcpt(struct report *r, const struct report_rcpt *w)
                      .type = record_type,
                      .queued_ms = w->env->received_ms,
                      .orig = w->env->sender,
+                     .source = source_host(w->env),
                      .rcpt = w->env->rcpts[w->rcpt].address,
                      .job = w->env->job,
                      .envid = w->env->envid,
@@ -328,6 +335,7 @@ void report_received(struct report *r, message_id id, const struct envelope *env
                          .type = "r",
                          .queued_ms = env->received_ms,
                          .orig = env->sender,
+                         .source = source_host(env),
                          .rcpt = env->rcpts[i].address,
                          .job = env->job,
                          .envid = env->envid,

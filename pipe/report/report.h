@@ -23,6 +23,7 @@ struct report;
     COLUMN(DSN_STATUS, "dsnStatus", "enhanced status code (RFC 3463)")                        \
     COLUMN(DSN_DIAG, "dsnDiag", "smtp; and the reply, or x-pmta; and our own reason")         \
     COLUMN(DSN_MTA, "dsnMta", "host (address) of the peer")                                   \
+    COLUMN(SRC_MTA, "srcMta", "submitting host: X-Remote-MTA-Name, EHLO name or address")     \
     COLUMN(VMTA, "vmta", "virtual MTA")                                                       \
     COLUMN(PIPE, "pipe", "pipe")                                                              \
     COLUMN(QUEUE, "queue", "queue, as domain/vmta")                                           \

@@ -24,14 +24,29 @@ struct routes {
 
 struct route_key {
     enum route_kind kind;
+    struct route_wants wants;
     struct strview domain;
 };
+
+/* MTA-STS is about the MX hosts of a domain, the port about TLSA records. */
+static struct route_key key_of(enum route_kind kind, struct strview domain,
+                               struct route_wants wants)
+{
+    struct route_key k = {kind, wants, domain};
+
+    if (kind != ROUTE_MX)
+        k.wants.bits &= (uint8_t)~ROUTE_WANT_STS;
+    if (!(k.wants.bits & ROUTE_WANT_TLSA))
+        k.wants.port = 0;
+    return k;
+}
 
 static bool match_name(const struct hash_node *n, const void *key)
 {
     const struct route *r = container_of(n, const struct route, node);
     const struct route_key *k = key;
-    return r->kind == k->kind && sv_eq_nocase(sv_of(r->domain), k->domain);
+    return r->kind == k->kind && r->wants.bits == k->wants.bits && r->wants.port == k->wants.port &&
+           sv_eq_nocase(sv_of(r->domain), k->domain);
 }
 
 static bool match_token(const struct hash_node *n, const void *key)
@@ -41,7 +56,9 @@ static bool match_token(const struct hash_node *n, const void *key)
 
 static uint64_t key_hash(const struct route_key *k)
 {
-    return hash_bytes_nocase(k->domain.ptr, k->domain.len) ^ (uint64_t)k->kind;
+    uint64_t rest =
+        (uint64_t)k->kind | (uint64_t)k->wants.bits << 8 | (uint64_t)k->wants.port << 16;
+    return hash_bytes_nocase(k->domain.ptr, k->domain.len) ^ hash_u64(rest);
 }
 
 struct routes *routes_new(uv_loop_t *loop)
@@ -99,6 +116,8 @@ static void ask(struct routes *r, struct route *route)
              (&(struct ipc_route_request){
                  .token = route->token,
                  .kind = (uint8_t)route->kind,
+                 .wants = route->wants.bits,
+                 .port = route->wants.port,
                  .domain = sv_of(route->domain),
              }));
 }
@@ -132,6 +151,7 @@ static struct route *route_new(struct routes *r, const struct route_key *key)
     route->refs = 2; /* the table's and the caller's */
     route->status = ROUTE_PENDING;
     route->kind = key->kind;
+    route->wants = key->wants;
     route->token = ++r->last_token;
     route->domain = xstrndup(key->domain.ptr, key->domain.len);
     route->cached = true;
@@ -144,9 +164,9 @@ static struct route *route_new(struct routes *r, const struct route_key *key)
 }
 
 struct route *routes_get(struct routes *r, enum route_kind kind, struct strview domain,
-                         struct route_waiter *waiter)
+                         struct route_wants wants, struct route_waiter *waiter)
 {
-    struct route_key key = {kind, domain};
+    struct route_key key = key_of(kind, domain, wants);
     struct hash_node *n = hash_find(&r->by_name, key_hash(&key), &key);
     struct route *route = n ? container_of(n, struct route, node) : NULL;
 
@@ -171,6 +191,22 @@ static struct route *find_pending(struct routes *r, uint64_t token)
     return n ? container_of(n, struct route, pending_node) : NULL;
 }
 
+/* Hosts and policy out of the answer. Returns false when it is not what an answer looks like. */
+static bool decode(struct route *route, const struct ipc_route_reply *m)
+{
+    buf_append_sv(&route->bytes, m->hosts);
+    buf_append_sv(&route->bytes, m->policy);
+    struct strview both = buf_view(&route->bytes);
+    struct strview hosts = sv(both.ptr, m->hosts.len);
+    struct strview policy = sv(both.ptr + m->hosts.len, m->policy.len);
+
+    return m->status <= ROUTE_TEMPORARY &&
+           route_hosts_decode(hosts, &route->arena, &route->addresses, &route->address_count) ==
+               0 &&
+           tls_policy_decode(policy, &route->arena, &route->policy) == 0 &&
+           (m->status != ROUTE_OK || route->address_count);
+}
+
 static void answer(struct routes *r, struct route *route, const struct ipc_route_reply *m)
 {
     int64_t ttl_ms = MAX_OF((int64_t)m->ttl_s * 1000, (int64_t)MIN_TTL_MS);
@@ -178,10 +214,7 @@ static void answer(struct routes *r, struct route *route, const struct ipc_route
     hash_remove(&r->pending, &route->pending_node);
     route->status = m->status;
     route->text = xstrndup(m->text.ptr, m->text.len);
-    buf_append_sv(&route->bytes, m->hosts);
-    if (route_hosts_decode(buf_view(&route->bytes), &route->arena, &route->addresses,
-                           &route->address_count) < 0 ||
-        m->status > ROUTE_TEMPORARY || (m->status == ROUTE_OK && !route->address_count))
+    if (!decode(route, m))
         route->status = ROUTE_TEMPORARY;
     if (route->status == ROUTE_TEMPORARY)
         ttl_ms = TEMPORARY_TTL_MS;

@@ -9,12 +9,19 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "mail/route.h"
+#include "mail/tls_policy.h"
 #include "net/ipc.h"
 
 struct routes;
 struct queue;
 
 enum { ROUTE_PENDING = -1 };
+
+/* What is wanted with a route besides its hosts. */
+struct route_wants {
+    uint8_t bits;  /* ROUTE_WANT_… */
+    uint16_t port; /* that TLSA records are asked for; means nothing without ROUTE_WANT_TLSA */
+};
 
 /* One answer; refcounted, immutable once it is not pending. */
 struct route {
@@ -24,15 +31,17 @@ struct route {
     uint32_t refs;
     int status; /* enum route_status, or ROUTE_PENDING */
     enum route_kind kind;
+    struct route_wants wants;
     uint64_t token;
     int64_t expires_ms; /* monotonic */
     char *domain;
     char *text; /* why, when status is not ROUTE_OK; never NULL once answered */
     struct arena arena;
-    struct buf bytes; /* what the views in addresses point into */
+    struct buf bytes; /* what the views in addresses and policy point into */
     struct route_address *addresses;
     size_t address_count;
-    bool cached; /* still in the table */
+    struct tls_policy policy; /* as far as it was wanted */
+    bool cached;              /* still in the table */
 };
 
 /* Told once when a pending route is answered; not inside routes_get. */
@@ -48,10 +57,11 @@ void routes_free(struct routes *r);
 /* A new edge to the resolver; takes fd. Open questions are asked again on it. */
 void routes_set_edge(struct routes *r, int fd);
 
-/* A reference to the cached or just asked-for answer. When it is pending and waiter is not NULL,
+/* A reference to the cached or just asked-for answer; answers to different wants are different
+ * routes (what makes no difference is left out of the comparison). When it is pending and waiter is not NULL,
  * the waiter (list_init'd by the caller) is put in line. */
 struct route *routes_get(struct routes *r, enum route_kind kind, struct strview domain,
-                         struct route_waiter *waiter);
+                         struct route_wants wants, struct route_waiter *waiter);
 void route_unref(struct routes *r, struct route *route); /* NULL is fine */
 
 /* False once the TTL is over. */

@@ -25,10 +25,21 @@ struct rule_match {
 };
 
 /* The first rule of that list that the reply falls under; text is matched with the code in front
- * ("421 4.7.0 …"), lines joined by one blank, case-insensitive unless (?-i). False when none does,
- * or there is no such list. Views live as long as r. */
+ * ("421 4.7.0 …"), lines joined by one blank, case-insensitive unless (?-i); of long replies the
+ * first 2000 bytes. False when none does, when there is no such list, or when the outcome is not a
+ * reply (code 0: our own words). A rule that takes too long does not match, which is logged once.
+ * Views live as long as r. */
 bool rules_match(const struct rules *r, struct strview list, const struct outcome *o,
                  struct rule_match *ret);
+
+/* What `show` says of a list: its rules, how many of them every reply is tried against because
+ * nothing in them is certain. 0 for a list that is not there. */
+struct rules_stats {
+    unsigned rules;
+    unsigned unfiltered;
+    bool compiled; /* to machine code */
+};
+void rules_stats(const struct rules *r, struct strview list, struct rules_stats *ret);
 
 /* What the reply speaks of, by code and words, for retry-after-greylisting and adaptive: nothing
  * here looks at the configuration. */

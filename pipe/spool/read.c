@@ -13,7 +13,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { LOOP_READ_MAX = 256 * 1024 };
+enum {
+    LOOP_READ_MAX = 256 * 1024,
+    HEAD_GUESS = 4096, /* most envelopes end before */
+};
 
 struct read_job {
     uv_work_t work;
@@ -71,6 +74,10 @@ static int verify(struct read_job *j)
     if (!head_is_good(j, &r))
         return ERR_CORRUPT;
     fill_result(j, &r);
+    if (j->read->envelope_only) {
+        j->read->content.fd = -1;
+        return 0;
+    }
     if (j->whole)
         return spool_checksum(j->read->content.content.ptr, (size_t)r.content_bytes) ==
                        r.content_sum
@@ -90,7 +97,7 @@ static int load(struct read_job *j)
             return rc == -ENODATA ? ERR_CORRUPT : rc;
         if (!record_peek(header, &r) || record_total_bytes(&r) != j->place.length)
             return ERR_CORRUPT;
-        j->whole = r.content_bytes <= j->load_max;
+        j->whole = !j->read->envelope_only && r.content_bytes <= j->load_max;
         j->len = j->whole ? j->place.length : RECORD_HEADER_BYTES + r.envelope_bytes;
         j->mem = xmalloc(j->len);
     }
@@ -171,14 +178,22 @@ static void put_off(struct spool *s, struct read_job *j, int status)
 /* The page cache had all of it and it is good. */
 static bool read_now(struct read_job *j, size_t load_max)
 {
-    if (j->place.length > LOOP_READ_MAX || j->place.length > load_max)
+    bool head = j->read->envelope_only;
+
+    if (!head && (j->place.length > LOOP_READ_MAX || j->place.length > load_max))
         return false;
-    j->len = j->place.length;
+    j->len = head ? MIN_OF(j->place.length, (size_t)HEAD_GUESS) : j->place.length;
     j->mem = xmalloc(j->len);
-    j->whole = true;
+    j->whole = !head;
     struct iovec iov = {j->mem, j->len};
     ssize_t n = preadv2(j->fd, &iov, 1, (off_t)j->place.offset, RWF_NOWAIT);
-    return n == (ssize_t)j->len && verify(j) == 0;
+    if (n == (ssize_t)j->len && verify(j) == 0)
+        return true;
+    if (head) { /* longer than guessed, or not in memory: from the start */
+        free(j->mem);
+        j->mem = NULL;
+    }
+    return false;
 }
 
 void spool_read(struct spool *s, message_id id, const struct spool_place *place, size_t load_max,

@@ -148,6 +148,7 @@ struct spool_read {
      */
     void (*done)(struct spool_read *r, int status);
     message_id id;
+    bool envelope_only; /* content stays unread and unverified; load_max is not looked at */
     struct spool_content content; /* release with spool_content_release */
     struct spool_read *next;      /* the spool's */
 };

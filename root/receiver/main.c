@@ -137,7 +137,7 @@ int main(int argc, char **argv)
     list_init(&r.listeners);
     list_init(&r.pipes);
     list_init(&r.sessions);
-    list_init(&r.sources);
+    admission_init(&r.admission);
     r.started_ms = clock_mono_ms();
     if (gethostname(r.host_name, sizeof(r.host_name) - 1) < 0)
         memcpy(r.host_name, "localhost", sizeof("localhost"));

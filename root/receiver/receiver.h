@@ -5,6 +5,7 @@
 #ifndef PMTA_RECEIVER_RECEIVER_H
 #define PMTA_RECEIVER_RECEIVER_H
 
+#include "admission.h"
 #include "base/hash.h"
 #include "base/list.h"
 #include "mail/config.h"
@@ -15,7 +16,6 @@
 
 struct auth_check;
 struct session;
-struct source_count;
 struct pipe_signing;
 
 struct receiver {
@@ -25,7 +25,7 @@ struct receiver {
     struct list listeners;
     struct list pipes; /* struct pipe_edge */
     struct list sessions;
-    struct list sources;  /* struct source_count */
+    struct admission admission;
     struct hash requests; /* struct pipe_request by token */
     struct auth_check *auth;
     struct pipe_signing *signing; /* one per pipe of the configuration, after that of all */

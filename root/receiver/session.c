@@ -26,20 +26,13 @@ enum {
     LINGER_MS = 10 * 1000,
 };
 
-/* Sessions of one source, for max-smtp-in. */
-struct source_count {
-    struct list link;
-    uint32_t count;
-    char name[];
-};
-
 struct session {
     struct list link;
     struct receiver *receiver;
     struct stream *stream;
     struct smtp_server *engine;
     struct client_settings *settings;
-    struct source_count *source;
+    struct admission_place place;
     struct tls_context *tls;
     struct auth_job *auth;
     struct pipe_request request;
@@ -60,30 +53,6 @@ struct session {
 static void pump(struct session *s);
 
 /* --- life --- */
-
-static struct source_count *count_source(struct receiver *r, const char *name)
-{
-    list_for_each (pos, &r->sources) {
-        struct source_count *c = list_entry(pos, struct source_count, link);
-        if (strcmp(c->name, name) == 0) {
-            c->count++;
-            return c;
-        }
-    }
-    struct source_count *c = xcalloc(1, sizeof(*c) + strlen(name) + 1);
-    memcpy(c->name, name, strlen(name) + 1);
-    c->count = 1;
-    list_push_back(&r->sources, &c->link);
-    return c;
-}
-
-static void uncount_source(struct source_count *c)
-{
-    if (--c->count > 0)
-        return;
-    list_remove(&c->link);
-    free(c);
-}
 
 static void cancel_all(struct session *s)
 {
@@ -116,7 +85,7 @@ static void on_closed(void *owner, struct stream *stream)
     (void)stream;
     cancel_all(s);
     list_remove(&s->link);
-    uncount_source(s->source);
+    admission_leave(&r->admission, &s->place);
     smtp_server_free(s->engine);
     client_settings_free(s->settings);
     tls_context_unref(s->tls);
@@ -458,21 +427,6 @@ static void take_address(struct session *s, const struct sockaddr *client)
         snprintf(s->client, sizeof(s->client), "unknown");
 }
 
-static const char *over_limit(struct session *s)
-{
-    struct receiver *r = s->receiver;
-    struct config_query q = {.source = sv_of(s->settings->smtp.source),
-                             .client = (const struct sockaddr *)&s->addr};
-
-    if (r->draining)
-        return "421 4.3.2 Service is shutting down, try again";
-    if (r->session_count > (uint64_t)config_number(r->config, NULL, DIR_TOTAL_MAX_SMTP_IN))
-        return "421 4.3.2 Too many connections, try again later";
-    if (s->source->count > (uint64_t)config_number(r->config, &q, DIR_MAX_SMTP_IN))
-        return "421 4.7.0 Too many connections from your source, try again later";
-    return NULL;
-}
-
 void session_open(struct receiver *r, struct listener *l, int fd, const struct sockaddr *client)
 {
     static const struct stream_limits limits = {INPUT_MAX, OUTPUT_HIGH};
@@ -492,12 +446,14 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     take_address(s, client);
     s->settings =
         client_settings_new(r, l->name, l->tls != NULL, (struct sockaddr *)&s->addr, sv(NULL, 0));
-    s->source = count_source(r, s->settings->smtp.source ? s->settings->smtp.source : "");
     s->tls = l->tls ? tls_context_ref(l->tls) : NULL;
     list_push_back(&r->sessions, &s->link);
     r->session_count++;
     r->accepted++;
-    const char *refuse = over_limit(s);
+    const char *refuse = admission_enter(&r->admission, r->config, s->settings->smtp.source,
+                                         (const struct sockaddr *)&s->addr, &s->place);
+    if (r->draining)
+        refuse = "421 4.3.2 Service is shutting down, try again";
     if (refuse)
         s->settings->smtp.refuse = refuse;
     s->engine = smtp_server_new(s->id, s->client, &s->settings->smtp, &r->shared, &engine_ops, s);
@@ -559,10 +515,10 @@ void session_show_all(struct receiver *r, struct buf *out)
         struct session *s = list_entry(pos, struct session, link);
         json_t *o = json_pack(
             "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:f}", "direction", "in", "session",
-            s->id, "client", s->client, "listener", s->listener, "source", s->source->name, "user",
-            smtp_server_user(s->engine), "state", smtp_server_state_name(s->engine), "messages",
-            (json_int_t)smtp_server_messages(s->engine), "tls", (int)stream_is_tls(s->stream),
-            "age_s", (double)(now - s->opened_ms) / 1000.0);
+            s->id, "client", s->client, "listener", s->listener, "source", s->place.source->name,
+            "user", smtp_server_user(s->engine), "state", smtp_server_state_name(s->engine),
+            "messages", (json_int_t)smtp_server_messages(s->engine), "tls",
+            (int)stream_is_tls(s->stream), "age_s", (double)(now - s->opened_ms) / 1000.0);
         char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
         if (text)
             buf_printf(out, "%s\n", text);

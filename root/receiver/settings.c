@@ -81,6 +81,9 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
         s->process_x_job = config_bool(cfg, &q, DIR_PROCESS_X_JOB);
         s->process_x_dkim_options = config_bool(cfg, &q, DIR_PROCESS_X_DKIM_OPTIONS);
         s->process_x_envid = config_bool(cfg, &q, DIR_PROCESS_X_ENVID);
+        s->process_x_schedule = config_bool(cfg, &q, DIR_PROCESS_X_SCHEDULE);
+        s->process_x_delivery_priority = config_bool(cfg, &q, DIR_PROCESS_X_DELIVERY_PRIORITY);
+        s->process_x_remote_mta_name = config_bool(cfg, &q, DIR_PROCESS_X_REMOTE_MTA_NAME);
     } else if (!s->offer_auth) {
         s->refuse = "554 5.7.1 No mail is accepted from your address";
     }

@@ -38,6 +38,9 @@ struct smtp_server_settings {
     bool process_x_job;
     bool process_x_envid;
     bool process_x_dkim_options;
+    bool process_x_schedule;
+    bool process_x_delivery_priority;
+    bool process_x_remote_mta_name;
     bool offer_starttls;
     bool offer_auth;
     bool allow_plain_auth; /* AUTH also without TLS */

@@ -47,7 +47,9 @@ static struct envelope_rcpt *new_rcpt(struct smtp_transaction *tx)
         tx->rcpt_room = tx->rcpt_room ? tx->rcpt_room * 2 : 8;
         env->rcpts = xrealloc(env->rcpts, tx->rcpt_room * sizeof(env->rcpts[0]));
     }
-    return &env->rcpts[env->rcpt_count++];
+    struct envelope_rcpt *r = &env->rcpts[env->rcpt_count++];
+    *r = (struct envelope_rcpt){0};
+    return r;
 }
 
 /* "postmaster" without a domain is the postmaster of this host. */

@@ -7,11 +7,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mail/dkim.h"
+#include "mail/schedule.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { JOB_MAX = 255, BIMI_MAX = 500 };
+enum { JOB_MAX = 255, REMOTE_MTA_MAX = 255, PRIORITY_MAX = 100, BIMI_MAX = 500 };
 
 static bool is_word(struct strview s, size_t max)
 {
@@ -90,6 +91,48 @@ static void prepare_signing(struct smtp_server *s)
     tx->hashed_bytes = tx->header.end;
 }
 
+static void honour_schedule(struct smtp_server *s, struct strview text)
+{
+    char reply[SMTP_REPLY_MAX];
+    struct schedule windows;
+    struct err e;
+
+    if (schedule_parse(text, &windows, &e) < 0) {
+        for (char *p = e.text; *p; p++) /* quotes what the client wrote */
+            *p = *p >= 0x20 && *p < 0x7f ? *p : '?';
+        snprintf(reply, sizeof(reply), "550 5.6.0 X-Schedule: %.300s", e.text);
+        smtp_server_refuse_message(s, TROUBLE_ROUTE, reply);
+    } else if (schedule_next(&windows, clock_wall_ms()) == SCHEDULE_OVER) {
+        smtp_server_refuse_message(s, TROUBLE_ROUTE, "550 5.6.0 X-Schedule: all windows are over");
+    }
+    s->tx.envelope.schedule = arena_sv(&s->tx.arena, text);
+}
+
+static void honour_priority(struct smtp_server *s, struct strview text)
+{
+    uint64_t n;
+
+    if (!sv_to_u64(text, &n) || n > PRIORITY_MAX)
+        smtp_server_refuse_message(
+            s, TROUBLE_ROUTE, "550 5.6.0 X-Delivery-Priority is not a number (expected 0 to 100)");
+    else
+        s->tx.envelope.priority = (uint8_t)(n + 1);
+}
+
+/* The host that gave us the message; a trusted one may name the host that gave it the message. */
+static void name_remote(struct smtp_server *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct strview name = header_scan_value(&tx->header, HEADER_X_REMOTE_MTA_NAME);
+
+    if (!s->settings->process_x_remote_mta_name || !name.len)
+        name = sv_of(s->helo);
+    else if (!is_word(name, REMOTE_MTA_MAX))
+        smtp_server_refuse_message(s, TROUBLE_ROUTE,
+                                   "550 5.6.0 X-Remote-MTA-Name is not one printable word");
+    tx->envelope.remote_mta = arena_sv(&tx->arena, name);
+}
+
 static void honour_fields(struct smtp_server *s)
 {
     const struct smtp_server_settings *set = s->settings;
@@ -98,6 +141,8 @@ static void honour_fields(struct smtp_server *s)
     struct strview job = header_scan_value(&tx->header, HEADER_X_JOB);
     struct strview envid = header_scan_value(&tx->header, HEADER_X_ENVID);
     struct strview dkim = header_scan_value(&tx->header, HEADER_X_DKIM_OPTIONS);
+    struct strview schedule = header_scan_value(&tx->header, HEADER_X_SCHEDULE);
+    struct strview priority = header_scan_value(&tx->header, HEADER_X_DELIVERY_PRIORITY);
 
     if (set->process_x_virtual_mta && vmta.len) {
         if (!s->ops->virtual_mta_exists(s->owner, vmta))
@@ -114,6 +159,11 @@ static void honour_fields(struct smtp_server *s)
         smtp_server_refuse_message(s, TROUBLE_ROUTE, "550 5.6.0 X-Envid is too long");
     if (set->process_x_dkim_options && dkim.len)
         honour_dkim_options(s, dkim);
+    if (set->process_x_schedule && schedule.len)
+        honour_schedule(s, schedule);
+    if (set->process_x_delivery_priority && priority.len)
+        honour_priority(s, priority);
+    name_remote(s);
 }
 
 void smtp_server_route(struct smtp_server *s)

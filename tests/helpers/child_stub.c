@@ -115,6 +115,13 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
         ipc_edge_open(child_loop(stub.child), fd, stub.ops.role, peer, &edge_ops, NULL);
 }
 
+static void on_limit_table(void *owner, int fd, unsigned share)
+{
+    (void)owner;
+    say("limit_table %u", share);
+    close(fd);
+}
+
 static void on_listener(void *owner, const char *name, int fd, int cert_fd, int key_fd)
 {
     (void)owner;
@@ -226,6 +233,7 @@ int main(int argc, char **argv)
         .program = argv[0],
         .config = on_config,
         .directory = on_directory,
+        .limit_table = on_limit_table,
         .edge = on_edge,
         .listener = on_listener,
         .start = on_start,

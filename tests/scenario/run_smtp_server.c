@@ -100,6 +100,9 @@ static bool set_option(struct play *p, const char *name, const char *value)
         {"sign", &p->sign, NULL},
         {"bimi", &p->bimi, NULL},
         {"x-dkim-options", &s->process_x_dkim_options, NULL},
+        {"x-schedule", &s->process_x_schedule, NULL},
+        {"x-priority", &s->process_x_delivery_priority, NULL},
+        {"x-remote", &s->process_x_remote_mta_name, NULL},
         {"starttls", &s->offer_starttls, NULL},
         {"auth", &s->offer_auth, NULL},
         {"plain-auth", &s->allow_plain_auth, NULL},
@@ -275,6 +278,12 @@ static bool check_submit(struct play *p, char *words)
             is = smtp_server_pipe(p->engine);
         else if (strcmp(word, "sender") == 0)
             is = env->sender;
+        else if (strcmp(word, "remote") == 0)
+            is = env->remote_mta;
+        else if (strcmp(word, "schedule") == 0)
+            is = NUMBER(env->schedule.len);
+        else if (strcmp(word, "priority") == 0)
+            is = NUMBER(env->priority);
         else if (strcmp(word, "rcpts") == 0)
             is = NUMBER(env->rcpt_count);
         else if (strcmp(word, "rcpt") == 0)

@@ -111,6 +111,7 @@ class Routing(World):
         subprocess.run(['swaks', '--server', f'127.0.0.1:{self.pmta.port}', '--from', 'a@b.example',
                         '--to', 'c@d.example', '--data', '@' + path, '--suppress-data'], check=True,
                        stdout=subprocess.DEVNULL)
+        self.delivered('bulk')  # the sink has written all of it
         text = self.wait_saved(1)[0]
         lines = text.replace(b'\r\n', b'\n').split(b'\n')
         self.assertIn(b'.%063d' % 39999, lines)
@@ -458,6 +459,30 @@ class Source(unittest.TestCase):
         wait_until(lambda: len(set(seen)) >= 2, 'connections from both addresses')
         self.assertEqual(set(seen), {('127.0.0.5', 'EHLO out5.example'),
                                      ('127.0.0.6', 'EHLO out6.example')})
+
+
+class SourceGroups(World):
+    options = {'source': 'source-group = apps\n',
+               'extra': '[source-group apps]\nprocess-x-remote-mta-name = yes\n'
+                        'process-x-schedule = yes\nprocess-x-delivery-priority = yes\n'}
+
+    def test_group_gives_its_settings(self):
+        self.pmta.send('a@x.example', pipe='bulk', headers='X-Remote-MTA-Name: app7.example\r\n'
+                                                           'X-Delivery-Priority: 90\r\n')
+        self.pmta.send('b@x.example', pipe='bulk')
+        wait_until(lambda: len([r for r in self.pmta.records() if r['type'] == 'd']) == 2, 'd records')
+        self.assertEqual({(r['rcpt'], r['srcMta']) for r in self.pmta.records()},
+                         {('a@x.example', 'app7.example'), ('b@x.example', 'client.example')})
+        self.assertFalse([t for t in self.saved_messages() if b'X-Remote' in t or b'X-Delivery' in t])
+
+    def test_bad_values_are_refused(self):
+        for line, why in (('X-Schedule: soon', b"550 5.6.0 X-Schedule: 'soon' is not a window"),
+                          ('X-Delivery-Priority: 101', b'550 5.6.0 X-Delivery-Priority is not')):
+            with self.assertRaises(smtplib.SMTPResponseException) as caught:
+                self.pmta.send('a@x.example', pipe='bulk', headers=line + '\r\n')
+            e = caught.exception
+            self.assertIn(why, b'%d ' % e.smtp_code + e.smtp_error)
+        self.assertEqual(self.pmta.ledger()['bulk']['received'], 0)
 
 
 @unittest.skipUnless(shutil.which('smtp-sink', path='/usr/sbin:/usr/bin'), 'postfix is not installed')

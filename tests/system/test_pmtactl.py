@@ -129,11 +129,19 @@ class Requests(Base):
          'show-queues pipe/bulk {"queue":"example.com/mta1","limit":5}'),
         ("--limit=7 show queues", 'show-queues * {"limit":7}'),
         ("show connections", "show-connections * {}"),
+        ("show vmtas", "show-vmtas * {}"),
         ("pause pipe bulk", "pause-pipe pipe/bulk {}"),
         ("pause pipe *", "pause-pipe * {}"),
         ("resume pipe bulk", "resume-pipe pipe/bulk {}"),
         ("pause queue example.com/*", 'pause-queue * {"queue":"example.com/*"}'),
         ("resume queue */mta1 --pipe bulk", 'resume-queue pipe/bulk {"queue":"*/mta1"}'),
+        ("show actions", "show-actions * {}"),
+        ("show actions example.com --pipe bulk", 'show-actions pipe/bulk {"queue":"example.com"}'),
+        ("set queue */mta1 --mode=backoff", 'set-queue * {"queue":"*/mta1","mode":"backoff"}'),
+        ("disable source 192.0.2.1 a.example/mta1 --reenable-after 2h --pipe bulk",
+         'disable-source pipe/bulk {"ip":"192.0.2.1","queue":"a.example/mta1",'
+         '"reenable_after":"2h"}'),
+        ("enable source ::1 *", 'enable-source * {"ip":"::1","queue":"*"}'),
         ("schedule example.com", 'schedule * {"queue":"example.com"}'),
         ("delete --queue example.com/mta1 --dry-run",
          'delete * {"queue":"example.com/mta1","dry_run":true}'),
@@ -181,7 +189,7 @@ class Usage(Base):
         ("staus", "unknown command 'staus', did you mean 'status'?"),
         ("show qeues", "unknown command 'show qeues', did you mean 'show queues'?"),
         ("resume pip bulk", "unknown command 'resume pip', did you mean 'resume pipe'?"),
-        ("show", "'show' what? One of: pipes, queues, connections, message"),
+        ("show", "'show' what? One of: pipes, queues, jobs, limits, connections, vmtas, message, actions"),
         ("frobnicate", "unknown command 'frobnicate', try 'pmtactl help'"),
         ("status --jsn", "unknown option '--jsn', did you mean '--json'?"),
         ("status -x", "unknown option '-x', try 'pmtactl help'"),
@@ -289,6 +297,27 @@ class Rendering(Base):
                       "No space left on device\n", page)
         self.assertIn("spool of bulk has 2 damaged records in quarantine\n", page)
         self.assertNotIn("OLDEST", page)
+
+    def test_actions(self):
+        action = {"process": "pipe/bulk", "pipe": "bulk", "id": "bulk.12", "kind": "rate",
+                  "queue": "a.example/mta1", "percent": 50, "since_ms": int(NOW - 65000),
+                  "until_ms": 0, "times": 1234, "by": "reply", "list": "blocking",
+                  "file": "config.d/30-rules.conf", "line": 7, "regex": "4\\.7\\.0",
+                  "reply": "421 4.7.0 slow down"}
+        changes = {"process": "pipe/bulk", "pipe": "bulk", "queue": "a.example/mta1",
+                   "mode_changes": [{"at_ms": int(NOW), "mode": "backoff", "reason": "an operator"}]}
+        page = self.ask("show", "actions", "a.example", answer=[action, changes, DONE])
+        row = page.splitlines()[1]
+        for text in ("bulk.12", "a.example/mta1", "rate 50%", "until cancelled", "1,234",
+                     "config.d/30-rules.conf:7", "421 4.7.0 slow down"):
+            self.assertIn(text, row)
+        self.assertIn("modes of a.example/mta1", page)
+        self.assertIn("an operator", page)
+        self.assertEqual(self.ask("show", "actions"), "nothing is held or slowed\n")
+        self.assertEqual(self.ask("cancel", "bulk.12", answer=[action, DONE]),
+                         "bulk.12 cancelled: rate of a.example/mta1\n")
+        self.assertEqual(self.ask("cancel", "bulk.13", status=1),
+                         "pmtactl: no action 'bulk.13', see 'pmtactl show actions'\n")
 
     def test_connections(self):
         out = {"process": "pipe/bulk", "direction": "out", "queue": "example.com/mta1",
@@ -605,7 +634,7 @@ class Generated(Base):
     def test_completion_works(self):
         self.assertEqual(self.complete("sh"), ["show", "shutdown"])
         self.assertEqual(self.complete("show", "p"), ["pipes"])
-        self.assertEqual(self.complete("-s", "x", "pause", ""), ["pipe", "queue"])
+        self.assertEqual(self.complete("-s", "x", "pause", ""), ["pipe", "queue", "job"])
         self.assertEqual(self.complete("delete", "--d"), ["--dry-run"])
         self.assertEqual(self.complete("debug", "de"), ["delivery"])
         self.server.answer = [b'{"process":"pipe/bulk","pipe":"bulk"}\n', DONE]
@@ -616,7 +645,7 @@ class Generated(Base):
         with open(os.path.join(SOURCE, "docs/admin.md")) as f:
             known = set(re.findall(r"\w+", f.read()))
         for name, least in (("pipe/admin/show.c", 30), ("pipe/admin/why.c", 9),
-                            ("pipe/admin/act.c", 6), ("pipe/admin/explain.c", 5),
+                            ("pipe/admin/act.c", 6), ("pipe/admin/jobs.c", 12), ("pipe/admin/explain.c", 5),
                             ("root/receiver/receiver_admin.c", 9), ("root/receiver/session.c", 9),
                             ("root/resolver/main.c", 20)):
             with open(os.path.join(SOURCE, name)) as f:

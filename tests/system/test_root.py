@@ -188,10 +188,13 @@ class RootTest(unittest.TestCase):
                              ("resolver", {"edge pipe/bulk", "edge pipe/urgent"})):
             mine = [e[len(title) + 1:] for e in self.events() if e.startswith(title + " ")]
             kinds = [e.split()[0] for e in mine]
-            order = ["config", "directory", "edge", "start", "listener"]
+            order = ["limit_table", "config", "directory", "edge", "start", "listener"]
             self.assertEqual(kinds, sorted(kinds, key=order.index), mine)
             self.assertEqual({e for e in mine if e.startswith("edge")}, edges)
             self.assertEqual(kinds.count("edge"), len(edges))
+        shares = [e.split() for e in self.events() if "limit_table" in e]
+        self.assertEqual({who for who, _, _ in shares}, {"pipe/bulk", "pipe/urgent"})
+        self.assertEqual(len({share for _, _, share in shares}), 2)
         self.assertIn("pipe/bulk directory spool writable", self.events())
         self.assertIn("pipe/bulk directory accounting writable", self.events())
         self.assertEqual(os.stat(f"{self.dir}/spool/bulk").st_mode & 0o777, 0o700)

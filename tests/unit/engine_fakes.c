@@ -27,15 +27,16 @@ void spool_read(struct spool *s, message_id id, const struct spool_place *place,
                 struct spool_read *r)
 {
     (void)s, (void)place, (void)load_max;
+    struct spool_read **list = r->envelope_only ? &fs.envelopes_wanted : &fs.reads;
     r->id = id;
-    r->next = fs.reads;
-    fs.reads = r;
+    r->next = *list;
+    *list = r;
 }
 
-void fake_reads(void)
+static void answer_reads(struct spool_read **list)
 {
-    for (struct spool_read *r; (r = fs.reads);) {
-        fs.reads = r->next;
+    for (struct spool_read *r; (r = *list);) {
+        *list = r->next;
         r->content = (struct spool_content){.fd = -1};
         if (fs.read_status == 0) {
             r->content.envelope = buf_view(&fs.envelopes[r->id]);
@@ -45,6 +46,11 @@ void fake_reads(void)
         }
         r->done(r, fs.read_status);
     }
+}
+
+void fake_reads(void)
+{
+    answer_reads(&fs.reads);
 }
 
 void spool_content_release(struct spool *s, struct spool_content *c)
@@ -87,6 +93,8 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->owner = owner;
     snprintf(c->queue, sizeof(c->queue), "%s", params->queue);
     snprintf(c->host, sizeof(c->host), "%s", params->hosts[0].name);
+    if (params->source)
+        uv_ip_name(params->source, c->source, sizeof(c->source));
     c->next = conns;
     conns = c;
     opened++;
@@ -165,6 +173,51 @@ enum delivery_next ask(struct delivery_conn *c)
     return c->ops->next(c->owner, c, &job);
 }
 
+/* --- fake reply rules --- */
+
+const struct fake_rule *fake_rules;
+static char no_rules;
+
+struct rules *rules_new(struct config *cfg)
+{
+    (void)cfg;
+    return (struct rules *)&no_rules;
+}
+
+void rules_free(struct rules *r)
+{
+    (void)r;
+}
+
+bool rules_match(const struct rules *r, struct strview list, const struct outcome *o,
+                 struct rule_match *ret)
+{
+    char text[500];
+
+    assert_ptr_equal(r, &no_rules);
+    assert_sv_equal(list, "test-rules");
+    snprintf(text, sizeof(text), "%.*s", SV_ARG(o->text));
+    for (const struct fake_rule *f = fake_rules; f && f->text; f++) {
+        if (!strstr(text, f->text))
+            continue;
+        *ret = (struct rule_match){&f->rule, "test-rules", f->text, "a.conf", 7};
+        return true;
+    }
+    return false;
+}
+
+bool reply_is_throttling(const struct outcome *o)
+{
+    return o->code == 421 && o->enhanced.subject == 7;
+}
+
+bool reply_is_greylisting(const struct outcome *o)
+{
+    char text[500];
+    snprintf(text, sizeof(text), "%.*s", SV_ARG(o->text));
+    return strstr(text, "reylist") != NULL;
+}
+
 /* --- the world around the engine --- */
 
 struct world w;
@@ -220,8 +273,10 @@ const char *const engine_base_config = "[pmta]\nhost-name = me.example\n"
 
 void turn(void)
 {
-    for (int i = 0; i < 10; i++)
+    for (int i = 0; i < 10; i++) {
         uv_run(&w.loop, UV_RUN_NOWAIT);
+        answer_reads(&fs.envelopes_wanted);
+    }
 }
 
 static void start_world(const char *config)
@@ -232,6 +287,7 @@ static void start_world(const char *config)
     memset(&fs, 0, sizeof(fs));
     memset(&w, 0, sizeof(w));
     opened = 0;
+    fake_rules = NULL;
     clock_fake_set(NOW_MS);
     uv_loop_init(&w.loop);
     w.cfg = engine_load_config(config);
@@ -284,44 +340,70 @@ int engine_tear_down(void **state)
 /* Accepts a message for these recipients (blank-separated); returns its id. */
 message_id queue_mail(const char *rcpts_text, const char *vmta)
 {
+    struct envelope env = {.job = SV("job-7"), .vmta = sv_of(vmta)};
+    return queue_envelope(&env, rcpts_text);
+}
+
+message_id queue_envelope(struct envelope *env, const char *rcpts_text)
+{
     struct envelope_rcpt rcpts[16];
-    struct envelope env = {
-        .received_ms = clock_wall_ms(),
-        .sender = SV("from@sender.example"),
-        .job = SV("job-7"),
-        .vmta = sv_of(vmta),
-        .content_bytes = 21,
-        .rcpts = rcpts,
-    };
     struct strview rest = sv_of(rcpts_text), one;
     message_id id = ++w.last_id;
 
+    if (!env->received_ms)
+        env->received_ms = clock_wall_ms();
+    env->sender = SV("from@sender.example");
+    env->content_bytes = 21;
+    env->rcpts = rcpts;
+    env->rcpt_count = 0;
     while (sv_split(&rest, ' ', &one))
-        rcpts[env.rcpt_count++] = (struct envelope_rcpt){.address = one};
-    envelope_encode(&fs.envelopes[id], &env);
-    engine_accept(w.g, id, &(struct spool_place){1, 0, 100}, &env, NULL);
+        rcpts[env->rcpt_count++] = (struct envelope_rcpt){.address = one};
+    choose_vmta(w.g, env);
+    envelope_encode(&fs.envelopes[id], env);
+    engine_accept(w.g, id, &(struct spool_place){1, 0, 100}, env, NULL);
     turn();
     return id;
 }
 
-void play_dns(enum route_status status, const char *text)
+static void reply_dns(enum route_status status, const char *text, struct strview hosts)
 {
-    struct buf hosts = {0};
-    unsigned char address[4] = {127, 0, 0, 7};
-
     turn();
     assert_true(w.token != 0);
-    if (status == ROUTE_OK)
-        route_hosts_append(&hosts, 10, AF_INET, address, SV("mx.dns.example"));
     ipc_send(w.resolver, route_reply,
              (&(struct ipc_route_reply){.token = w.token,
                                         .status = (uint8_t)status,
                                         .ttl_s = 300,
                                         .text = sv_of(text),
-                                        .hosts = buf_view(&hosts)}));
-    buf_free(&hosts);
+                                        .hosts = hosts}));
     w.token = 0;
     turn();
+}
+
+void play_mx(const char *text)
+{
+    static const unsigned char four[4] = {127, 0, 0, 7}, six[16] = {[15] = 1};
+    struct strview rest = sv_of(text), one;
+    struct buf hosts = {0};
+
+    while (sv_split(&rest, ',', &one)) {
+        uint64_t preference = 0;
+        one = sv_trim(one);
+        ptrdiff_t blank = sv_find(one, ' ');
+        assert_true(sv_to_u64(sv(one.ptr + blank + 1, one.len - (size_t)blank - 1), &preference));
+        bool is_six = sv_starts_nocase(one, SV("six"));
+        route_hosts_append(&hosts, (uint16_t)preference, is_six ? AF_INET6 : AF_INET,
+                           is_six ? six : four, sv(one.ptr, (size_t)blank));
+    }
+    reply_dns(ROUTE_OK, "", buf_view(&hosts));
+    buf_free(&hosts);
+}
+
+void play_dns(enum route_status status, const char *text)
+{
+    if (status == ROUTE_OK)
+        play_mx("mx.dns.example 10");
+    else
+        reply_dns(status, text, sv(NULL, 0));
 }
 
 struct queue *queue_named(const char *name)

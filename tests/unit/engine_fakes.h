@@ -15,7 +15,7 @@
 
 #define NOW_MS 1795233906000
 
-enum { MAX_MESSAGES = 512 };
+enum { MAX_MESSAGES = 4096 };
 
 /* --- fake spool --- */
 
@@ -25,7 +25,8 @@ extern struct fake_spool {
     struct spool_event last;
     char last_text[512];
     int read_status;
-    struct spool_read *reads; /* waiting for fake_reads */
+    struct spool_read *reads;            /* waiting for fake_reads */
+    struct spool_read *envelopes_wanted; /* of an envelope alone: answered by turn */
     unsigned outstanding;
 } fs;
 
@@ -39,7 +40,9 @@ struct delivery_conn {
     void *owner;
     char queue[100];
     char host[64];
+    char source[64]; /* address, "" when the system chooses */
     bool closing;
+    bool established; /* for tests that play every connection */
     struct delivery_conn *next;
 };
 
@@ -56,6 +59,14 @@ void answer(struct delivery_conn *c, const struct delivery_job *job, struct outc
 void end_conn(struct delivery_conn *c, const struct outcome *o);
 struct outcome outcome(enum outcome_class class_, enum outcome_phase phase, uint16_t code,
                        const char *text);
+
+/* --- fake reply rules: the first whose text is in the reply --- */
+
+struct fake_rule {
+    const char *text;
+    struct reply_rule rule;
+};
+extern const struct fake_rule *fake_rules; /* up to one without text; NULL: none */
 
 /* --- the world around the engine --- */
 
@@ -82,7 +93,7 @@ int engine_set_up(void **state);
 int engine_tear_down(void **state);
 #define ENGINE_CASE(fn) cmocka_unit_test_setup_teardown(fn, engine_set_up, engine_tear_down)
 #define ENGINE_CASE_WITH(fn, config) \
-    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)config)
+    cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)(uintptr_t)(config))
 
 /* Lets the loop run until it has nothing to do at once. */
 void turn(void);
@@ -90,8 +101,13 @@ void turn(void);
 void pass(int64_t ms);
 /* Accepts a message for these recipients (blank-separated); returns its id. */
 message_id queue_mail(const char *rcpts_text, const char *vmta);
+/* The same with what stands in env already: job, schedule, priority, vmta, received_ms. */
+message_id queue_envelope(struct envelope *env, const char *rcpts_text);
 /* The resolver answers the question that was asked last. */
 void play_dns(enum route_status status, const char *text);
+/* The same with these hosts: "HOST PREFERENCE, …"; each has the address 127.0.0.7, or one of IPv6
+ * when its name begins with "six". */
+void play_mx(const char *hosts);
 struct queue *queue_named(const char *name);
 uint64_t live(void);
 

@@ -3,83 +3,8 @@
  */
 #include "unit.h"
 
-#include "mail/config_load.h"
+#include "config_memory.h"
 #include "mail/host_list.h"
-
-#include <errno.h>
-#include <fnmatch.h>
-
-/* path, text, path, text, …, NULL; those in d/ that end in .conf are the directory */
-struct memory {
-    const char *const *files;
-};
-
-static int list(void *arg, const char *dir, void (*found)(void *to, const char *path), void *to)
-{
-    const struct memory *m = arg;
-    (void)dir;
-    for (size_t i = 0; m->files[i]; i += 2)
-        if (fnmatch("d/*.conf", m->files[i], FNM_PATHNAME) == 0)
-            found(to, m->files[i]);
-    return 0;
-}
-
-static int match(void *arg, const char *pattern, void (*found)(void *to, const char *path),
-                 void *to)
-{
-    const struct memory *m = arg;
-    for (size_t i = 0; m->files[i]; i += 2)
-        if (fnmatch(pattern, m->files[i], FNM_PATHNAME) == 0)
-            found(to, m->files[i]);
-    return 0;
-}
-
-static int identify(void *arg, const char *path, struct config_file_id *ret)
-{
-    const struct memory *m = arg;
-    for (size_t i = 0; m->files[i]; i += 2)
-        if (strcmp(m->files[i], path) == 0) {
-            *ret = (struct config_file_id){1, i};
-            return 0;
-        }
-    return -ENOENT;
-}
-
-static int read_text(void *arg, const char *path, size_t max, struct buf *text)
-{
-    const struct memory *m = arg;
-    struct config_file_id id;
-    if (identify(arg, path, &id) < 0)
-        return -ENOENT;
-    buf_append_str(text, m->files[id.number + 1]);
-    return buf_len(text) > max ? -EFBIG : 0;
-}
-
-static int load_files(const char *const *files, struct config **ret, struct config_report *r)
-{
-    struct memory m = {files};
-    const struct config_files provider = {&m, list, match, read_text, identify, NULL};
-    return config_load_files(&provider, "d", 1, NULL, 0, ret, r);
-}
-
-#define BASE "[pipe bulk]\n[listener 127.0.0.1:2525]\n"
-
-/* BASE is d/0.conf, so that lines of text count from one. */
-static int load(const char *text, struct config **ret, struct config_report *r)
-{
-    const char *const files[] = {"d/0.conf", BASE, "d/a.conf", text, NULL};
-    return load_files(files, ret, r);
-}
-
-static void load_good(const char *text, struct config **ret)
-{
-    struct config_report r = {0};
-    *ret = NULL;
-    load(text, ret, &r);
-    assert_string_equal(buf_data(&r.text), "");
-    assert_non_null(*ret);
-    buf_free(&r.text);
-}
 
 static void errors(void **state)
 {
@@ -210,7 +135,7 @@ static void aliases(void **state)
     struct config_report r = {0};
     (void)state;
     load("[domain x.org]\nmax-msg-per-hour = 600\nmax-connections = 7\nbackoff-max-msg-per-hour = "
-         "30/m\n[domain y.org]\nmax-msg-rate = 1/s\nmax-msg-per-hour = 0\n",
+         "3/m\n[domain y.org]\nmax-msg-rate = 1/s\nmax-msg-per-hour = 0\n",
          &cfg, &r);
     assert_non_null(cfg);
     assert_string_equal(buf_data(&r.text), "d/a.conf:7: warning: 'max-msg-per-hour' (max-msg-rate) "
@@ -220,7 +145,7 @@ static void aliases(void **state)
     assert_int_equal(v->rate.count, 600);
     assert_int_equal(v->origin.line, 2);
     assert_int_equal(config_number(cfg, &x, DIR_MAX_SMTP_OUT), 7);
-    assert_string_equal(config_text(cfg, &x, DIR_BACKOFF_MAX_MSG_RATE), "30/m");
+    assert_string_equal(config_text(cfg, &x, DIR_BACKOFF_MAX_MSG_RATE), "3/m");
     assert_int_equal(config_get(cfg, &y, DIR_MAX_MSG_RATE)->rate.count, 0);
     config_unref(cfg);
     buf_free(&r.text);
@@ -367,6 +292,60 @@ static void sources(void **state)
     config_unref(cfg);
 }
 
+/* Own values, then the group's, then wider networks and their groups; a group alone reaches nobody. */
+static void source_groups(void **state)
+{
+    static const struct {
+        const char *source;
+        uint32_t client;
+        int64_t max_in, errors, commands;
+    } rows[] = {{"", 0x0a010203, 16, 2, 1000},
+                {"", 0x0a020203, 8, 1, 1000},
+                {"Apps", 0x0a010203, 5, 2, 77},
+                {"", 0x0b000001, 1000, 20, 100000},
+                {"", 0x0c000001, 1000, 2, 100000}};
+    struct config *files, *cfg = NULL;
+    struct buf b = {0};
+    struct err e;
+    (void)state;
+    load_good("[source 10/8]\nsource-group = wide\nmax-smtp-in = 8\n[source 10.1/16]\n"
+              "source-group = Narrow\nmax-smtp-in = 16\n[source apps]\nsource-group = narrow\n"
+              "max-commands-in = 77\nmax-smtp-in = 5\n[source-group narrow]\nmax-errors-in = 2\n"
+              "max-smtp-in = 99\n[source-group wide]\nmax-errors-in = 1\nmax-commands-in = 1000\n"
+              "max-smtp-in = 98\n[source 12/8]\nsource-group = narrow\nmax-smtp-in = 1000\n",
+              &files);
+    config_snapshot_encode(files, &b);
+    assert_int_equal(config_snapshot_decode(buf_view(&b), &cfg, &e), 0);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct sockaddr_in client = {.sin_family = AF_INET,
+                                     .sin_addr.s_addr = htonl(rows[i].client)};
+        const struct config_query q = {.source = sv_of(rows[i].source),
+                                       .client = (const struct sockaddr *)&client};
+        assert_int_equal(config_number(cfg, &q, DIR_MAX_SMTP_IN), rows[i].max_in);
+        assert_int_equal(config_number(cfg, &q, DIR_MAX_ERRORS_IN), rows[i].errors);
+        assert_int_equal(config_number(cfg, &q, DIR_MAX_COMMANDS_IN), rows[i].commands);
+    }
+    assert_int_equal(config_number(cfg, NULL, DIR_MAX_ERRORS_IN), 20);
+    config_unref(cfg);
+    config_unref(files);
+    buf_free(&b);
+}
+
+/* What stands on a group of hosts holds nowhere else. */
+static void groups_are_not_global(void **state)
+{
+    const struct config_query q = {.domain = SV("x.org")};
+    struct config *cfg;
+    (void)state;
+    load_good("[mx-rollup google]\nmx = *.google.com\nmax-smtp-out = 3\nmax-msg-rate = 1/m\n",
+              &cfg);
+    assert_int_equal(config_number(cfg, &q, DIR_MAX_SMTP_OUT), 20);
+    assert_int_equal(config_get(cfg, &q, DIR_MAX_MSG_RATE)->rate.count, 0);
+    assert_int_equal(
+        config_section_get(cfg, KIND_MX_ROLLUP, SV("google"), DIR_MAX_SMTP_OUT)->number, 3);
+    config_unref(cfg);
+}
+
 /* "" clears, names are without case, pools keep their order; all survive the snapshot. */
 static void clear_and_case(void **state)
 {
@@ -434,13 +413,21 @@ static void addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors),    cmocka_unit_test(many_errors),
-        cmocka_unit_test(nothing),   cmocka_unit_test(repeated),
-        cmocka_unit_test(traps),     cmocka_unit_test(long_line),
-        cmocka_unit_test(includes),  cmocka_unit_test(macros),
-        cmocka_unit_test(sources),   cmocka_unit_test(clear_and_case),
-        cmocka_unit_test(addresses), cmocka_unit_test(aliases),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(many_errors),
+        cmocka_unit_test(nothing),
+        cmocka_unit_test(repeated),
+        cmocka_unit_test(traps),
+        cmocka_unit_test(long_line),
+        cmocka_unit_test(includes),
+        cmocka_unit_test(macros),
+        cmocka_unit_test(sources),
+        cmocka_unit_test(clear_and_case),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(aliases),
         cmocka_unit_test(regexes),
+        cmocka_unit_test(source_groups),
+        cmocka_unit_test(groups_are_not_global),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,10 @@ static void encode_sample(struct buf *out)
         .envid = SV("QQ314159"),
         .source = SV("apps"),
         .vmta = SV("pool-a"),
+        .schedule = SV("2026-11-21 08:00:00/2026-11-21 09:00:00"),
+        .remote_mta = SV("app1.example.com"),
+        .chosen_vmta = SV("mta1"),
+        .priority = 101,
         .content_bytes = 4096,
         .header_bytes = 300,
         .ret = RET_HDRS,
@@ -44,6 +48,10 @@ static void round_trip(void **state)
     assert_sv_equal(env.sender, "bounce@sender.example");
     assert_sv_equal(env.envid, "QQ314159");
     assert_sv_equal(env.vmta, "pool-a");
+    assert_sv_equal(env.schedule, "2026-11-21 08:00:00/2026-11-21 09:00:00");
+    assert_sv_equal(env.remote_mta, "app1.example.com");
+    assert_sv_equal(env.chosen_vmta, "mta1");
+    assert_int_equal(env.priority, 101);
     assert_int_equal(env.job.len, 0);
     assert_int_equal(env.content_bytes, 4096);
     assert_int_equal(env.header_bytes, 300);
@@ -55,6 +63,44 @@ static void round_trip(void **state)
     assert_sv_equal(address_domain(env.rcpts[1].address), "example.net");
     arena_free(&arena);
     buf_free(&b);
+}
+
+/* What the pipe chose is appended behind what the receiver wrote. */
+static void choice_is_appended(void **state)
+{
+    struct buf b = {0}, whole = {0};
+    struct arena arena = {0};
+    struct envelope env;
+    struct err e;
+    (void)state;
+
+    encode_sample(&b);
+    assert_int_equal(envelope_decode(buf_view(&b), &arena, &env, &e), 0);
+    env.chosen_vmta = SV("mta2");
+    env.rcpts[1].vmta = SV("cold1");
+    buf_append_sv(&whole, buf_view(&b));
+    envelope_append_choice(&whole, &env);
+
+    struct envelope again;
+    assert_int_equal(envelope_decode(buf_view(&whole), &arena, &again, &e), 0);
+    assert_sv_equal(again.chosen_vmta, "mta2");
+    assert_int_equal(again.rcpts[0].vmta.len, 0);
+    assert_sv_equal(again.rcpts[1].vmta, "cold1");
+    assert_sv_equal(again.rcpts[1].address, "b@example.net.");
+    assert_sv_equal(again.vmta, "pool-a");
+
+    buf_reset(&b); /* and encoding writes it as well */
+    envelope_encode(&b, &again);
+    assert_int_equal(envelope_decode(buf_view(&b), &arena, &env, &e), 0);
+    assert_sv_equal(env.chosen_vmta, "mta2");
+    assert_sv_equal(env.rcpts[1].vmta, "cold1");
+
+    static const char stray[] = {33, 0, 3, 0, 0, 0, 2, 0, 'x'}; /* recipient 2 of 2 */
+    buf_append(&b, stray, sizeof(stray));
+    assert_int_equal(envelope_decode(buf_view(&b), &arena, &env, &e), ERR_CORRUPT);
+    arena_free(&arena);
+    buf_free(&b);
+    buf_free(&whole);
 }
 
 static void damaged(void **state)
@@ -102,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(choice_is_appended),
         cmocka_unit_test(damaged),
         cmocka_unit_test(hosts),
     };

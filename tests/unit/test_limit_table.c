@@ -94,9 +94,9 @@ static void start_all(struct shared *s, uint32_t count)
     atomic_store(&s->go, 1);
 }
 
-enum { CHILDREN = 4, SPAN_US = 20000000, STEP_US = 37 };
+enum { CHILDREN = 4, SPAN_US = 9000000, STEP_US = 37 };
 
-/* All go through the same 20 virtual seconds, at one clock, and take whatever they get. */
+/* All go through the same 9 virtual seconds, at one clock, and take whatever they get. */
 static void drain_bucket(struct shared *s, struct limit_table *t)
 {
     struct limit_cell *c = limit_cell_get(t, SV("bucket"));
@@ -122,7 +122,7 @@ static void processes_share_one_bucket_exactly(void **state)
     start_all(s, CHILDREN);
     for (unsigned i = 0; i < CHILDREN; i++)
         ends_well(pids[i]);
-    /* 10,000/s for 20 s, and at most a burst of 50 ms (501) more */
+    /* 10,000/s for 9 s, and at most a burst of 50 ms (501) more */
     assert_in_range(atomic_load(&s->granted), SPAN_US / 100 - 1, SPAN_US / 100 + 501);
     close(fd);
     munmap(s, sizeof(*s));

@@ -140,8 +140,11 @@ static void bdat_lines(void **state)
 /* Every cut of the input gives the same content and values. */
 static void headers(void **state)
 {
-    static const char in[] = "A: 1\r\nX-pipe : bulk\r\n \t\r\nX-Piper: no\r\nX-JOB:\r\n j 1\r\n"
-                             "Received: x\r\n\r\nX-Pipe: y\r\n";
+    static const char in[] =
+        "A: 1\r\nX-pipe : bulk\r\n \t\r\nX-Piper: no\r\nX-JOB:\r\n j 1\r\n"
+        "Received: x\r\nx-schedule: 2026-11-21 08:00:00 /\r\n 2026-11-21 09:00:00\r\n"
+        "X-Delivery-Priority:70\r\nX-Remote-MTA-Name: h\r\n\r\n"
+        "X-Pipe: y\r\n";
     static const char want[] = "A: 1\r\nX-Piper: no\r\nReceived: x\r\n\r\nX-Pipe: y\r\n";
     struct header_scan h = {0};
     (void)state;
@@ -158,6 +161,10 @@ static void headers(void **state)
         assert_sv_equal(header_scan_value(&h, HEADER_X_PIPE), "bulk");
         assert_sv_equal(header_scan_value(&h, HEADER_X_JOB), "j 1");
         assert_sv_equal(header_scan_value(&h, HEADER_X_ENVID), "");
+        assert_sv_equal(header_scan_value(&h, HEADER_X_SCHEDULE),
+                        "2026-11-21 08:00:00 / 2026-11-21 09:00:00");
+        assert_sv_equal(header_scan_value(&h, HEADER_X_DELIVERY_PRIORITY), "70");
+        assert_sv_equal(header_scan_value(&h, HEADER_X_REMOTE_MTA_NAME), "h");
         buf_free(&b);
     }
     header_scan_free(&h);

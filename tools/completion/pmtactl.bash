@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,23 +31,38 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
         ;;
     "show")
-        operands="pipes queues connections message"
+        operands="pipes queues adaptive warmup limits jobs connections vmtas message actions"
         ;;
     "pause")
-        operands="pipe queue"
+        operands="pipe queue job"
         ;;
     "resume")
-        operands="pipe queue"
+        operands="pipe queue job"
+        ;;
+    "warmup")
+        operands="hold resume set-day plan"
+        ;;
+    "resume")
+        operands="pipe queue job"
+        ;;
+    "set")
+        operands="job queue"
+        ;;
+    "disable")
+        operands="source"
+        ;;
+    "enable")
+        operands="source"
         ;;
     "config")
         operands="explain"
@@ -61,10 +76,28 @@ _pmtactl()
     "show queues"*)
         options="--socket --json --timeout --help --pipe --limit"
         ;;
+    "show adaptive"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show warmup"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show limits"*)
+        options="--socket --json --timeout --help --pipe --vmta"
+        ;;
+    "show jobs"*)
+        options="--socket --json --timeout --help --pipe --limit"
+        ;;
     "show connections"*)
         options="--socket --json --timeout --help --pipe"
         ;;
+    "show vmtas"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
     "show message"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show actions"*)
         options="--socket --json --timeout --help --pipe"
         ;;
     "why"*)
@@ -80,6 +113,9 @@ _pmtactl()
     "pause queue"*)
         options="--socket --json --timeout --help --pipe"
         ;;
+    "pause job"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
     "resume pipe"*)
         options="--socket --json --timeout --help"
         operands=$(_pmtactl_pipes)
@@ -87,7 +123,37 @@ _pmtactl()
     "resume queue"*)
         options="--socket --json --timeout --help --pipe"
         ;;
+    "warmup hold"*)
+        options="--socket --json --timeout --help --pipe --source"
+        ;;
+    "warmup resume"*)
+        options="--socket --json --timeout --help --pipe --source"
+        ;;
+    "warmup set-day"*)
+        options="--socket --json --timeout --help --pipe --source --day"
+        ;;
+    "warmup plan"*)
+        options="--socket --json --timeout --help --pipe --schedule --target --days"
+        ;;
+    "resume job"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "set job"*)
+        options="--socket --json --timeout --help --pipe --max-msg-rate"
+        ;;
     "schedule"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "cancel"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "set queue"*)
+        options="--socket --json --timeout --help --pipe --mode"
+        ;;
+    "disable source"*)
+        options="--socket --json --timeout --help --pipe --reenable-after"
+        ;;
+    "enable source"*)
         options="--socket --json --timeout --help --pipe"
         ;;
     "delete"*)
@@ -114,7 +180,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume schedule delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
         ;;
     esac
 

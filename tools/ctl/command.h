@@ -38,7 +38,20 @@ enum option_kind {
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
            "only count what would be deleted")                                                     \
-    OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")
+    OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                   \
+    OPTION(MODE, "mode", 0, OPTION_TEXT, "backoff|normal", "mode", "the mode to set")              \
+    OPTION(REENABLE_AFTER, "reenable-after", 0, OPTION_TEXT, "TIME", "reenable_after",             \
+           "use it again after this time (30m, 4h, never); else reenable-source-ip-after")         \
+    OPTION(SOURCE, "source", 0, OPTION_TEXT, "ADDRESS", "source",                                  \
+           "only this source address, with * and ?")                                               \
+    OPTION(DAY, "day", 0, OPTION_NUMBER, "N", "day", "day of the schedule, from 1")                \
+    OPTION(SCHEDULE, "schedule", 0, OPTION_TEXT, "SCHEDULE", "schedule",                           \
+           "as warmup-schedule would be written")                                                  \
+    OPTION(TARGET, "target", 0, OPTION_NUMBER, "N", "target",                                      \
+           "up to the day that allows so many messages")                                           \
+    OPTION(DAYS, "days", 0, OPTION_NUMBER, "N", "days", "so many days (default 30)")               \
+    OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
+           "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 
@@ -69,6 +82,7 @@ enum operand_kind {
     OPERAND_NONE,
     OPERAND_TARGET_PIPE, /* a pipe's name, which becomes the target */
     OPERAND_ARGUMENT,    /* a member of the JSON object */
+    OPERAND_TWO,         /* two members of it, both required */
     OPERAND_SUBSYSTEMS,  /* names of subsystems, joined with commas */
     OPERAND_COMMAND,     /* words of a command (help) */
 };
@@ -83,10 +97,11 @@ struct command {
     const char *operands; /* as help prints it */
     enum operand_kind operand_kind;
     bool operand_required;
-    const char *operand_json; /* of OPERAND_ARGUMENT */
-    unsigned options;         /* OPTION_BITs besides the common ones */
-    const char *help;         /* NULL: the verb's */
-    const char *more;         /* a paragraph for `help COMMAND`, or NULL */
+    const char *operand_json; /* of OPERAND_ARGUMENT; the first of OPERAND_TWO */
+    const char *operand_json2;
+    unsigned options; /* OPTION_BITs besides the common ones */
+    const char *help; /* NULL: the verb's */
+    const char *more; /* a paragraph for `help COMMAND`, or NULL */
     int (*run)(const struct parsed *p);
     void (*render)(const struct answer *a, struct page *page);
 };

@@ -6,158 +6,309 @@
 #ifndef PMTA_CTL_FIELDS_H
 #define PMTA_CTL_FIELDS_H
 
-#define ADMIN_FIELDS(FIELD)                                                                       \
-    FIELD(STATUS, "root", "pid", "number", "of pmtad")                                            \
-    FIELD(STATUS, "root", "uptime_s", "number", "since pmtad started")                            \
-    FIELD(STATUS, "root", "version", "text", "of pmtad")                                          \
-    FIELD(STATUS, "root", "generation", "number", "of the configuration in use")                  \
-    FIELD(STATUS, "root", "config_dir", "text", "where the configuration was read from")          \
-    FIELD(STATUS, "root, per child", "child", "text", "the process this object is about")         \
-    FIELD(STATUS, "root, per child", "pid", "number", "0 while it does not run")                  \
-    FIELD(STATUS, "root, per child", "state", "text", "running, starting, backoff or draining")   \
-    FIELD(STATUS, "root, per child", "restarts", "number", "how often it died")                   \
-    FIELD(STATUS, "root, per child", "uptime_s", "number", "since this process started")          \
-    FIELD(STATUS, "pipe", "state", "text", "running, paused, starting, recovering or draining")   \
-    FIELD(STATUS, "pipe", "queued", "number", "recipients that wait or are being sent")           \
-    FIELD(STATUS, "pipe", "connections", "number", "open now, going out")                         \
-    FIELD(STATUS, "pipe", "received", "number", "recipients, since the process started")          \
-    FIELD(STATUS, "pipe", "delivered", "number", "recipients, since the process started")         \
-    FIELD(STATUS, "pipe", "deferred", "number", "attempts that ended in a temporary failure")     \
-    FIELD(STATUS, "pipe", "bounced", "number", "recipients bounced, expired or deleted")          \
-    FIELD(STATUS, "pipe", "uptime_s", "number", "since the process started")                      \
-    FIELD(STATUS, "receiver", "sessions", "number", "open now")                                   \
-    FIELD(STATUS, "receiver", "accepted", "number", "sessions since the process started")         \
-    FIELD(STATUS, "receiver", "messages", "number", "messages accepted")                          \
-    FIELD(STATUS, "receiver", "recipients", "number", "recipients accepted")                      \
-    FIELD(STATUS, "receiver", "rejected", "number", "messages refused")                           \
-    FIELD(STATUS, "receiver", "tls", "number", "sessions with TLS")                               \
-    FIELD(STATUS, "receiver", "buffered_bytes", "number", "message bytes in memory now")          \
-    FIELD(STATUS, "receiver", "uptime_s", "real", "since the process started")                    \
-    FIELD(STATUS, "receiver", "draining", "flag", "it takes no new sessions")                     \
-    FIELD(STATUS, "resolver", "requests", "number", "routes that pipes asked for")                \
-    FIELD(STATUS, "resolver", "from_cache", "number", "of these, answered at once")               \
-    FIELD(STATUS, "resolver", "refused", "number", "of these, refused (too many wait, stopping)") \
-    FIELD(STATUS, "resolver", "pending", "number", "of these, not answered yet")                  \
-    FIELD(STATUS, "resolver", "queries", "number", "questions sent to name servers")              \
-    FIELD(STATUS, "resolver", "tcp_queries", "number", "of these, by TCP")                        \
-    FIELD(STATUS, "resolver", "timeouts", "number", "questions that nobody answered in time")     \
-    FIELD(STATUS, "resolver", "coalesced", "number", "lookups that shared a question")            \
-    FIELD(STATUS, "resolver", "in_flight", "number", "lookups under way")                         \
-    FIELD(STATUS, "resolver", "cache_entries", "number", "in the cache now")                      \
-    FIELD(STATUS, "resolver", "cache_bytes", "number", "memory of the cache")                     \
-    FIELD(STATUS, "resolver", "cache_hits", "number", "found in the cache")                       \
-    FIELD(STATUS, "resolver", "cache_misses", "number", "not found in the cache")                 \
-    FIELD(STATUS, "resolver", "cache_evictions", "number", "dropped to make room")                \
-    FIELD(STATUS, "resolver", "servers", "list",                                                  \
-          "name servers: address, rtt_ms, failures (in a row), queries, answers, timeouts")       \
-    FIELD(SHOW_PIPES, "pipe", "pipe", "text", "its name")                                         \
-    FIELD(SHOW_PIPES, "pipe", "state", "text", "as in status")                                    \
-    FIELD(SHOW_PIPES, "pipe", "queued", "number", "recipients that wait or are being sent")       \
-    FIELD(SHOW_PIPES, "pipe", "queues", "number", "queues that hold mail")                        \
-    FIELD(SHOW_PIPES, "pipe", "connections", "number", "open now, going out")                     \
-    FIELD(SHOW_PIPES, "pipe", "max_connections", "number", "max-smtp-out of the pipe; 0: none")   \
-    FIELD(SHOW_PIPES, "pipe", "delivered", "number", "as in status")                              \
-    FIELD(SHOW_PIPES, "pipe", "deferred", "number", "as in status")                               \
-    FIELD(SHOW_PIPES, "pipe", "bounced", "number", "as in status")                                \
-    FIELD(SHOW_PIPES, "pipe", "rate_in_1m", "number", "recipients received in the last minute")   \
-    FIELD(SHOW_PIPES, "pipe", "rate_out_1m", "number", "recipients delivered in the last minute") \
-    FIELD(SHOW_PIPES, "pipe", "oldest_ms", "number", "when the oldest message arrived; 0: none")  \
-    FIELD(SHOW_PIPES, "pipe", "spool_bytes", "number", "on disk, segments and journal")           \
-    FIELD(SHOW_PIPES, "pipe", "spool_live_bytes", "number", "of these, still needed")             \
-    FIELD(SHOW_PIPES, "pipe", "segments", "number", "segment files")                              \
-    FIELD(SHOW_PIPES, "pipe", "spool_writable", "flag", "false: mail is refused for now")         \
-    FIELD(SHOW_PIPES, "pipe", "spool_trouble", "text", "why; absent when all is well")            \
-    FIELD(SHOW_PIPES, "pipe", "commits", "number", "group commits since the process started")     \
-    FIELD(SHOW_PIPES, "pipe", "appended", "number", "messages written by them")                   \
-    FIELD(SHOW_PIPES, "pipe", "quarantined", "number", "damaged records set aside")               \
-    FIELD(SHOW_PIPES, "pipe", "index_bytes_per_rcpt", "number", "memory per queued recipient")    \
-    FIELD(SHOW_QUEUES, "pipe", "pipe", "text", "the pipe's name")                                 \
-    FIELD(SHOW_QUEUES, "pipe", "queue", "text", "domain/vmta")                                    \
-    FIELD(SHOW_QUEUES, "pipe", "queued", "number", "recipients in it")                            \
-    FIELD(SHOW_QUEUES, "pipe", "ready", "number", "of these, to be sent now")                     \
-    FIELD(SHOW_QUEUES, "pipe", "deferred", "number", "of these, waiting for their next attempt")  \
-    FIELD(SHOW_QUEUES, "pipe", "connections", "number", "open or being opened")                   \
-    FIELD(SHOW_QUEUES, "pipe", "max_connections", "number", "max-smtp-out of the queue; 0: none") \
-    FIELD(SHOW_QUEUES, "pipe", "state", "text",                                                   \
-          "active, connecting, waiting, backoff, paused or idle")                                 \
-    FIELD(SHOW_QUEUES, "pipe", "next_ms", "number", "when something moves next; 0: now")          \
-    FIELD(SHOW_QUEUES, "pipe", "oldest_ms", "number", "when its oldest message arrived")          \
-    FIELD(SHOW_QUEUES, "pipe", "last_text", "text", "last answer while something waits")          \
-    FIELD(SHOW_CONNECTIONS, "pipe", "direction", "text", "out")                                   \
-    FIELD(SHOW_CONNECTIONS, "pipe", "queue", "text", "domain/vmta it was opened for")             \
-    FIELD(SHOW_CONNECTIONS, "pipe", "host", "text", "name of the peer")                           \
-    FIELD(SHOW_CONNECTIONS, "pipe", "peer", "text", "address of the peer")                        \
-    FIELD(SHOW_CONNECTIONS, "pipe", "source", "text", "our address")                              \
-    FIELD(SHOW_CONNECTIONS, "pipe", "phase", "text", "how far it got")                            \
-    FIELD(SHOW_CONNECTIONS, "pipe", "tls", "text", "version/cipher, or empty")                    \
-    FIELD(SHOW_CONNECTIONS, "pipe", "messages", "number", "sent on this connection")              \
-    FIELD(SHOW_CONNECTIONS, "pipe", "opened_ms", "number", "when it was opened")                  \
-    FIELD(SHOW_CONNECTIONS, "receiver", "direction", "text", "in")                                \
-    FIELD(SHOW_CONNECTIONS, "receiver", "session", "text", "id of the session in the log")        \
-    FIELD(SHOW_CONNECTIONS, "receiver", "client", "text", "address of the client")                \
-    FIELD(SHOW_CONNECTIONS, "receiver", "listener", "text", "name of the listener")               \
-    FIELD(SHOW_CONNECTIONS, "receiver", "source", "text", "[source] that applies")                \
-    FIELD(SHOW_CONNECTIONS, "receiver", "user", "text", "who logged in, or empty")                \
-    FIELD(SHOW_CONNECTIONS, "receiver", "state", "text", "state of the session")                  \
-    FIELD(SHOW_CONNECTIONS, "receiver", "messages", "number", "accepted in this session")         \
-    FIELD(SHOW_CONNECTIONS, "receiver", "tls", "flag", "encrypted")                               \
-    FIELD(SHOW_CONNECTIONS, "receiver", "age_s", "real", "since it was opened")                   \
-    FIELD(SHOW_MESSAGE, "pipe", "pipe", "text", "the pipe that holds it")                         \
-    FIELD(SHOW_MESSAGE, "pipe", "id", "text", "message id")                                       \
-    FIELD(SHOW_MESSAGE, "pipe", "received_ms", "number", "when it was accepted")                  \
-    FIELD(SHOW_MESSAGE, "pipe", "bytes", "number", "size of the message")                         \
-    FIELD(SHOW_MESSAGE, "pipe", "sender", "text", "envelope sender")                              \
-    FIELD(SHOW_MESSAGE, "pipe", "job", "text", "X-Job, or empty")                                 \
-    FIELD(SHOW_MESSAGE, "pipe", "envid", "text", "ENVID, or empty")                               \
-    FIELD(SHOW_MESSAGE, "pipe", "peer", "text", "address it came from")                           \
-    FIELD(SHOW_MESSAGE, "pipe", "user", "text", "who had logged in, or empty")                    \
-    FIELD(SHOW_MESSAGE, "pipe", "rcpts", "list",                                                  \
-          "recipients: rcpt, address, state (queued, sending, deferred, done), queue, attempts, " \
-          "next_ms, code and text of the last answer")                                            \
-    FIELD(WHY, "pipe", "pipe", "text", "the pipe that holds it")                                  \
-    FIELD(WHY, "pipe", "id", "text", "message id")                                                \
-    FIELD(                                                                                        \
-        WHY, "pipe", "rcpts", "list",                                                             \
-        "recipients that are not done: rcpt, address, queue, waits_for, because (the reply or "   \
-        "directive that put it there), where (file:line, or 'default'), next_ms (0: not known), " \
-        "next (what happens then)")                                                               \
-    FIELD(LEDGER, "pipe", "pipe", "text", "its name")                                             \
-    FIELD(LEDGER, "pipe", "received", "number", "recipients ever acknowledged")                   \
-    FIELD(LEDGER, "pipe", "delivered", "number", "of these, delivered")                           \
-    FIELD(LEDGER, "pipe", "bounced", "number", "of these, refused for good")                      \
-    FIELD(LEDGER, "pipe", "expired", "number", "of these, given up after bounce-after")           \
-    FIELD(LEDGER, "pipe", "deleted", "number", "of these, deleted by an operator")                \
-    FIELD(LEDGER, "pipe", "corrupt", "number", "of these, in quarantine")                         \
-    FIELD(LEDGER, "pipe", "queued", "number", "of these, still in the queues")                    \
-    FIELD(LEDGER, "pipe", "balanced", "flag", "received is the sum of the others")                \
-    FIELD(CONFIG_EXPLAIN, "pipe", "directive", "text", "one object for each")                     \
-    FIELD(CONFIG_EXPLAIN, "pipe", "value", "text", "that wins; absent when there is none")        \
-    FIELD(CONFIG_EXPLAIN, "pipe", "file", "text", "where it is written; absent for a default")    \
-    FIELD(CONFIG_EXPLAIN, "pipe", "line", "number", "in that file")                               \
-    FIELD(CONFIG_EXPLAIN, "pipe", "section", "text", "in that file")                              \
-    FIELD(CONFIG_EXPLAIN, "pipe", "overrode", "list", "value, file, line, section of the others") \
-    FIELD(PAUSE_PIPE, "pipe", "pipe", "text", "its name")                                         \
-    FIELD(PAUSE_PIPE, "pipe", "state", "text", "paused")                                          \
-    FIELD(PAUSE_PIPE, "pipe", "changed", "number", "0: it was paused already")                    \
-    FIELD(RESUME_PIPE, "pipe", "pipe", "text", "its name")                                        \
-    FIELD(RESUME_PIPE, "pipe", "state", "text", "running")                                        \
-    FIELD(RESUME_PIPE, "pipe", "changed", "number", "0: it was running already")                  \
-    FIELD(PAUSE_QUEUE, "pipe", "pipe", "text", "the pipe's name")                                 \
-    FIELD(PAUSE_QUEUE, "pipe", "queue", "text", "the pattern")                                    \
-    FIELD(PAUSE_QUEUE, "pipe", "state", "text", "paused")                                         \
-    FIELD(PAUSE_QUEUE, "pipe", "changed", "number", "queues that were not paused before")         \
-    FIELD(RESUME_QUEUE, "pipe", "pipe", "text", "the pipe's name")                                \
-    FIELD(RESUME_QUEUE, "pipe", "queue", "text", "the pattern")                                   \
-    FIELD(RESUME_QUEUE, "pipe", "state", "text", "active")                                        \
-    FIELD(RESUME_QUEUE, "pipe", "changed", "number", "queues that are not paused any more")       \
-    FIELD(SCHEDULE, "pipe", "pipe", "text", "the pipe's name")                                    \
-    FIELD(SCHEDULE, "pipe", "queue", "text", "the pattern")                                       \
-    FIELD(SCHEDULE, "pipe", "state", "text", "scheduled")                                         \
-    FIELD(SCHEDULE, "pipe", "changed", "number", "queues that had something to move")             \
-    FIELD(DELETE, "pipe", "pipe", "text", "the pipe's name")                                      \
-    FIELD(DELETE, "pipe", "matched", "number", "recipients that match")                           \
-    FIELD(DELETE, "pipe", "deleted", "number", "of these, deleted")                               \
-    FIELD(DELETE, "pipe", "dry_run", "flag", "they were only counted")                            \
+#define ADMIN_FIELDS(FIELD)                                                                        \
+    FIELD(STATUS, "root", "pid", "number", "of pmtad")                                             \
+    FIELD(STATUS, "root", "uptime_s", "number", "since pmtad started")                             \
+    FIELD(STATUS, "root", "version", "text", "of pmtad")                                           \
+    FIELD(STATUS, "root", "generation", "number", "of the configuration in use")                   \
+    FIELD(STATUS, "root", "config_dir", "text", "where the configuration was read from")           \
+    FIELD(STATUS, "root, per child", "child", "text", "the process this object is about")          \
+    FIELD(STATUS, "root, per child", "pid", "number", "0 while it does not run")                   \
+    FIELD(STATUS, "root, per child", "state", "text", "running, starting, backoff or draining")    \
+    FIELD(STATUS, "root, per child", "restarts", "number", "how often it died")                    \
+    FIELD(STATUS, "root, per child", "uptime_s", "number", "since this process started")           \
+    FIELD(STATUS, "pipe", "state", "text", "running, paused, starting, recovering or draining")    \
+    FIELD(STATUS, "pipe", "queued", "number", "recipients that wait or are being sent")            \
+    FIELD(STATUS, "pipe", "connections", "number", "open now, going out")                          \
+    FIELD(STATUS, "pipe", "received", "number", "recipients, since the process started")           \
+    FIELD(STATUS, "pipe", "delivered", "number", "recipients, since the process started")          \
+    FIELD(STATUS, "pipe", "deferred", "number", "attempts that ended in a temporary failure")      \
+    FIELD(STATUS, "pipe", "bounced", "number", "recipients bounced, expired or deleted")           \
+    FIELD(STATUS, "pipe", "uptime_s", "number", "since the process started")                       \
+    FIELD(STATUS, "receiver", "sessions", "number", "open now")                                    \
+    FIELD(STATUS, "receiver", "accepted", "number", "sessions since the process started")          \
+    FIELD(STATUS, "receiver", "messages", "number", "messages accepted")                           \
+    FIELD(STATUS, "receiver", "recipients", "number", "recipients accepted")                       \
+    FIELD(STATUS, "receiver", "rejected", "number", "messages refused")                            \
+    FIELD(STATUS, "receiver", "tls", "number", "sessions with TLS")                                \
+    FIELD(STATUS, "receiver", "buffered_bytes", "number", "message bytes in memory now")           \
+    FIELD(STATUS, "receiver", "uptime_s", "real", "since the process started")                     \
+    FIELD(STATUS, "receiver", "draining", "flag", "it takes no new sessions")                      \
+    FIELD(STATUS, "resolver", "requests", "number", "routes that pipes asked for")                 \
+    FIELD(STATUS, "resolver", "from_cache", "number", "of these, answered at once")                \
+    FIELD(STATUS, "resolver", "refused", "number", "of these, refused (too many wait, stopping)")  \
+    FIELD(STATUS, "resolver", "pending", "number", "of these, not answered yet")                   \
+    FIELD(STATUS, "resolver", "queries", "number", "questions sent to name servers")               \
+    FIELD(STATUS, "resolver", "tcp_queries", "number", "of these, by TCP")                         \
+    FIELD(STATUS, "resolver", "timeouts", "number", "questions that nobody answered in time")      \
+    FIELD(STATUS, "resolver", "coalesced", "number", "lookups that shared a question")             \
+    FIELD(STATUS, "resolver", "in_flight", "number", "lookups under way")                          \
+    FIELD(STATUS, "resolver", "cache_entries", "number", "in the cache now")                       \
+    FIELD(STATUS, "resolver", "cache_bytes", "number", "memory of the cache")                      \
+    FIELD(STATUS, "resolver", "cache_hits", "number", "found in the cache")                        \
+    FIELD(STATUS, "resolver", "cache_misses", "number", "not found in the cache")                  \
+    FIELD(STATUS, "resolver", "cache_evictions", "number", "dropped to make room")                 \
+    FIELD(STATUS, "resolver", "servers", "list",                                                   \
+          "name servers: address, rtt_ms, failures (in a row), queries, answers, timeouts")        \
+    FIELD(SHOW_PIPES, "pipe", "pipe", "text", "its name")                                          \
+    FIELD(SHOW_PIPES, "pipe", "state", "text", "as in status")                                     \
+    FIELD(SHOW_PIPES, "pipe", "queued", "number", "recipients that wait or are being sent")        \
+    FIELD(SHOW_PIPES, "pipe", "queues", "number", "queues that hold mail")                         \
+    FIELD(SHOW_PIPES, "pipe", "connections", "number", "open now, going out")                      \
+    FIELD(SHOW_PIPES, "pipe", "max_connections", "number", "max-smtp-out of the pipe; 0: none")    \
+    FIELD(SHOW_PIPES, "pipe", "delivered", "number", "as in status")                               \
+    FIELD(SHOW_PIPES, "pipe", "deferred", "number", "as in status")                                \
+    FIELD(SHOW_PIPES, "pipe", "bounced", "number", "as in status")                                 \
+    FIELD(SHOW_PIPES, "pipe", "rate_in_1m", "number", "recipients received in the last minute")    \
+    FIELD(SHOW_PIPES, "pipe", "rate_out_1m", "number", "recipients delivered in the last minute")  \
+    FIELD(SHOW_PIPES, "pipe", "oldest_ms", "number", "when the oldest message arrived; 0: none")   \
+    FIELD(SHOW_PIPES, "pipe", "spool_bytes", "number", "on disk, segments and journal")            \
+    FIELD(SHOW_PIPES, "pipe", "spool_live_bytes", "number", "of these, still needed")              \
+    FIELD(SHOW_PIPES, "pipe", "segments", "number", "segment files")                               \
+    FIELD(SHOW_PIPES, "pipe", "spool_writable", "flag", "false: mail is refused for now")          \
+    FIELD(SHOW_PIPES, "pipe", "spool_trouble", "text", "why; absent when all is well")             \
+    FIELD(SHOW_PIPES, "pipe", "commits", "number", "group commits since the process started")      \
+    FIELD(SHOW_PIPES, "pipe", "appended", "number", "messages written by them")                    \
+    FIELD(SHOW_PIPES, "pipe", "quarantined", "number", "damaged records set aside")                \
+    FIELD(SHOW_PIPES, "pipe", "index_bytes_per_rcpt", "number", "memory per queued recipient")     \
+    FIELD(SHOW_QUEUES, "pipe", "pipe", "text", "the pipe's name")                                  \
+    FIELD(SHOW_QUEUES, "pipe", "queue", "text", "domain/vmta")                                     \
+    FIELD(SHOW_QUEUES, "pipe", "group", "text",                                                    \
+          "what its limits and mode go by when it is in a group: google.rollup/mta1")              \
+    FIELD(SHOW_QUEUES, "pipe", "queued", "number", "recipients in it")                             \
+    FIELD(SHOW_QUEUES, "pipe", "ready", "number", "of these, to be sent now")                      \
+    FIELD(SHOW_QUEUES, "pipe", "held", "number", "ready, but their job or window holds them back") \
+    FIELD(SHOW_QUEUES, "pipe", "deferred", "number", "of these, waiting for their next attempt")   \
+    FIELD(SHOW_QUEUES, "pipe", "connections", "number", "open or being opened")                    \
+    FIELD(SHOW_QUEUES, "pipe", "max_connections", "number", "max-smtp-out of the queue; 0: none")  \
+    FIELD(SHOW_QUEUES, "pipe", "state", "text",                                                    \
+          "active, connecting, waiting, backoff, paused or idle")                                  \
+    FIELD(SHOW_QUEUES, "pipe", "mode", "text", "normal or backoff")                                \
+    FIELD(SHOW_QUEUES, "pipe", "limits", "text", "its own limits in short")                        \
+    FIELD(SHOW_QUEUES, "pipe", "held_by", "text", "limit it waits for; absent: none")              \
+    FIELD(SHOW_QUEUES, "pipe", "next_ms", "number", "when something moves next; 0: now")           \
+    FIELD(SHOW_QUEUES, "pipe", "oldest_ms", "number", "when its oldest message arrived")           \
+    FIELD(SHOW_QUEUES, "pipe", "last_text", "text", "last answer while something waits")           \
+    FIELD(SHOW_ADAPTIVE, "pipe", "queue", "text", "queue, or group of queues")                     \
+    FIELD(SHOW_ADAPTIVE, "pipe", "source", "text", "source address, or any")                       \
+    FIELD(SHOW_ADAPTIVE, "pipe", "state", "text", "seeking, held or climbing")                     \
+    FIELD(SHOW_ADAPTIVE, "pipe", "rate", "real", "now, per second")                                \
+    FIELD(SHOW_ADAPTIVE, "pipe", "floor", "real", "adaptive-min-rate, per second")                 \
+    FIELD(SHOW_ADAPTIVE, "pipe", "ceiling", "real", "max-msg-rate, per second; 0: none")           \
+    FIELD(SHOW_ADAPTIVE, "pipe", "failed_at", "real",                                              \
+          "the level that was throttled last; 0: none")                                            \
+    FIELD(SHOW_ADAPTIVE, "pipe", "delivered", "number", "recipients, since the process started")   \
+    FIELD(SHOW_ADAPTIVE, "pipe", "throttled", "number", "replies that said too fast")              \
+    FIELD(SHOW_ADAPTIVE, "pipe", "changed_ms", "number", "when the rate changed last")             \
+    FIELD(SHOW_ADAPTIVE, "pipe", "change", "text",                                                 \
+          "how: start, faster, held, slower, limit, restart")                                      \
+    FIELD(SHOW_ADAPTIVE, "pipe", "because", "text", "the same in words")                           \
+    FIELD(SHOW_ADAPTIVE, "pipe", "reply", "text", "the last reply that throttled")                 \
+    FIELD(SHOW_ADAPTIVE, "pipe", "minutes", "list", "highest rate of each of the last 60 minutes") \
+    FIELD(SHOW_ADAPTIVE, "pipe", "history", "list",                                                \
+          "changes, newest first: at_ms, rate, change, because, reply")                            \
+    FIELD(SHOW_WARMUP, "pipe", "queue", "text", "queue, or group of queues")                       \
+    FIELD(SHOW_WARMUP, "pipe", "source", "text", "source address, or any")                         \
+    FIELD(SHOW_WARMUP, "pipe", "kind", "text", "schedule or ramp")                                 \
+    FIELD(SHOW_WARMUP, "pipe", "state", "text",                                                    \
+          "advancing, unused, hold, step-back, held (by an operator), done")                       \
+    FIELD(SHOW_WARMUP, "pipe", "step", "number", "day of the schedule, or step of the ramp")       \
+    FIELD(SHOW_WARMUP, "pipe", "steps", "number", "of a ramp")                                     \
+    FIELD(SHOW_WARMUP, "pipe", "budget", "number", "messages today; absent: no limit")             \
+    FIELD(SHOW_WARMUP, "pipe", "rate", "real", "of a ramp, per second; 0: no limit")               \
+    FIELD(SHOW_WARMUP, "pipe", "used", "number", "of the budget, by all pipes")                    \
+    FIELD(SHOW_WARMUP, "pipe", "attempts", "number", "answered in this step")                      \
+    FIELD(SHOW_WARMUP, "pipe", "deferred_percent", "real", "of these")                             \
+    FIELD(SHOW_WARMUP, "pipe", "bounced_percent", "real", "of these")                              \
+    FIELD(SHOW_WARMUP, "pipe", "max_deferred", "number", "warmup-max-deferred")                    \
+    FIELD(SHOW_WARMUP, "pipe", "max_bounced", "number", "warmup-max-bounced")                      \
+    FIELD(SHOW_WARMUP, "pipe", "verdict", "text",                                                  \
+          "how the last step ended: begins, advanced, unused, deferred, bounced, operator")        \
+    FIELD(SHOW_WARMUP, "pipe", "verdict_percent", "number", "of deferred and bounced")             \
+    FIELD(SHOW_WARMUP, "pipe", "because", "text", "the verdict in words")                          \
+    FIELD(SHOW_WARMUP, "pipe", "began_ms", "number", "the warm-up")                                \
+    FIELD(SHOW_WARMUP, "pipe", "next_ms", "number", "end of this step; 0: none")                   \
+    FIELD(SHOW_WARMUP, "pipe", "next_budget", "number",                                            \
+          "of the next day, when this one goes well")                                              \
+    FIELD(WARMUP_PLAN, "pipe", "queue", "text", "absent with a schedule of its own")               \
+    FIELD(WARMUP_PLAN, "pipe", "source", "text", "source address, or any")                         \
+    FIELD(WARMUP_PLAN, "pipe", "days", "list", "date, day, budget (absent: no limit), total")      \
+    FIELD(WARMUP_PLAN, "pipe", "note", "text", "what the plan does not reach")                     \
+    FIELD(WARMUP_HOLD, "pipe", "queue", "text", "the pattern")                                     \
+    FIELD(WARMUP_HOLD, "pipe", "state", "text", "what was done")                                   \
+    FIELD(WARMUP_HOLD, "pipe", "changed", "number", "source addresses that this was done for")     \
+    FIELD(WARMUP_RESUME, "pipe", "queue", "text", "the pattern")                                   \
+    FIELD(WARMUP_RESUME, "pipe", "state", "text", "what was done")                                 \
+    FIELD(WARMUP_RESUME, "pipe", "changed", "number", "source addresses that this was done for")   \
+    FIELD(WARMUP_SET_DAY, "pipe", "queue", "text", "the pattern")                                  \
+    FIELD(WARMUP_SET_DAY, "pipe", "state", "text", "what was done")                                \
+    FIELD(WARMUP_SET_DAY, "pipe", "changed", "number", "source addresses that this was done for")  \
+    FIELD(SHOW_LIMITS, "pipe", "pipe", "text", "the pipe's name")                                  \
+    FIELD(SHOW_LIMITS, "pipe", "queue", "text", "domain/vmta asked about")                         \
+    FIELD(SHOW_LIMITS, "pipe", "limit", "text", "its name; equal names share a level")             \
+    FIELD(SHOW_LIMITS, "pipe", "directive", "text", "that sets it")                                \
+    FIELD(SHOW_LIMITS, "pipe", "allows", "text", "the value as written")                           \
+    FIELD(SHOW_LIMITS, "pipe", "unit", "text", "what is counted")                                  \
+    FIELD(SHOW_LIMITS, "pipe", "rate", "text", "in force; of rates only")                          \
+    FIELD(SHOW_LIMITS, "pipe", "max", "number", "in force; of connections only")                   \
+    FIELD(SHOW_LIMITS, "pipe", "used", "number", "of max, over all pipes")                         \
+    FIELD(SHOW_LIMITS, "pipe", "used_here", "number", "of these, by this pipe")                    \
+    FIELD(SHOW_LIMITS, "pipe", "free_now", "number", "how many may go at once")                    \
+    FIELD(SHOW_LIMITS, "pipe", "next_ms", "number", "when the next may go; 0: now, or not known")  \
+    FIELD(SHOW_LIMITS, "pipe", "waiting", "number", "queues of this pipe in line")                 \
+    FIELD(SHOW_LIMITS, "pipe", "waiters", "list", "the first of them")                             \
+    FIELD(SHOW_LIMITS, "pipe", "holds", "flag", "the queue asked about is in line here")           \
+    FIELD(SHOW_LIMITS, "pipe", "file", "text", "where it is written; empty: a default")            \
+    FIELD(SHOW_LIMITS, "pipe", "line", "number", "in that file")                                   \
+    FIELD(SHOW_LIMITS, "pipe", "section", "text", "in that file")                                  \
+    FIELD(SHOW_CONNECTIONS, "pipe", "direction", "text", "out")                                    \
+    FIELD(SHOW_CONNECTIONS, "pipe", "queue", "text", "domain/vmta it was opened for")              \
+    FIELD(SHOW_CONNECTIONS, "pipe", "host", "text", "name of the peer")                            \
+    FIELD(SHOW_CONNECTIONS, "pipe", "peer", "text", "address of the peer")                         \
+    FIELD(SHOW_CONNECTIONS, "pipe", "source", "text", "our address")                               \
+    FIELD(SHOW_CONNECTIONS, "pipe", "phase", "text", "how far it got")                             \
+    FIELD(SHOW_CONNECTIONS, "pipe", "tls", "text", "version/cipher, or empty")                     \
+    FIELD(SHOW_CONNECTIONS, "pipe", "messages", "number", "sent on this connection")               \
+    FIELD(SHOW_CONNECTIONS, "pipe", "opened_ms", "number", "when it was opened")                   \
+    FIELD(SHOW_CONNECTIONS, "receiver", "direction", "text", "in")                                 \
+    FIELD(SHOW_CONNECTIONS, "receiver", "session", "text", "id of the session in the log")         \
+    FIELD(SHOW_CONNECTIONS, "receiver", "client", "text", "address of the client")                 \
+    FIELD(SHOW_CONNECTIONS, "receiver", "listener", "text", "name of the listener")                \
+    FIELD(SHOW_CONNECTIONS, "receiver", "source", "text", "[source] that applies")                 \
+    FIELD(SHOW_CONNECTIONS, "receiver", "user", "text", "who logged in, or empty")                 \
+    FIELD(SHOW_CONNECTIONS, "receiver", "state", "text", "state of the session")                   \
+    FIELD(SHOW_CONNECTIONS, "receiver", "messages", "number", "accepted in this session")          \
+    FIELD(SHOW_CONNECTIONS, "receiver", "tls", "flag", "encrypted")                                \
+    FIELD(SHOW_CONNECTIONS, "receiver", "age_s", "real", "since it was opened")                    \
+    FIELD(SHOW_VMTAS, "pipe", "pipe", "text", "the pipe's name")                                   \
+    FIELD(SHOW_VMTAS, "pipe", "vmta", "text", "name of the virtual MTA")                           \
+    FIELD(SHOW_VMTAS, "pipe", "state", "text",                                                     \
+          "active, idle, no-address (its mail waits) or removed (not configured any more)")        \
+    FIELD(SHOW_VMTAS, "pipe", "addresses", "number", "source addresses")                           \
+    FIELD(SHOW_VMTAS, "pipe", "missing", "number", "of these, not on this machine")                \
+    FIELD(SHOW_VMTAS, "pipe", "sources", "list",                                                   \
+          "the first 256: ip (empty: the system chooses), host, missing, file, line")              \
+    FIELD(SHOW_VMTAS, "pipe", "pools", "list", "pool and weight, for each that it is in")          \
+    FIELD(SHOW_VMTAS, "pipe", "cold", "list",                                                      \
+          "virtual MTAs that it warms up: vmta, today (messages)")                                 \
+    FIELD(SHOW_VMTAS, "pipe", "queued", "number", "recipients in its queues")                      \
+    FIELD(SHOW_VMTAS, "pipe", "queues", "number", "its queues that hold mail")                     \
+    FIELD(SHOW_VMTAS, "pipe", "queues_backoff", "number", "of these, in back-off mode")            \
+    FIELD(SHOW_VMTAS, "pipe", "connections", "number", "open or being opened")                     \
+    FIELD(SHOW_VMTAS, "pipe", "max_connections", "number", "its own max-smtp-out; 0: none")        \
+    FIELD(SHOW_MESSAGE, "pipe", "pipe", "text", "the pipe that holds it")                          \
+    FIELD(SHOW_MESSAGE, "pipe", "id", "text", "message id")                                        \
+    FIELD(SHOW_MESSAGE, "pipe", "received_ms", "number", "when it was accepted")                   \
+    FIELD(SHOW_MESSAGE, "pipe", "bytes", "number", "size of the message")                          \
+    FIELD(SHOW_MESSAGE, "pipe", "sender", "text", "envelope sender")                               \
+    FIELD(SHOW_MESSAGE, "pipe", "job", "text", "X-Job, or empty")                                  \
+    FIELD(SHOW_MESSAGE, "pipe", "envid", "text", "ENVID, or empty")                                \
+    FIELD(SHOW_MESSAGE, "pipe", "peer", "text", "address it came from")                            \
+    FIELD(SHOW_MESSAGE, "pipe", "user", "text", "who had logged in, or empty")                     \
+    FIELD(SHOW_MESSAGE, "pipe", "rcpts", "list",                                                   \
+          "recipients: rcpt, address, state (queued, sending, deferred, done), queue, attempts, "  \
+          "next_ms, code and text of the last answer")                                             \
+    FIELD(WHY, "pipe", "pipe", "text", "the pipe that holds it")                                   \
+    FIELD(WHY, "pipe", "id", "text", "message id")                                                 \
+    FIELD(                                                                                         \
+        WHY, "pipe", "rcpts", "list",                                                              \
+        "recipients that are not done: rcpt, address, queue, waits_for, because (the reply or "    \
+        "directive that put it there), where (file:line, or 'default'), next_ms (0: not known), "  \
+        "next (what happens then)")                                                                \
+    FIELD(LEDGER, "pipe", "pipe", "text", "its name")                                              \
+    FIELD(LEDGER, "pipe", "received", "number", "recipients ever acknowledged")                    \
+    FIELD(LEDGER, "pipe", "delivered", "number", "of these, delivered")                            \
+    FIELD(LEDGER, "pipe", "bounced", "number", "of these, refused for good")                       \
+    FIELD(LEDGER, "pipe", "expired", "number", "of these, given up after bounce-after")            \
+    FIELD(LEDGER, "pipe", "deleted", "number", "of these, deleted by an operator")                 \
+    FIELD(LEDGER, "pipe", "corrupt", "number", "of these, in quarantine")                          \
+    FIELD(LEDGER, "pipe", "queued", "number", "of these, still in the queues")                     \
+    FIELD(LEDGER, "pipe", "balanced", "flag", "received is the sum of the others")                 \
+    FIELD(CONFIG_EXPLAIN, "pipe", "directive", "text", "one object for each")                      \
+    FIELD(CONFIG_EXPLAIN, "pipe", "value", "text", "that wins; absent when there is none")         \
+    FIELD(CONFIG_EXPLAIN, "pipe", "file", "text", "where it is written; absent for a default")     \
+    FIELD(CONFIG_EXPLAIN, "pipe", "line", "number", "in that file")                                \
+    FIELD(CONFIG_EXPLAIN, "pipe", "section", "text", "in that file")                               \
+    FIELD(CONFIG_EXPLAIN, "pipe", "overrode", "list", "value, file, line, section of the others")  \
+    FIELD(PAUSE_PIPE, "pipe", "pipe", "text", "its name")                                          \
+    FIELD(PAUSE_PIPE, "pipe", "state", "text", "paused")                                           \
+    FIELD(PAUSE_PIPE, "pipe", "changed", "number", "0: it was paused already")                     \
+    FIELD(RESUME_PIPE, "pipe", "pipe", "text", "its name")                                         \
+    FIELD(RESUME_PIPE, "pipe", "state", "text", "running")                                         \
+    FIELD(RESUME_PIPE, "pipe", "changed", "number", "0: it was running already")                   \
+    FIELD(PAUSE_QUEUE, "pipe", "pipe", "text", "the pipe's name")                                  \
+    FIELD(PAUSE_QUEUE, "pipe", "queue", "text", "the pattern")                                     \
+    FIELD(PAUSE_QUEUE, "pipe", "state", "text", "paused")                                          \
+    FIELD(PAUSE_QUEUE, "pipe", "changed", "number", "queues that were not paused before")          \
+    FIELD(RESUME_QUEUE, "pipe", "pipe", "text", "the pipe's name")                                 \
+    FIELD(RESUME_QUEUE, "pipe", "queue", "text", "the pattern")                                    \
+    FIELD(RESUME_QUEUE, "pipe", "state", "text", "active")                                         \
+    FIELD(RESUME_QUEUE, "pipe", "changed", "number", "queues that are not paused any more")        \
+    FIELD(SCHEDULE, "pipe", "pipe", "text", "the pipe's name")                                     \
+    FIELD(SCHEDULE, "pipe", "queue", "text", "the pattern")                                        \
+    FIELD(SCHEDULE, "pipe", "state", "text", "scheduled")                                          \
+    FIELD(SCHEDULE, "pipe", "changed", "number", "queues that had something to move")              \
+    FIELD(DELETE, "pipe", "pipe", "text", "the pipe's name")                                       \
+    FIELD(DELETE, "pipe", "matched", "number", "recipients that match")                            \
+    FIELD(DELETE, "pipe", "deleted", "number", "of these, deleted")                                \
+    FIELD(DELETE, "pipe", "dry_run", "flag", "they were only counted")                             \
+    FIELD(SHOW_ACTIONS, "pipe", "pipe", "text", "the pipe's name")                                 \
+    FIELD(SHOW_ACTIONS, "pipe", "id", "text", "for 'pmtactl cancel'")                              \
+    FIELD(SHOW_ACTIONS, "pipe", "kind", "text",                                                    \
+          "backoff, rate, disable-source-ip, skip-mx, defer-queue, bounce-queue or suspend-pipe")  \
+    FIELD(SHOW_ACTIONS, "pipe", "effect", "text", "the kind in words")                             \
+    FIELD(SHOW_ACTIONS, "pipe", "queue", "text", "queue or group of queues; empty: the pipe")      \
+    FIELD(SHOW_ACTIONS, "pipe", "subject", "text", "address or host that it is about")             \
+    FIELD(SHOW_ACTIONS, "pipe", "percent", "number", "of rate: what is left of the rates")         \
+    FIELD(SHOW_ACTIONS, "pipe", "since_ms", "number", "when it began")                             \
+    FIELD(SHOW_ACTIONS, "pipe", "until_ms", "number", "when it ends by itself; 0: never")          \
+    FIELD(SHOW_ACTIONS, "pipe", "times", "number", "how often its cause has come")                 \
+    FIELD(SHOW_ACTIONS, "pipe", "by", "text", "reply, operator, or the directive it is from")      \
+    FIELD(SHOW_ACTIONS, "pipe", "list", "text", "[smtp-pattern-list] of the rule")                 \
+    FIELD(SHOW_ACTIONS, "pipe", "file", "text", "where the rule is written")                       \
+    FIELD(SHOW_ACTIONS, "pipe", "line", "number", "in that file")                                  \
+    FIELD(SHOW_ACTIONS, "pipe", "regex", "text", "of the rule")                                    \
+    FIELD(SHOW_ACTIONS, "pipe", "reply", "text", "that triggered it first")                        \
+    FIELD(SHOW_ACTIONS, "pipe, per queue asked for", "mode_changes", "list",                       \
+          "the last ten: at_ms, mode, reason")                                                     \
+    FIELD(CANCEL, "pipe", "state", "text", "cancelled; besides it the fields of show-actions")     \
+    FIELD(SET_QUEUE, "pipe", "pipe", "text", "the pipe's name")                                    \
+    FIELD(SET_QUEUE, "pipe", "queue", "text", "the pattern")                                       \
+    FIELD(SET_QUEUE, "pipe", "state", "text", "mode backoff or mode normal")                       \
+    FIELD(SET_QUEUE, "pipe", "changed", "number", "queues that it concerned")                      \
+    FIELD(DISABLE_SOURCE, "pipe", "pipe", "text", "the pipe's name")                               \
+    FIELD(DISABLE_SOURCE, "pipe", "queue", "text", "the pattern")                                  \
+    FIELD(DISABLE_SOURCE, "pipe", "state", "text", "source disabled")                              \
+    FIELD(DISABLE_SOURCE, "pipe", "changed", "number", "queues that may use the address")          \
+    FIELD(ENABLE_SOURCE, "pipe", "pipe", "text", "the pipe's name")                                \
+    FIELD(ENABLE_SOURCE, "pipe", "queue", "text", "the pattern")                                   \
+    FIELD(ENABLE_SOURCE, "pipe", "state", "text", "source enabled")                                \
+    FIELD(ENABLE_SOURCE, "pipe", "changed", "number", "queues that it was disabled for")           \
+    FIELD(SHOW_JOBS, "pipe", "pipe", "text", "the pipe")                                           \
+    FIELD(SHOW_JOBS, "pipe", "job", "text", "its id, as X-Job gave it")                            \
+    FIELD(SHOW_JOBS, "pipe", "state", "text",                                                      \
+          "active, paused, throttled (used up its rate) or idle (nothing queued)")                 \
+    FIELD(SHOW_JOBS, "pipe", "queued", "number", "recipients that wait or are being sent")         \
+    FIELD(SHOW_JOBS, "pipe", "delivered", "number", "recipients, since the job appeared here")     \
+    FIELD(SHOW_JOBS, "pipe", "deferred", "number", "attempts that ended in a temporary failure")   \
+    FIELD(SHOW_JOBS, "pipe", "bounced", "number", "recipients bounced or expired")                 \
+    FIELD(SHOW_JOBS, "pipe", "deleted", "number", "recipients deleted")                            \
+    FIELD(SHOW_JOBS, "pipe", "paused_since_ms", "number",                                          \
+          "when an operator paused it; 0: not paused")                                             \
+    FIELD(SHOW_JOBS, "pipe", "max_msg_rate", "text", "recipients per time; absent: no limit")      \
+    FIELD(SHOW_JOBS, "pipe", "rate_from", "text", "operator, or job-max-msg-rate")                 \
+    FIELD(PAUSE_JOB, "pipe", "pipe", "text", "the pipe")                                           \
+    FIELD(PAUSE_JOB, "pipe", "job", "text", "the job")                                             \
+    FIELD(PAUSE_JOB, "pipe", "state", "text", "paused or active")                                  \
+    FIELD(PAUSE_JOB, "pipe", "changed", "number", "0: it was so already")                          \
+    FIELD(RESUME_JOB, "pipe", "pipe", "text", "the pipe")                                          \
+    FIELD(RESUME_JOB, "pipe", "job", "text", "the job")                                            \
+    FIELD(RESUME_JOB, "pipe", "state", "text", "paused or active")                                 \
+    FIELD(RESUME_JOB, "pipe", "changed", "number", "0: it was so already")                         \
+    FIELD(SET_JOB, "pipe", "pipe", "text", "the pipe")                                             \
+    FIELD(SET_JOB, "pipe", "job", "text", "the job")                                               \
+    FIELD(SET_JOB, "pipe", "state", "text", "set")                                                 \
+    FIELD(SET_JOB, "pipe", "max_msg_rate", "text", "the rate as understood, or default")           \
     FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")
 
 #endif

@@ -190,10 +190,11 @@ enum colour state_colour(const char *state)
         const char *word;
         enum colour colour;
     } states[] = {
-        {"running", COLOUR_GOOD},    {"active", COLOUR_GOOD},   {"paused", COLOUR_WARN},
-        {"starting", COLOUR_WARN},   {"draining", COLOUR_WARN}, {"recovering", COLOUR_WARN},
-        {"connecting", COLOUR_WARN}, {"deferred", COLOUR_WARN}, {"backoff", COLOUR_BAD},
-        {"sending", COLOUR_GOOD},    {"done", COLOUR_DIM},      {"idle", COLOUR_DIM},
+        {"running", COLOUR_GOOD},    {"active", COLOUR_GOOD},    {"paused", COLOUR_WARN},
+        {"starting", COLOUR_WARN},   {"draining", COLOUR_WARN},  {"recovering", COLOUR_WARN},
+        {"connecting", COLOUR_WARN}, {"deferred", COLOUR_WARN},  {"backoff", COLOUR_BAD},
+        {"sending", COLOUR_GOOD},    {"done", COLOUR_DIM},       {"idle", COLOUR_DIM},
+        {"held", COLOUR_WARN},       {"throttled", COLOUR_WARN},
     };
     for (size_t i = 0; i < ARRAY_LEN(states); i++)
         if (strcmp(states[i].word, state) == 0)

@@ -18,6 +18,7 @@ static const char *name_of(const json_t *o)
 static void act_line(struct page *p, const json_t *o)
 {
     const char *state = field_text(o, "state"), *queue = field_text(o, "queue");
+    const char *job = field_text(o, "job"), *rate = field_text(o, "max_msg_rate");
     char text[HUMAN_SIZE];
     int64_t changed = -1;
 
@@ -34,6 +35,14 @@ static void act_line(struct page *p, const json_t *o)
         if (changed >= 0)
             page_printf(p, " (%s %s)", human_count(changed, text),
                         changed == 1 ? "queue changed" : "queues changed");
+    } else if (job) {
+        page_printf(p, "job ");
+        page_clean(&p->out, job);
+        page_printf(p, " ");
+        page_text(p, state_colour(state), state);
+        page_printf(p, "%s", changed == 0 ? " (it was already)" : "");
+        if (rate)
+            page_printf(p, ", rate %s", rate);
     } else {
         page_text(p, state_colour(state), state);
         page_printf(p, "%s", changed == 0 ? " (it was already)" : "");
@@ -175,6 +184,12 @@ int answer_check(const struct answer *a, struct err *e)
         err_set(e, ERR_NOT_FOUND,
                 "no message '%.100s': it was delivered, bounced or never here; look into the "
                 "accounting file",
+                a->parsed->operands[0]);
+        return 1;
+    }
+    if (v == VERB_CANCEL && a->ended && a->ok && !json_array_size(a->objects) &&
+        !json_array_size(a->errors)) {
+        err_set(e, ERR_NOT_FOUND, "no action '%.100s', see 'pmtactl show actions'",
                 a->parsed->operands[0]);
         return 1;
     }

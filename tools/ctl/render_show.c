@@ -80,8 +80,12 @@ static void queue_row(struct table *t, const json_t *o)
     table_count(t, o, "ready");
     table_count(t, o, "deferred");
     table_of(t, o, "connections", "max_connections");
+    table_text(t, o, "mode");
+    table_text(t, o, "limits");
     table_age(t, o, "oldest_ms");
     table_next(t, o, "next_ms");
+    table_text(t, o, "group");
+    table_text(t, o, "held_by");
     table_text(t, o, "last_text");
 }
 
@@ -105,8 +109,12 @@ void render_queues(const struct answer *a, struct page *page)
     table_column(&t, "ready", COLUMN_RIGHT);
     table_column(&t, "deferred", COLUMN_RIGHT);
     table_column(&t, "conns", COLUMN_RIGHT);
+    table_column(&t, "mode", COLUMN_LEFT);
+    table_column(&t, "limits", COLUMN_LEFT);
     table_column(&t, "oldest", COLUMN_RIGHT);
     table_column(&t, "next", COLUMN_RIGHT);
+    table_column(&t, "counted as", COLUMN_LEFT);
+    table_column(&t, "held by", COLUMN_LEFT);
     table_column(&t, "last answer", COLUMN_REST);
     for (i = 0; i < count && i < most; i++)
         queue_row(&t, sorted[i]);
@@ -115,6 +123,45 @@ void render_queues(const struct answer *a, struct page *page)
         page_printf(page, "no queue%s holds mail\n",
                     a->parsed->operand_count ? " of this name" : "");
     free(sorted);
+}
+
+/* --- jobs --- */
+
+static void job_row(struct table *t, const json_t *o)
+{
+    table_text(t, o, "pipe");
+    table_text(t, o, "job");
+    table_state(t, o, "state");
+    table_count(t, o, "queued");
+    table_count(t, o, "delivered");
+    table_count(t, o, "deferred");
+    table_count(t, o, "bounced");
+    table_text(t, o, "max_msg_rate");
+    table_age(t, o, "paused_since_ms");
+}
+
+void render_jobs(const struct answer *a, struct page *page)
+{
+    struct table t;
+    size_t i;
+    json_t *o;
+
+    if (!json_array_size(a->objects)) {
+        page_printf(page, "no jobs\n");
+        return;
+    }
+    table_init(&t, page);
+    table_column(&t, "pipe", COLUMN_LEFT);
+    table_column(&t, "job", COLUMN_LEFT);
+    table_column(&t, "state", COLUMN_LEFT);
+    table_column(&t, "queued", COLUMN_RIGHT);
+    table_column(&t, "delivered", COLUMN_RIGHT);
+    table_column(&t, "deferred", COLUMN_RIGHT);
+    table_column(&t, "bounced", COLUMN_RIGHT);
+    table_column(&t, "rate", COLUMN_RIGHT);
+    table_column(&t, "paused for", COLUMN_RIGHT);
+    json_array_foreach(a->objects, i, o) job_row(&t, o);
+    table_print(&t);
 }
 
 /* --- connections --- */

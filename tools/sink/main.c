@@ -39,6 +39,7 @@ int main(int argc, char **argv)
     int rc = sink_options_parse(&sink.options, argc, argv, &e);
     if (rc == 0) {
         tally_init(&sink.tally);
+        peers_init(&sink.peers);
         sink.greylist.limit = 1000000;
         rc = open_all(&e);
         if (rc == 0) {
@@ -46,10 +47,12 @@ int main(int argc, char **argv)
             status = finish();
         }
         tally_fini(&sink.tally);
+        peers_fini(&sink.peers);
         seen_fini(&sink.greylist);
     }
     if (rc < 0)
         fprintf(stderr, "pmta-sink: %s\n", e.text);
     policies_fini(&sink.options.policies);
+    free(sink.options.hidden.text);
     return rc == CLI_DONE ? 0 : status;
 }

@@ -25,6 +25,7 @@ SWITCH(set_no_smtputf8, no_smtputf8)
 SWITCH(set_no_dsn, no_dsn)
 SWITCH(set_no_chunking, no_chunking)
 SWITCH(set_no_enhanced, no_enhanced)
+SWITCH(set_limit_per_address, hidden.per_address)
 SWITCH(set_strict, strict)
 SWITCH(set_json, json)
 SWITCH(set_quiet, quiet)
@@ -96,6 +97,17 @@ static int set_greylist(void *options, const char *value, struct err *e)
     return policy_set_greylist(&o->policies.everybody, value, e);
 }
 
+#define HIDDEN(function, parse)                                          \
+    static int function(void *options, const char *value, struct err *e) \
+    {                                                                    \
+        OPTIONS;                                                         \
+        return parse(&o->hidden, value, e);                              \
+    }
+HIDDEN(set_limit_rate, hidden_set_rate)
+HIDDEN(set_limit_window, hidden_set_window)
+HIDDEN(set_limit_phase, hidden_set_phase)
+HIDDEN(set_limit_reply, hidden_set_reply)
+
 static int set_personality(void *options, const char *value, struct err *e)
 {
     OPTIONS;
@@ -130,6 +142,17 @@ static const struct cli_option rows[] = {
     {"greylist", "INTERVAL", "451 to a new (sender, recipient) for so long", set_greylist},
     {"personality", "FILE", "fault, delay, greylist per recipient domain, in [domain]\nsections",
      set_personality},
+    {"limit-rate", "N/UNIT", "a hidden rate, such as 20/s or 600/m: refuse what is above it",
+     set_limit_rate},
+    {"limit-window", "KIND",
+     "\"bucket\" fills evenly and holds a second; \"fixed\" counts\n"
+     "in each second, minute, … of the clock (bucket)",
+     set_limit_window},
+    {"limit-phase", "PHASE", "where it is counted and refused: mail, rcpt or data (mail)",
+     set_limit_phase},
+    {"limit-reply", "\"CODE TEXT\"", "what is said above it (421 4.7.0 Too much mail, slow down)",
+     set_limit_reply},
+    {"limit-per-address", NULL, "each client address has a rate of its own", set_limit_per_address},
     {"strict", NULL, "refuse what breaks the protocol with 5xx", set_strict},
     {"seed", "N", "draws the same percentages again (1)", set_seed},
     {NULL, NULL, "What is counted and kept", NULL},
@@ -170,6 +193,9 @@ int sink_options_parse(struct sink_options *o, int argc, char **argv, struct err
 {
     memset(o, 0, sizeof(*o));
     policies_init(&o->policies);
+    o->hidden.phase = PHASE_MAIL;
+    o->hidden.code = 421;
+    o->hidden.text = xstrdup("4.7.0 Too much mail, slow down");
     o->max_size = 64u << 20;
     o->max_connections = 10000;
     o->max_recipients = 1000;

@@ -9,6 +9,7 @@
 
 #include "sink/session.h"
 
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -16,6 +17,8 @@
 #define IDLE_MS  300000u
 #define TICK_MS  100u
 #define GRACE_MS 100u
+
+#define EXACT_MAX 2000u /* connections that are asked whether they are still there */
 
 struct connection {
     struct list link;
@@ -48,6 +51,7 @@ static void connection_close(struct connection *c)
     c->closing = true;
     list_remove(&c->link);
     c->server->open--;
+    c->session.peer->open--;
     uv_close((uv_handle_t *)&c->tcp, on_closed);
     uv_close((uv_handle_t *)&c->timer, on_closed);
 }
@@ -179,6 +183,49 @@ static void refuse_connection(struct connection *c)
     connection_close(c);
 }
 
+/* The client has closed it already, only we have not read so far. */
+static bool is_gone(const struct connection *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    uv_os_fd_t fd;
+    return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 &&
+           getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_state != TCP_ESTABLISHED;
+}
+
+/* Open connections as the client counts them: it may open one and have closed another before we
+ * hear of either. Asked only when there are more than ever. */
+static void count_most(struct server *s, struct connection *c)
+{
+    struct tally *t = &s->sink->tally;
+    struct peer *peer = c->session.peer;
+    uint64_t gone = 0, gone_of_peer = 0;
+    if (s->open <= t->connections_most && peer->open <= peer->most)
+        return;
+    if (s->open <= EXACT_MAX)
+        list_for_each (pos, &s->connections) {
+            struct connection *other = list_entry(pos, struct connection, link);
+            if (other == c || !is_gone(other))
+                continue;
+            gone++;
+            gone_of_peer += other->session.peer == peer;
+        }
+    t->connections_most = MAX_OF(t->connections_most, s->open - gone);
+    peer->most = MAX_OF(peer->most, peer->open - gone_of_peer);
+    t->connections_most_address = MAX_OF(t->connections_most_address, peer->most);
+}
+
+static struct peer *peer_of(struct server *s, const uv_tcp_t *tcp)
+{
+    struct sockaddr_storage a = {0};
+    char text[INET6_ADDRSTRLEN] = "?";
+    int len = sizeof(a);
+    if (uv_tcp_getpeername(tcp, (struct sockaddr *)&a, &len) == 0)
+        uv_ip_name((const struct sockaddr *)&a, text, sizeof(text));
+    return peers_get(&s->sink->peers, text);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct server *s = listener->data;
@@ -196,8 +243,12 @@ static void on_connection(uv_stream_t *listener, int status)
     list_push_back(&s->connections, &c->link);
     s->open++;
     t->connections++;
-    t->connections_most = MAX_OF(t->connections_most, s->open);
-    if (uv_accept(listener, (uv_stream_t *)&c->tcp) < 0) {
+    bool accepted = uv_accept(listener, (uv_stream_t *)&c->tcp) == 0;
+    c->session.peer = peer_of(s, &c->tcp);
+    c->session.peer->open++;
+    c->session.peer->connections++;
+    count_most(s, c);
+    if (!accepted) {
         connection_close(c);
     } else if (s->open > s->sink->options.max_connections) {
         refuse_connection(c);
@@ -245,9 +296,9 @@ static void print_summary(struct server *s)
 {
     struct buf out = {0};
     if (s->sink->options.json)
-        tally_json(&s->sink->tally, &out);
+        tally_json(&s->sink->tally, &s->sink->peers, &out);
     else
-        tally_table(&s->sink->tally, s->sink->options.list_duplicates, &out);
+        tally_table(&s->sink->tally, &s->sink->peers, s->sink->options.list_duplicates, &out);
     fwrite(buf_data(&out), 1, buf_len(&out), stdout);
     fflush(stdout);
     buf_free(&out);

@@ -99,6 +99,20 @@ static bool misbehave(struct session *s, enum policy_phase phase, const struct p
     return f != NULL;
 }
 
+/* True when the hidden rate has answered the phase; 421 ends the session. */
+static bool is_above_rate(struct session *s, enum policy_phase phase)
+{
+    const struct hidden *h = &s->sink->options.hidden;
+    if (!h->rate.count || h->phase != phase ||
+        hidden_take(h, &s->sink->peers, s->peer, clock_wall_us()))
+        return false;
+    s->sink->tally.limited++;
+    refuse(s, phase, h->code, h->text);
+    if (h->code == 421)
+        s->state = SESSION_ENDED;
+    return true;
+}
+
 static void reset_transaction(struct session *s)
 {
     s->in_mail = s->chunking = false;
@@ -225,7 +239,7 @@ static void cmd_mail(struct session *s, struct strview arg)
         refuse(s, PHASE_MAIL, 501, "5.5.4 Expected MAIL FROM:<address>");
     } else if ((wrong = check_parameters(s, parameters, true))) {
         refuse(s, PHASE_MAIL, wrong[2] == '3' ? 552 : 555, wrong);
-    } else if (!misbehave(s, PHASE_MAIL, NULL)) {
+    } else if (!misbehave(s, PHASE_MAIL, NULL) && !is_above_rate(s, PHASE_MAIL)) {
         s->in_mail = true;
         buf_append_sv(&s->sender, path);
         reply(s, 250, "2.1.0 Ok");
@@ -262,7 +276,7 @@ static void cmd_rcpt(struct session *s, struct strview arg)
         refuse(s, PHASE_RCPT, 555, wrong);
     } else if (s->recipient_count >= s->sink->options.max_recipients) {
         refuse(s, PHASE_RCPT, 452, "4.5.3 Too many recipients");
-    } else if (!misbehave(s, PHASE_RCPT, p)) {
+    } else if (!misbehave(s, PHASE_RCPT, p) && !is_above_rate(s, PHASE_RCPT)) {
         if (is_greylisted(s, path, p)) {
             refuse(s, PHASE_RCPT, 451, "4.7.1 Greylisted, try again later");
             return;
@@ -280,7 +294,7 @@ static void cmd_data(struct session *s)
         refuse(s, PHASE_DATA, 503, "5.5.1 Say MAIL first");
     } else if (s->recipient_count == 0) {
         refuse(s, PHASE_DATA, 554, "5.5.1 No valid recipients");
-    } else if (!misbehave(s, PHASE_DATA, s->personality)) {
+    } else if (!misbehave(s, PHASE_DATA, s->personality) && !is_above_rate(s, PHASE_DATA)) {
         reply(s, 354, "End data with <CR><LF>.<CR><LF>");
         content_reset(&s->content, true);
         s->state = SESSION_DATA;

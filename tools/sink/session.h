@@ -25,6 +25,7 @@ enum session_state {
 
 struct session {
     struct sink *sink;
+    struct peer *peer; /* set by the server */
     enum session_state state;
     enum session_next next;
     int64_t wait_ms;

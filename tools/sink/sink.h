@@ -6,6 +6,7 @@
 
 #include "kit/cli.h"
 #include "kit/record.h"
+#include "sink/peers.h"
 #include "sink/policy.h"
 #include "sink/tally.h"
 
@@ -31,6 +32,7 @@ struct sink_options {
     const char *save;
     const char *host_name;
     struct policies policies;
+    struct hidden hidden;
 };
 
 struct sink {
@@ -38,6 +40,7 @@ struct sink {
     struct tally tally;
     struct record record;
     struct seen greylist;
+    struct peers peers;
 };
 
 /* Fills *o with the defaults, then from the command line; see cli_parse. */

@@ -149,7 +149,42 @@ static void table_latency(const struct tally *t, struct buf *out)
     }
 }
 
-void tally_table(const struct tally *t, bool list_duplicates, struct buf *out)
+static int busiest_first(const void *a, const void *b)
+{
+    const struct peer *x = *(struct peer *const *)a, *y = *(struct peer *const *)b;
+    if (x->most != y->most)
+        return x->most < y->most ? 1 : -1;
+    return strcmp(x->address, y->address);
+}
+
+/* Those to name in the summary; free what is returned. */
+static struct peer **busiest(const struct peers *peers, size_t *ret_count)
+{
+    struct peer **list = xcalloc(peers->by_address.count + 1, sizeof(struct peer *));
+    size_t n = 0;
+    for (struct hash_node *node = NULL; (node = hash_next(&peers->by_address, node));)
+        list[n++] = container_of(node, struct peer, node);
+    qsort(list, n, sizeof(struct peer *), busiest_first);
+    *ret_count = MIN_OF(n, (size_t)TALLY_ADDRESSES_MAX);
+    return list;
+}
+
+static void table_addresses(const struct peers *peers, struct buf *out)
+{
+    size_t count;
+    struct peer **list = busiest(peers, &count);
+    if (count > 1)
+        buf_printf(out, "\n  %-39s %11s %12s %9s %9s\n", "client address", "connections",
+                   "most at once", "in rate", "above");
+    for (size_t i = 0; count > 1 && i < count; i++)
+        buf_printf(out, "  %-39s %11" PRIu64 " %12" PRIu64 " %9" PRIu64 " %9" PRIu64 "\n",
+                   list[i]->address, list[i]->connections, list[i]->most, list[i]->passed,
+                   list[i]->limited);
+    free(list);
+}
+
+void tally_table(const struct tally *t, const struct peers *peers, bool list_duplicates,
+                 struct buf *out)
 {
     char text[TEXT_SIZE];
     buf_append_str(out, "pmta-sink\n");
@@ -161,6 +196,7 @@ void tally_table(const struct tally *t, bool list_duplicates, struct buf *out)
     table_refused(t, out);
     table_hygiene(t, out);
     table_latency(t, out);
+    table_addresses(peers, out);
     if (t->ids.full || t->pairs.full)
         buf_append_str(out, "  more ids than are kept: duplicates were not all seen\n");
     for (size_t i = 0; list_duplicates && i < t->duplicate_listed; i++)
@@ -195,7 +231,22 @@ static void json_latency(const struct tally *t, struct buf *out)
     buf_append_str(out, "}}");
 }
 
-void tally_json(const struct tally *t, struct buf *out)
+static void json_addresses(const struct peers *peers, struct buf *out)
+{
+    size_t count;
+    struct peer **list = busiest(peers, &count);
+    buf_append_str(out, ",\"addresses\":{");
+    for (size_t i = 0; i < count; i++)
+        buf_printf(out,
+                   "%s\"%s\":{\"connections\":%" PRIu64 ",\"connections_most\":%" PRIu64
+                   ",\"in_rate\":%" PRIu64 ",\"limited\":%" PRIu64 "}",
+                   i ? "," : "", list[i]->address, list[i]->connections, list[i]->most,
+                   list[i]->passed, list[i]->limited);
+    buf_append_char(out, '}');
+    free(list);
+}
+
+void tally_json(const struct tally *t, const struct peers *peers, struct buf *out)
 {
     buf_append_char(out, '{');
 #define TALLY_PAIR(name, label) buf_printf(out, "\"" #name "\":%" PRIu64 ",", t->name);
@@ -216,6 +267,7 @@ void tally_json(const struct tally *t, struct buf *out)
     }
     buf_append_char(out, '}');
     json_duplicates(t, out);
+    json_addresses(peers, out);
     json_latency(t, out);
     buf_append_str(out, "}\n");
 }

@@ -8,22 +8,25 @@
 #include "kit/hist.h"
 #include "kit/text.h"
 #include "sink/policy.h"
+#include "sink/peers.h"
 #include "sink/seen.h"
 
 /* COUNTER(name, "label"): also the JSON names */
-#define TALLY_COUNTERS(COUNTER)                           \
-    COUNTER(connections, "connections")                   \
-    COUNTER(connections_refused, "  refused (limit)")     \
-    COUNTER(connections_most, "  most at once")           \
-    COUNTER(messages, "messages accepted")                \
-    COUNTER(distinct, "  distinct ids")                   \
-    COUNTER(without_id, "  without an id")                \
-    COUNTER(recipients, "recipients accepted")            \
-    COUNTER(recipients_distinct, "  distinct (id, rcpt)") \
-    COUNTER(duplicates, "  duplicates")                   \
-    COUNTER(bytes, "bytes accepted")                      \
-    COUNTER(greylisted, "greylisted")                     \
-    COUNTER(faults, "faults on demand")                   \
+#define TALLY_COUNTERS(COUNTER)                                \
+    COUNTER(connections, "connections")                        \
+    COUNTER(connections_refused, "  refused (limit)")          \
+    COUNTER(connections_most, "  most at once")                \
+    COUNTER(connections_most_address, "  most of one address") \
+    COUNTER(messages, "messages accepted")                     \
+    COUNTER(distinct, "  distinct ids")                        \
+    COUNTER(without_id, "  without an id")                     \
+    COUNTER(recipients, "recipients accepted")                 \
+    COUNTER(recipients_distinct, "  distinct (id, rcpt)")      \
+    COUNTER(duplicates, "  duplicates")                        \
+    COUNTER(bytes, "bytes accepted")                           \
+    COUNTER(greylisted, "greylisted")                          \
+    COUNTER(limited, "above the hidden rate")                  \
+    COUNTER(faults, "faults on demand")                        \
     COUNTER(save_failures, "could not be saved")
 
 /* What peers did wrong. */
@@ -38,6 +41,7 @@
 
 #define TALLY_DOMAINS_MAX    1000
 #define TALLY_DUPLICATES_MAX 100
+#define TALLY_ADDRESSES_MAX  100 /* in the summary */
 
 struct tally_domain {
     struct hash_node node;
@@ -70,8 +74,10 @@ void tally_message(struct tally *t, struct strview id, const char *recipients, u
 /* One end-to-end latency of a message to this domain. */
 void tally_latency(struct tally *t, struct strview domain, int64_t us);
 
-void tally_table(const struct tally *t, bool list_duplicates, struct buf *out);
-void tally_json(const struct tally *t, struct buf *out);
+/* peers: for the addresses, the busiest first. */
+void tally_table(const struct tally *t, const struct peers *peers, bool list_duplicates,
+                 struct buf *out);
+void tally_json(const struct tally *t, const struct peers *peers, struct buf *out);
 
 /* What follows the last '@'. */
 struct strview tally_domain_of(struct strview address);
