@@ -62,7 +62,7 @@ static bool parse_pkcs1(struct strview der, struct key_file *ret)
 static bool parse_pkcs8(struct strview der, struct key_file *ret)
 {
     static const char rsa[] = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01", ed25519[] = "\x2b\x65\x70";
-    struct strview sequence, version, algorithm, oid, key;
+    struct strview sequence, version, algorithm, oid, key, seed;
 
     if (!der_take(&der, DER_SEQUENCE, &sequence) || !der_take(&sequence, DER_INTEGER, &version) ||
         !der_take(&sequence, DER_SEQUENCE, &algorithm) || !der_take(&algorithm, DER_OID, &oid) ||
@@ -71,8 +71,8 @@ static bool parse_pkcs8(struct strview der, struct key_file *ret)
     if (sv_eq(oid, sv(rsa, sizeof(rsa) - 1)))
         return parse_pkcs1(key, ret);
     *ret = (struct key_file){KEY_FILE_ED25519, 256};
-    return sv_eq(oid, sv(ed25519, sizeof(ed25519) - 1)) && der_take(&key, DER_OCTETS, &key) &&
-           key.len == 32;
+    return sv_eq(oid, sv(ed25519, sizeof(ed25519) - 1)) && der_take(&key, DER_OCTETS, &seed) &&
+           seed.len == 32;
 }
 
 /* --- PEM --- */

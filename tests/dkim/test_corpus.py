@@ -100,13 +100,11 @@ class Corpus(unittest.TestCase):
         print(f'opendkim -t: {len(files)} messages verified')
 
     def test_mail_dkim(self):
-        for name, algorithms in (('rsa', 1), ('ed25519', 1), ('double', 2)):
-            files = self.sets[name]
-            result = verifiers.mail_dkim(files, self.keys, self.dir)
-            bad = [(f, result[f]) for f in files
-                   if len(result[f]) != algorithms or set(result[f].values()) != {'pass'}]
-            self.assertEqual(bad[:5], [])
-            print(f'Mail::DKIM: {len(files)} {name} messages verified')
+        """Debian's Mail::DKIM does not know Ed25519."""
+        files = self.sets['rsa']
+        result = verifiers.mail_dkim(files, self.keys, self.dir)
+        self.assertEqual([(f, result[f]) for f in files if result[f] != {'rsa-sha256': 'pass'}][:5], [])
+        print(f'Mail::DKIM: {len(files)} rsa messages verified')
 
     def test_a_changed_message_fails(self):
         changed = []
