@@ -13,6 +13,7 @@
 #include "pace/pace_file.h"
 #include "queue/engine.h"
 #include "sign/keyring.h"
+#include "sign/signer.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
 
@@ -30,6 +31,8 @@ struct pipe {
     struct report *report;
     struct engine *engine;
     struct intake *intake;
+    struct keyring *keyring;
+    struct signer *signer;
     struct notice *notice;
     struct keyring *keyring;
     struct watch *watch;

@@ -1,8 +1,7 @@
 /*
- * The admin verbs of a pipe, by file: looking (show.c), why (why.c), what a setting is (explain.c),
- * where mail would go (resolve.c),
- * The admin verbs of a pipe, by file: looking (show.c, show_queues.c), why (why.c), what a setting is (explain.c),
- * acting (act.c), what holds queues (actions.c), jobs (jobs.c).
+ * The admin verbs of a pipe, by file: looking (show.c, show_queues.c), why (why.c), what a setting
+ * is (explain.c), where mail would go (resolve.c), acting (act.c), what holds queues (actions.c),
+ * jobs (jobs.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
 #define PMTA_PIPE_ADMIN_VERBS_H
