@@ -29,6 +29,7 @@ int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e)
     struct delivery *d = xcalloc(1, sizeof(*d));
     d->loop = loop;
     d->tls = tls;
+    d->files = tls_files_new();
     list_init(&d->runnable);
     uv_idle_init(loop, &d->runner);
     d->runner.data = d;
@@ -47,6 +48,7 @@ void delivery_free(struct delivery *d)
         return;
     BUG_ON(d->connections);
     tls_context_unref(d->tls);
+    tls_files_free(d->files);
     uv_close((uv_handle_t *)&d->runner, on_closed);
 }
 
@@ -68,10 +70,15 @@ static uint64_t host_hash(const struct sockaddr_storage *addr)
     return hash_bytes(&a->sin_addr, sizeof(a->sin_addr)) ^ a->sin_port;
 }
 
-void delivery_tls_broken(struct delivery *d, const struct sockaddr_storage *addr)
+struct tls_files *delivery_tls_files(struct delivery *d)
+{
+    return d->files;
+}
+
+void delivery_tls_broken(struct delivery *d, const struct sockaddr_storage *addr, int64_t for_ms)
 {
     uint64_t h = host_hash(addr);
-    d->broken[h & (TLS_BROKEN_ROWS - 1)] = (struct tls_broken){h, clock_mono_ms() + TLS_BROKEN_MS};
+    d->broken[h & (TLS_BROKEN_ROWS - 1)] = (struct tls_broken){h, clock_mono_ms() + for_ms};
 }
 
 bool delivery_tls_is_broken(const struct delivery *d, const struct sockaddr_storage *addr)

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
+#include "pipe/delivery/tls_files.h"
 #include "pipe/delivery/tls_need.h"
 
 #include <netinet/in.h>
@@ -19,6 +20,8 @@ struct delivery;
 
 int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e);
 void delivery_free(struct delivery *d); /* all connections are closed before */
+/* Root and client certificates by the names that delivery_params use. */
+struct tls_files *delivery_tls_files(struct delivery *d);
 
 /* One address to try. */
 struct delivery_host {
@@ -42,6 +45,11 @@ struct delivery_params {
     int64_t idle_timeout_ms;
     bool use_starttls;
     bool use_pipelining;
+    enum tls_version tls_min_version;
+    int64_t tls_broken_ms;       /* a host whose TLS is broken is sent to in clear for so long */
+    const char *tls_ca_file;     /* names of files in delivery_tls_files, or NULL */
+    const char *tls_certificate; /* shown to servers that ask for one */
+    const char *tls_key;
 };
 
 /* A message to send in one transaction, filled in by the queue; everything stays valid until
@@ -114,10 +122,11 @@ struct delivery_info {
     const char *host;
     struct strview peer_ip;
     struct strview source_ip;
-    const char *phase; /* what it does now */
-    const char *tls;   /* "TLSv1.3/CIPHER" or "" */
-    uint64_t messages; /* sent on it */
-    int64_t opened_ms; /* wall clock */
+    const char *phase;      /* what it does now */
+    const char *tls;        /* "TLSv1.3/CIPHER" or "" */
+    const char *tls_verify; /* as in struct outcome */
+    uint64_t messages;      /* sent on it */
+    int64_t opened_ms;      /* wall clock */
 };
 void delivery_info(const struct delivery_conn *c, struct delivery_info *ret);
 
