@@ -67,7 +67,9 @@ static int open_rooms(struct pipe *p, struct err *e)
 
     snprintf(p->name, sizeof(p->name), "%s", child_name(p->child));
     snprintf(p->process, sizeof(p->process), "pipe/%s", p->name);
-    if (delivery_new(&p->delivery, loop, e) < 0)
+    if (!p->tls_files)
+        p->tls_files = tls_files_new();
+    if (delivery_new(&p->delivery, loop, p->tls_files, e) < 0)
         return e->code;
     p->routes = routes_new(loop);
     p->engine = engine_new(&(struct engine_parts){
@@ -95,6 +97,18 @@ static void on_limit_table(void *owner, int fd, unsigned share)
     close(fd);
 }
 
+static void on_tls_file(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+
+    if (!p->tls_files) /* of delivery, once that is there */
+        p->tls_files = tls_files_new();
+    if (file)
+        tls_files_add(p->tls_files, file, fd);
+    else
+        tls_files_begin(p->tls_files);
+}
+
 static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
 {
     struct pipe *p = owner;
@@ -109,6 +123,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     }
     config_unref(p->config);
     p->config = cfg;
+    tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
     return 0;
 }
@@ -323,6 +338,7 @@ static void pipe_fini(struct pipe *p)
         engine_free(p->engine);
         delivery_free(p->delivery);
     }
+    tls_files_free(p->tls_files);
     routes_free(p->routes);
     report_free(p->report);
     config_unref(p->config);
@@ -342,6 +358,7 @@ int main(int argc, char **argv)
         .config = on_config,
         .directory = on_directory,
         .limit_table = on_limit_table,
+        .tls_file = on_tls_file,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,

@@ -4,6 +4,7 @@
  *   main.c      arguments, --check
  *   setup.c     what must be there before a child runs: lock, directories, sockets, user, log file
  *   listeners.c listening sockets (one per receiver, SO_REUSEPORT) and certificate files
+ *   tls_files.c root, client and SNI certificates
  *   spawn.c     fork, drop privileges, exec
  *   kid.c       one child: hand over, its frames, death, back-off
  *   monitor.c   the whole: role table, start, reload, drain
@@ -96,6 +97,14 @@ struct listener {
     int cert_fd, key_fd; /* -1 without TLS */
 };
 
+/* A file that the configuration names for TLS, open. */
+struct tls_file {
+    struct list node; /* root.tls_files */
+    char *name;
+    int fd;
+    uint32_t round; /* of tls_files_send that sent it last */
+};
+
 struct admin;
 
 struct root {
@@ -119,6 +128,8 @@ struct root {
     unsigned receiver_count;
     struct list kids;
     struct list listeners;
+    struct list tls_files;
+    uint32_t tls_round;
     struct admin *admin;
 
     uv_signal_t signals[4];
@@ -202,6 +213,15 @@ void setup_fini(struct root *r);
  * that cfg no longer names are dropped. On failure nothing has changed. */
 int listeners_apply(struct root *r, const struct config *cfg, struct err *e);
 void listeners_fini(struct root *r);
+
+/* --- tls_files.c --- */
+
+/* Opens every TLS file that cfg names, again; those of before are closed. On failure nothing has
+ * changed, and *e has file and line of the directive. */
+int tls_files_apply(struct root *r, const struct config *cfg, struct err *e);
+/* To a pipe or receiver: the files that it can need. Before its configuration. */
+void tls_files_send(struct kid *k);
+void tls_files_fini(struct root *r);
 
 /* --- admin.c --- */
 

@@ -148,6 +148,10 @@ enum directive_flag {
         "speak TLS from the first byte (port 465)")                                                \
     DIRECTIVE(ALLOW_PLAIN_AUTH, "allow-plain-auth", KIND_LISTENER | KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "offer AUTH without TLS")                                                                  \
+    DIRECTIVE(TLS_CERTIFICATE_FOR, "tls-certificate-for", KIND_LISTENER, TYPE_TEXT, NULL, 0, 0, RELOAD_NEW_SESSION, DIRECTIVE_REPEATABLE, NULL, \
+        "HOST FILE [KEYFILE]: certificate chain and key for clients that ask for this name (SNI; *.example.com is one label); others get tls-certificate") \
+    DIRECTIVE(TLS_CLIENT_CA, "tls-client-ca", KIND_LISTENER, TYPE_PATH, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with the root certificates of clients: they are asked for a certificate, and one that is valid makes its client the [source] with that tls-client-name") \
     /* receiving: source */                                                                        \
     DIRECTIVE(ALWAYS_ALLOW_RELAYING, "always-allow-relaying", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "accept mail to any domain from here without authentication")                              \
@@ -159,6 +163,8 @@ enum directive_flag {
         "honour X-Job; it is removed in any case")                                                 \
     DIRECTIVE(PROCESS_X_ENVID, "process-x-envid", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Envid; it is removed in any case")                                               \
+    DIRECTIVE(TLS_CLIENT_NAME, "tls-client-name", KIND_SOURCE, TYPE_TEXT, NULL, 0, 0, RELOAD_NEW_SESSION, DIRECTIVE_REPEATABLE, NULL, \
+        "DNS name or mail address in the certificate that makes its client this source, wherever it connects from; see tls-client-ca") \
     DIRECTIVE(DEFAULT_VIRTUAL_MTA, "default-virtual-mta", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "virtual MTA or pool for messages that name none")                                         \
     DIRECTIVE(MAX_MESSAGE_SIZE, "max-message-size", KINDS_SOURCE | KIND_PMTA, TYPE_SIZE, "50M", 1024, 2147483648, RELOAD_NEW_SESSION, 0, NULL, \

@@ -51,32 +51,33 @@ static enum tls_result result_of(int error)
     }
 }
 
-/* The name is an address, with or without brackets, and the certificate is for it. */
-static bool is_address(X509 *leaf, const char *name, size_t len)
+/* The name as an address, with or without brackets: 1 the certificate is for it, 0 it is not, -1 the
+ * name is no address. */
+static int is_for_address(X509 *leaf, const char *name, size_t len)
 {
     char text[64];
     bool brackets = name[0] == '[' && name[len - 1] == ']';
 
     if (len >= sizeof(text))
-        return false;
+        return -1;
     memcpy(text, name + brackets, len);
     text[len - 2 * brackets] = '\0';
-    bool is = X509_check_ip_asc(leaf, text, 0) == 1; /* -2: no address */
+    int r = X509_check_ip_asc(leaf, text, 0); /* -2: no address */
     ERR_clear_error();
-    return is;
+    return r < 0 ? -1 : r;
 }
 
-/* RFC 6125: a wildcard stands for one whole label. */
+/* RFC 6125: a wildcard stands for one whole label; addresses stand in fields of their own. */
 static bool is_named(X509 *leaf, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         size_t len = strlen(names[i]);
         if (len && names[i][len - 1] == '.')
             len--;
-        if (len && is_address(leaf, names[i], len))
-            return true;
-        if (len &&
-            X509_check_host(leaf, names[i], len, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1)
+        int is = len ? is_for_address(leaf, names[i], len) : 0;
+        if (is < 0)
+            is = X509_check_host(leaf, names[i], len, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL);
+        if (is == 1)
             return true;
     }
     return false;

@@ -49,6 +49,7 @@ struct delivery_conn {
     bool want_wakeup, want_close, want_abort;
     struct tls_roots *roots; /* references, or NULL */
     struct tls_identity *identity;
+    bool in_clear;              /* TLS failed on this host a moment ago */
     bool tls_failed;            /* the handshake: in clear it may work */
     enum tls_result tls_result; /* of this host */
     char tls_text[200];
@@ -131,6 +132,7 @@ static void start_host(struct delivery_conn *c)
     c->tls_failed = false;
     c->tls_result = TLS_RESULT_NO_STARTTLS;
     c->tls_text[0] = c->tls_verify[0] = '\0';
+    c->in_clear = c->next_step == NEXT_CLEAR;
     c->next_step = NEXT_HOST;
     c->state = CONN_CONNECTING;
     c->wait_until_ms = c->connect_start_ms + c->params.connect_timeout_ms;
@@ -313,7 +315,7 @@ static void on_connected(void *owner, struct stream *s, int status)
     }
     const struct delivery_host *h = &c->hosts[c->host];
     bool required = h->tls && h->tls->required;
-    bool broken = !required && delivery_tls_is_broken(c->d, &h->addr);
+    bool broken = !required && (c->in_clear || delivery_tls_is_broken(c->d, &h->addr));
     if (broken) {
         c->tls_result = TLS_RESULT_FAILURE;
         snprintf(c->tls_text, sizeof(c->tls_text), "the TLS handshake failed lately");

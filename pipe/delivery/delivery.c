@@ -20,7 +20,7 @@ static void on_idle(uv_idle_t *idle)
         delivery_conn_run(node);
 }
 
-int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e)
+int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files, struct err *e)
 {
     struct tls_context *tls = tls_context_client(e);
 
@@ -29,7 +29,7 @@ int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e)
     struct delivery *d = xcalloc(1, sizeof(*d));
     d->loop = loop;
     d->tls = tls;
-    d->files = tls_files_new();
+    d->files = files;
     list_init(&d->runnable);
     uv_idle_init(loop, &d->runner);
     d->runner.data = d;
@@ -48,7 +48,6 @@ void delivery_free(struct delivery *d)
         return;
     BUG_ON(d->connections);
     tls_context_unref(d->tls);
-    tls_files_free(d->files);
     uv_close((uv_handle_t *)&d->runner, on_closed);
 }
 
@@ -68,11 +67,6 @@ static uint64_t host_hash(const struct sockaddr_storage *addr)
     }
     const struct sockaddr_in *a = (const struct sockaddr_in *)addr;
     return hash_bytes(&a->sin_addr, sizeof(a->sin_addr)) ^ a->sin_port;
-}
-
-struct tls_files *delivery_tls_files(struct delivery *d)
-{
-    return d->files;
 }
 
 void delivery_tls_broken(struct delivery *d, const struct sockaddr_storage *addr, int64_t for_ms)

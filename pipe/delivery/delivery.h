@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
-#include "pipe/delivery/tls_files.h"
+#include "net/tls_files.h"
 #include "pipe/delivery/tls_need.h"
 
 #include <netinet/in.h>
@@ -18,10 +18,10 @@
 /* Per process: loop, TLS client context, memory of hosts whose TLS is broken. */
 struct delivery;
 
-int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e);
+/* files: root and client certificates by the names that delivery_params use; the caller's, and its to
+ * fill anew at any time. */
+int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files, struct err *e);
 void delivery_free(struct delivery *d); /* all connections are closed before */
-/* Root and client certificates by the names that delivery_params use. */
-struct tls_files *delivery_tls_files(struct delivery *d);
 
 /* One address to try. */
 struct delivery_host {
@@ -47,7 +47,7 @@ struct delivery_params {
     bool use_pipelining;
     enum tls_version tls_min_version;
     int64_t tls_broken_ms;       /* a host whose TLS is broken is sent to in clear for so long */
-    const char *tls_ca_file;     /* names of files in delivery_tls_files, or NULL */
+    const char *tls_ca_file;     /* names in the files of delivery_new, or NULL */
     const char *tls_certificate; /* shown to servers that ask for one */
     const char *tls_key;
 };

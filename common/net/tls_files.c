@@ -1,10 +1,10 @@
 /*
- * The TLS files of a pipe; see tls_files.h. Owned by struct delivery. Few: a list is searched. Reading
+ * The TLS files of a process; see tls_files.h. Owned by struct delivery and struct receiver. Few: a list is searched. Reading
  * happens on the loop, once per file and set: from the page cache as a rule, as root has just opened
  * the file; a bundle of all public roots takes some ten milliseconds to parse, and only pipes that
  * check certificates against it pay for that, in time and memory.
  */
-#include "pipe/delivery/tls_files.h"
+#include "net/tls_files.h"
 
 #include "base/list.h"
 #include "base/log.h"
@@ -28,6 +28,8 @@ struct tls_pair {
 
 struct tls_files {
     struct list files;
+    struct list coming;
+    bool is_coming;
     struct list pairs;
 };
 
@@ -35,19 +37,24 @@ struct tls_files *tls_files_new(void)
 {
     struct tls_files *f = xcalloc(1, sizeof(*f));
     list_init(&f->files);
+    list_init(&f->coming);
     list_init(&f->pairs);
     return f;
 }
 
-void tls_files_reset(struct tls_files *f)
+static void free_files(struct list *all)
 {
-    for (struct list *n; (n = list_pop_front(&f->files));) {
+    for (struct list *n; (n = list_pop_front(all));) {
         struct tls_file *one = list_entry(n, struct tls_file, link);
         close(one->fd);
         tls_roots_unref(one->roots);
         free(one->name);
         free(one);
     }
+}
+
+static void free_pairs(struct tls_files *f)
+{
     for (struct list *n; (n = list_pop_front(&f->pairs));) {
         struct tls_pair *one = list_entry(n, struct tls_pair, link);
         tls_identity_unref(one->identity);
@@ -61,7 +68,9 @@ void tls_files_free(struct tls_files *f)
 {
     if (!f)
         return;
-    tls_files_reset(f);
+    free_files(&f->files);
+    free_files(&f->coming);
+    free_pairs(f);
     free(f);
 }
 
@@ -72,7 +81,23 @@ void tls_files_add(struct tls_files *f, const char *name, int fd)
     one->name = xstrdup(name);
     one->fd = fd;
     list_init(&one->link);
-    list_push_back(&f->files, &one->link);
+    list_push_back(f->is_coming ? &f->coming : &f->files, &one->link);
+}
+
+void tls_files_begin(struct tls_files *f)
+{
+    free_files(&f->coming);
+    f->is_coming = true;
+}
+
+void tls_files_commit(struct tls_files *f)
+{
+    if (!f->is_coming)
+        return;
+    free_files(&f->files);
+    free_pairs(f);
+    list_splice_back(&f->files, &f->coming);
+    f->is_coming = false;
 }
 
 static struct tls_file *find(const struct tls_files *f, const char *name)
@@ -135,4 +160,14 @@ struct tls_identity *tls_files_identity(struct tls_files *f, const char *cert, c
     list_init(&one->link);
     list_push_back(&f->pairs, &one->link);
     return one->identity;
+}
+
+int tls_files_fd(const struct tls_files *f, struct strview name)
+{
+    list_for_each (n, &f->files) {
+        const struct tls_file *one = list_entry(n, struct tls_file, link);
+        if (sv_eq(sv_of(one->name), name))
+            return one->fd;
+    }
+    return -1;
 }
