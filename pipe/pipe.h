@@ -26,6 +26,7 @@ struct pipe {
     bool drained;
 
     struct config *config;
+    struct tls_files *tls_files;
     struct delivery *delivery;
     struct routes *routes;
     struct report *report;

@@ -419,3 +419,29 @@ struct jobs *engine_jobs(const struct engine *g)
 {
     return g->jobs;
 }
+
+/* --- TLS --- */
+
+void engine_on_tls(struct engine *g,
+                   void (*told)(void *arg, struct strview domain, const struct tls_policy *policy,
+                                const struct tls_told *t),
+                   void *arg)
+{
+    g->tls_told = told;
+    g->tls_told_arg = arg;
+}
+
+void engine_tell_tls(const struct queue *q, const struct tls_told *t)
+{
+    const struct engine *g = q->engine;
+    const struct route *r = q->route.count ? q->route.routes[0] : NULL;
+
+    /* that a host offers no TLS is nothing to tell where nobody asked for it */
+    if (t->result != TLS_RESULT_VERIFIED && (t->need || t->result != TLS_RESULT_NO_STARTTLS))
+        log_info(LOG_TLS, "TLS is not as it should be queue=%s host=%s result=%s policy=%s: %s",
+                 q->name, t->host, tls_result_text(t->result),
+                 t->need && *t->need->policy ? t->need->policy : "none",
+                 t->text && *t->text ? t->text : "the server does not offer STARTTLS");
+    if (g->tls_told)
+        g->tls_told(g->tls_told_arg, routing_domain(q), r ? &r->policy : NULL, t);
+}

@@ -80,6 +80,9 @@ struct engine {
     bool suspended; /* an action holds the pipe */
     void (*notice)(void *arg, struct strview to_list, struct strview subject, struct strview body);
     void *notice_arg;
+    void (*tls_told)(void *arg, struct strview domain, const struct tls_policy *policy,
+                     const struct tls_told *t);
+    void *tls_told_arg;
 
     /* drain */
     bool draining;
@@ -92,6 +95,9 @@ struct engine {
 struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta);
 /* Reads the settings of q again. */
 void engine_configure_queue(struct engine *g, struct queue *q);
+
+/* engine.c: to the log, and to who asked for it */
+void engine_tell_tls(const struct queue *q, const struct tls_told *t);
 
 /* scheduler.c: something changed for this queue (entry ready, place free, resumed, due) */
 void scheduler_init(struct engine *g);

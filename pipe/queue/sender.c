@@ -501,6 +501,24 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
              outcome_status(o, status), log_safe(o->text.ptr, o->text.len, 400));
 }
 
+static void on_tls_done(void *owner, struct delivery_conn *c, const struct delivery_host *host,
+                        enum tls_result result, const char *tls, const char *text)
+{
+    struct sender *s = owner;
+    struct delivery_info i;
+
+    delivery_info(c, &i);
+    engine_tell_tls(s->queue, &(struct tls_told){
+                                  .host = host->name,
+                                  .peer_ip = i.peer_ip,
+                                  .source_ip = i.source_ip,
+                                  .need = host->tls,
+                                  .result = result,
+                                  .tls = tls,
+                                  .text = text,
+                              });
+}
+
 static void on_closed(void *owner, struct delivery_conn *c, const struct outcome *o)
 {
     struct sender *s = owner;
@@ -581,6 +599,7 @@ static const struct delivery_ops ops = {
     .job_done = on_job_done,
     .established = on_established,
     .host_failed = on_host_failed,
+    .tls_done = on_tls_done,
     .closed = on_closed,
 };
 
@@ -625,7 +644,12 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
             .command_timeout_ms = set->command_timeout_ms,
             .data_timeout_ms = set->data_timeout_ms,
             .idle_timeout_ms = set->idle_timeout_ms,
-            .use_starttls = set->use_starttls,
+            .use_starttls = set->tls.use_starttls,
+            .tls_min_version = set->tls.min_version,
+            .tls_broken_ms = set->tls.broken_ms,
+            .tls_ca_file = set->tls.ca_file,
+            .tls_certificate = set->tls.certificate,
+            .tls_key = set->tls.key,
             .use_pipelining = set->use_pipelining,
         },
         &ops, s);
