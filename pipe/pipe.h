@@ -35,7 +35,6 @@ struct pipe {
     struct keyring *keyring;
     struct signer *signer;
     struct notice *notice;
-    struct keyring *keyring;
     struct watch *watch;
     struct list checks; /* that operators asked for */
     struct spool *spool;

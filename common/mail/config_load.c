@@ -8,6 +8,7 @@
 #include "mail/config_internal.h"
 #include "mail/config_load.h"
 #include "mail/domain_key.h"
+#include "mail/bounce_rule.h"
 #include "mail/reply_rule.h"
 
 #include <errno.h>
@@ -75,15 +76,35 @@ static struct strview complete(struct loader *l, enum directive d,
     return buf_len(out) ? buf_view(out) : text;
 }
 
+/* A category that is nearly a known one is a slip of the pen. */
+static void check_category(struct loader *l, struct strview name, const char *path, unsigned line)
+{
+    const char *names[BOUNCE_CATEGORY_COUNT + 1] = {NULL};
+    enum bounce_category known;
+    char hint[128];
+
+    for (unsigned c = 0; c < BOUNCE_CATEGORY_COUNT; c++)
+        names[c] = bounce_category_name((enum bounce_category)c);
+    if (!bounce_category_find(name, &known) && *config_suggest(name, names, hint))
+        load_warn(l, path, line, "'%.*s' is a category of your own%s", SV_ARG(name), hint);
+}
+
 static void check_value(struct loader *l, enum directive d, struct strview text, const char *path,
                         unsigned line)
 {
+    enum directive_type type = directive_info(d)->type;
     struct reply_rule rule;
+    struct bounce_rule bounce;
     struct err e = {0};
+    int r = 0;
 
-    if (directive_info(d)->type != TYPE_REPLY_RULE || reply_rule_parse(text, &rule, NULL) < 0)
-        return;
-    if (load_check_regex(rule.regex, &e) < 0)
+    if (type == TYPE_REPLY_RULE && reply_rule_parse(text, &rule, NULL) == 0)
+        r = load_check_regex(rule.regex, &e);
+    if (type == TYPE_BOUNCE_RULE && bounce_rule_parse(text, &bounce, NULL) == 0) {
+        r = load_check_regex(bounce.regex, &e);
+        check_category(l, bounce.category, path, line);
+    }
+    if (r < 0)
         load_error(l, path, line, "%s: %s", directive_info(d)->name, e.text);
 }
 

@@ -24,7 +24,8 @@
     KIND(DOMAIN_MACRO, 8, "domain-macro")         \
     KIND(SOURCE_GROUP, 9, "source-group")         \
     KIND(MX_ROLLUP, 10, "mx-rollup")              \
-    KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list")
+    KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list") \
+    KIND(BOUNCE_CATEGORY_PATTERNS, 12, "bounce-category-patterns")
 
 enum config_kind {
 #define KIND_ENUM(id, bit, name) KIND_##id = 1 << (bit),
@@ -55,6 +56,7 @@ enum directive_type {
     TYPE_POOL_MEMBER,   /* NAME [WEIGHT] */
     TYPE_MX_PATTERNS,   /* *.google.com, aspmx.l.google.com */
     TYPE_REPLY_RULE,    /* /regex/ [phase=…] action,… */
+    TYPE_BOUNCE_RULE,   /* /regex/ [status=…] [code=…] [phase=…] category */
     TYPE_EMAIL_LIST,    /* a@x.org, b@x.org */
     TYPE_DOMAIN_KEY,    /* selector,domain,file */
     TYPE_DKIM_KEY,      /* file selector domain */
@@ -354,6 +356,9 @@ enum directive_flag {
         "keep this domain in a queue of its own")                                                  \
     DIRECTIVE(AUTO_MX_ROLLUP, "auto-mx-rollup", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "domains with the same best MX hosts share one queue, without being listed")               \
+    /* bounce categories */                                                                        \
+    DIRECTIVE(BOUNCE_PATTERN, "pattern", KIND_BOUNCE_CATEGORY_PATTERNS, TYPE_BOUNCE_RULE, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "what replies belong to a category; the first rule that matches counts, own before shipped") \
     /* jobs and order */                                                                           \
     DIRECTIVE(QUEUE_PRIORITY, "queue-priority", KINDS_QUEUE, TYPE_INT, "50", 0, 100, RELOAD_LIVE, 0, NULL, \
         "which queue gets a free connection first: 100 is the most urgent; equals take turns")     \
