@@ -344,7 +344,7 @@ static struct packet packet_for(const struct query *q)
     } else if (q->type == QUERY_AAAA) {
         put_record(&p, NULL, QUERY_AAAA, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1", 16);
     } else if (q->type == QUERY_MX) {
-        put_record(&p, NULL, QUERY_MX, "\0\x0a\2mx\1d\4test", 12);
+        put_record(&p, NULL, QUERY_MX, "\0\x0a\2mx\1d\4test", 13);
     }
     return p;
 }
