@@ -61,6 +61,7 @@ void engine_free(struct engine *g)
         struct queue *q = container_of(n, struct queue, node);
         q->live = 0;
         scheduler_leave(q);
+        heap_remove(&g->wake, &q->wake);
         for (size_t i = 0; i < q->route.count; i++)
             route_unref(g->parts.routes, q->route.routes[i]);
         free(q->route.routes);

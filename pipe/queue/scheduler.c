@@ -634,9 +634,12 @@ int64_t scheduler_next_ms(const struct engine *g)
 
 static void arm(struct engine *g)
 {
+    if (uv_is_closing(
+            (uv_handle_t *)&g->timer)) /* limits that go at the end may still say something */
+        return;
     int64_t wait = next_wait_ms(g), at = clock_mono_ms() + wait;
 
-    if (at >= g->armed_ms || uv_is_closing((uv_handle_t *)&g->timer))
+    if (at >= g->armed_ms)
         return;
     g->armed_ms = at;
     uv_update_time(g->parts.loop);
