@@ -196,12 +196,27 @@ static bool limits_are_current(const struct sender *s)
     return s->version == throttle_numbers(s->engine, s->queue)->version;
 }
 
-/* Another queue waits for a place that this connection holds. */
+/* Another pipe waits for one. */
+static struct limit *owed_place(const struct throttle_set *places, bool idle)
+{
+    for (size_t i = 0; i < places->count; i++)
+        if (limit_owes_place(places->items[i], idle))
+            return places->items[i];
+    return NULL;
+}
+
+/* Another queue waits for a place that this connection holds; by_anybody: this connection rests. */
 static struct limit *wanted_place(const struct sender *s, bool by_anybody)
 {
     const struct queue *q = s->queue;
+    bool no_use = by_anybody && !q->ready_count;
     struct limit *l = scheduler_wanted(q, s->places.items, s->places.count, by_anybody);
-    return l ? l : scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
+
+    if (!l)
+        l = scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
+    if (!l)
+        l = owed_place(&s->places, no_use);
+    return l ? l : owed_place(&s->host_places, no_use);
 }
 
 static bool is_more_urgent(const struct limit *l, const struct queue *than)
@@ -226,7 +241,7 @@ static bool should_yield(struct sender *s)
 
     if (!l || s->is_yielding)
         return s->is_yielding;
-    uint32_t most = MIN_OF(l->waiting, (uint32_t)MOST_YIELDING);
+    uint32_t most = MIN_OF(MAX_OF(l->waiting, 1u), (uint32_t)MOST_YIELDING);
     bool had_share = s->accepted >= FAIR_SHARE_MESSAGES ||
                      (s->accepted && clock_mono_ms() - s->opened_ms >= FAIR_SHARE_MS) ||
                      (s->accepted && is_more_urgent(l, s->queue));

@@ -178,7 +178,7 @@ class Shaping(bench.Bench):
 
     def rates(self):
         self.rate(1, self.count(30, 12), self.count(400000, 50000))
-        self.rate(500, self.count(40, 15), self.count(600000, 100000))
+        self.rate(500, self.count(40, 15), self.count(1000000, 100000))
         self.rate(10000, self.count(15, 4), self.count(400000, 50000))
         self.rate(10000, self.count(15, 4), 0)
 
