@@ -16,8 +16,9 @@ enum {
     FAIR_SHARE_MS = 10000,     /* or then */
     CREDIT_MS = 50,            /* a recipient granted longer ago is asked for again, */
     CREDIT_MAX_MS = 5000,      /* at slow rates later: after a tenth of what one event takes */
-    MOST_YIELDING = 16,        /* connections ending at a time so that others get their places */
-    MOST_LOOKED_AT = 256,      /* idle connections, for one that holds a place */
+    EARLY_US = 10 * 1000,
+    MOST_YIELDING = 16,   /* connections ending at a time so that others get their places */
+    MOST_LOOKED_AT = 256, /* idle connections, for one that holds a place */
 };
 
 enum sender_state {
@@ -332,9 +333,28 @@ static void refund_load(struct sender *s, struct load *l)
     l->granted = false;
 }
 
+/* What each connection takes one early is no more than what a rate lets by in EARLY_US. */
+static bool early_is_little(const struct sender *s)
+{
+    for (size_t i = 0; i < s->rates.count; i++) {
+        const struct limit *l = s->rates.items[i];
+        if (l->measure != LIMIT_MESSAGES)
+            return false;
+        if (l->rate.count &&
+            (double)l->rate.period_us * s->queue->sender_count > (double)l->rate.count * EARLY_US)
+            return false;
+    }
+    return true;
+}
+
+/* A rate holds the queue back, so what a connection takes early would be sent late. */
 static bool rate_binds(const struct sender *s)
 {
-    return s->rates.count && s->queue->bound_until_ms && clock_mono_ms() < s->queue->bound_until_ms;
+    const struct queue *q = s->queue;
+
+    if (!s->rates.count || !q->bound_until_ms || clock_mono_ms() >= q->bound_until_ms)
+        return false;
+    return !list_empty(&q->idle) || !early_is_little(s);
 }
 
 static void prefetch(struct sender *s)
