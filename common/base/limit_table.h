@@ -98,4 +98,12 @@ uint32_t limit_cell_connections(const struct limit_cell *c);
 /* Of these, this process's own. */
 uint32_t limit_cell_own_connections(const struct limit_table *t, const struct limit_cell *c);
 
+/* This process waits for a place that others hold: they are asked to give one back. Said again at
+ * least every LIMIT_WANT_US / 2 for as long as it waits. */
+enum { LIMIT_WANT_US = 300 * 1000 };
+void limit_cell_want(struct limit_table *t, struct limit_cell *c, int64_t now_us);
+/* Another process waits for a place: *ret_connections is how many it has. */
+bool limit_cell_wanted(const struct limit_table *t, const struct limit_cell *c, int64_t now_us,
+                       uint32_t *ret_connections);
+
 #endif

@@ -107,6 +107,10 @@ uint32_t limits_epoch(const struct limits *s);
 /* Bytes that went out, in each BYTES. */
 void limits_charge_bytes(struct limit *const *set, size_t count, uint64_t bytes);
 
+/* Another pipe waits for a place of l and has fewer than this one; idle: or has as many, as what
+ * this one holds is of no use to it. Who holds one gives it back, who wants one leaves it. */
+bool limit_owes_place(const struct limit *l, bool idle);
+
 /* --- waiting --- */
 
 void limit_wait(struct limit *l, struct limit_waiter *w); /* at the end of the line */

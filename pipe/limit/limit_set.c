@@ -44,7 +44,7 @@ static bool take_connections(struct limit *const *set, size_t count, struct limi
     for (size_t i = 0; i < count; i++) {
         struct limit *l = set[i];
         if (l && l->measure == LIMIT_CONNECTIONS &&
-            !limit_cell_connect(l->table, l->cell, l->max)) {
+            (limit_owes_place(l, false) || !limit_cell_connect(l->table, l->cell, l->max))) {
             undo_connections(set, i);
             *ret_full = l;
             return false;

@@ -17,8 +17,9 @@ enum {
     FAIR_SHARE_MS = 10000,     /* or then */
     CREDIT_MS = 50,            /* a recipient granted longer ago is asked for again, */
     CREDIT_MAX_MS = 5000,      /* at slow rates later: after a tenth of what one event takes */
-    MOST_YIELDING = 16,        /* connections ending at a time so that others get their places */
-    MOST_LOOKED_AT = 256,      /* idle connections, for one that holds a place */
+    EARLY_US = 10 * 1000,
+    MOST_YIELDING = 16,   /* connections ending at a time so that others get their places */
+    MOST_LOOKED_AT = 256, /* idle connections, for one that holds a place */
 };
 
 enum sender_state {
@@ -198,12 +199,27 @@ static bool limits_are_current(const struct sender *s)
     return s->version == throttle_numbers(s->engine, s->queue)->version;
 }
 
-/* Another queue waits for a place that this connection holds. */
+/* Another pipe waits for one. */
+static struct limit *owed_place(const struct throttle_set *places, bool idle)
+{
+    for (size_t i = 0; i < places->count; i++)
+        if (limit_owes_place(places->items[i], idle))
+            return places->items[i];
+    return NULL;
+}
+
+/* Another queue waits for a place that this connection holds; by_anybody: this connection rests. */
 static struct limit *wanted_place(const struct sender *s, bool by_anybody)
 {
     const struct queue *q = s->queue;
+    bool no_use = by_anybody && !q->ready_count;
     struct limit *l = scheduler_wanted(q, s->places.items, s->places.count, by_anybody);
-    return l ? l : scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
+
+    if (!l)
+        l = scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
+    if (!l)
+        l = owed_place(&s->places, no_use);
+    return l ? l : owed_place(&s->host_places, no_use);
 }
 
 static bool is_more_urgent(const struct limit *l, const struct queue *than)
@@ -228,7 +244,7 @@ static bool should_yield(struct sender *s)
 
     if (!l || s->is_yielding)
         return s->is_yielding;
-    uint32_t most = MIN_OF(l->waiting, (uint32_t)MOST_YIELDING);
+    uint32_t most = MIN_OF(MAX_OF(l->waiting, 1u), (uint32_t)MOST_YIELDING);
     bool had_share = s->accepted >= FAIR_SHARE_MESSAGES ||
                      (s->accepted && clock_mono_ms() - s->opened_ms >= FAIR_SHARE_MS) ||
                      (s->accepted && is_more_urgent(l, s->queue));
@@ -321,9 +337,28 @@ static void refund_load(struct sender *s, struct load *l)
     l->granted = false;
 }
 
+/* What each connection takes one early is no more than what a rate lets by in EARLY_US. */
+static bool early_is_little(const struct sender *s)
+{
+    for (size_t i = 0; i < s->rates.count; i++) {
+        const struct limit *l = s->rates.items[i];
+        if (l->measure != LIMIT_MESSAGES)
+            return false;
+        if (l->rate.count &&
+            (double)l->rate.period_us * s->queue->sender_count > (double)l->rate.count * EARLY_US)
+            return false;
+    }
+    return true;
+}
+
+/* A rate holds the queue back, so what a connection takes early would be sent late. */
 static bool rate_binds(const struct sender *s)
 {
-    return s->rates.count && s->queue->bound_until_ms && clock_mono_ms() < s->queue->bound_until_ms;
+    const struct queue *q = s->queue;
+
+    if (!s->rates.count || !q->bound_until_ms || clock_mono_ms() >= q->bound_until_ms)
+        return false;
+    return !list_empty(&q->idle) || !early_is_little(s);
 }
 
 static void prefetch(struct sender *s)

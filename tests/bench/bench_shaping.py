@@ -178,7 +178,7 @@ class Shaping(bench.Bench):
 
     def rates(self):
         self.rate(1, self.count(30, 12), self.count(400000, 50000))
-        self.rate(500, self.count(40, 15), self.count(600000, 100000))
+        self.rate(500, self.count(40, 15), self.count(1000000, 100000))
         self.rate(10000, self.count(15, 4), self.count(400000, 50000))
         self.rate(10000, self.count(15, 4), 0)
 
@@ -308,14 +308,12 @@ class Shaping(bench.Bench):
 
             def entered():
                 return [a for a in e.admin("show-actions pipe/bulk {}")
-                        if "backoff" in json.dumps(a)]
+                        if a.get("kind") == "backoff"]
             pmta.wait_until(entered, "back-off", 60)
+            # a 421 that is not its message's fault is in no record: the action says when it came
+            first = min(a["since_ms"] for a in entered()) / 1000
             time.sleep(1)  # what still was under way is counted
             done = attempts(e.log)
-        refused = [ended for _, ended, code in done if code == "421"]
-        if not refused:
-            raise AssertionError("no 421 was seen")
-        first = min(refused)
         before = [x for x in done if x[1] <= first]
         # times are in whole milliseconds; the first one at the new rate may go at once
         late = sorted(begun - first for begun, _, _ in done if begun > first + 0.001)
