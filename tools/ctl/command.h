@@ -51,7 +51,12 @@ enum option_kind {
            "up to the day that allows so many messages")                                           \
     OPTION(DAYS, "days", 0, OPTION_NUMBER, "N", "days", "so many days (default 30)")               \
     OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
-           "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")
+           "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")                     \
+    OPTION(POOL, "pool", 0, OPTION_TEXT, "NAME", "pool", "for this pool of virtual MTAs")          \
+    OPTION(MAIL_FROM, "mail-from", 0, OPTION_TEXT, "DOMAIN", "mail_from",                          \
+           "domain of the return path, when it is another one")                                    \
+    OPTION(PRIVATE, "private", 0, OPTION_SWITCH, "", "private",                                    \
+           "check private and loopback addresses, too")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 
@@ -83,6 +88,7 @@ enum operand_kind {
     OPERAND_TARGET_PIPE, /* a pipe's name, which becomes the target */
     OPERAND_ARGUMENT,    /* a member of the JSON object */
     OPERAND_TWO,         /* two members of it, both required */
+    OPERAND_THREE,       /* the same, and a third that may be left out */
     OPERAND_SUBSYSTEMS,  /* names of subsystems, joined with commas */
     OPERAND_COMMAND,     /* words of a command (help) */
 };
@@ -99,6 +105,7 @@ struct command {
     bool operand_required;
     const char *operand_json; /* of OPERAND_ARGUMENT; the first of OPERAND_TWO */
     const char *operand_json2;
+    const char *operand_json3;
     unsigned options; /* OPTION_BITs besides the common ones */
     const char *help; /* NULL: the verb's */
     const char *more; /* a paragraph for `help COMMAND`, or NULL */

@@ -347,6 +347,34 @@ const struct command commands[] = {
         .render = render_explain,
     },
     {
+        .words = "check sender",
+        .verb = VERB_CHECK_SENDER,
+        .operands = "DOMAIN",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA) | OPTION_BIT(POOL) | OPTION_BIT(MAIL_FROM) |
+                   OPTION_BIT(PRIVATE),
+        .more = "DOMAIN is that of the From field; --mail-from that of the return path. Without "
+                "--vmta and --pool it is about the addresses of each pipe's default-virtual-mta, "
+                "or of all virtual MTAs. Exit status 1 when something fails.",
+        .render = render_check_sender,
+    },
+    {
+        .words = "check spf",
+        .verb = VERB_CHECK_SPF,
+        .operands = "IP HELO [MAILFROM]",
+        .operand_kind = OPERAND_THREE,
+        .operand_required = true,
+        .operand_json = "ip",
+        .operand_json2 = "helo",
+        .operand_json3 = "mail_from",
+        .options = WITH_PIPE,
+        .more = "HELO is the name of the greeting; without MAILFROM the return path is null, and "
+                "HELO is what is checked. Below the result are the records that were read.",
+        .render = render_check_spf,
+    },
+    {
         .words = "reload",
         .verb = VERB_RELOAD,
         .more = "A configuration with an error changes nothing; the error names file and line.",
