@@ -165,6 +165,8 @@ static struct signing *start(struct load *l, struct sign_plan *plan)
     l->message->signing = s;
     list_init(&s->waiters);
     fill_request(&s->request, l, plan);
+    if (getenv("INLINE") || 1) { sign_request_run(&s->request); s->done = true; s->status = s->request.status; }
+    else
     signer_submit(l->engine->parts.signer, &s->request);
     return s;
 }

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { READ_PIECE = 128 * 1024 };
+enum { READ_PIECE = 128 * 1024, USUAL_BYTES = 2048 };
 
 /* Exactly n bytes. */
 static int read_at(const struct sign_request *r, uint64_t at, char *to, size_t n)
@@ -89,14 +89,15 @@ static int sign_one(struct sign_request *r, const struct sign_with *w,
     uint8_t signature[SIGN_KEY_MAX_SIGNATURE];
     size_t len = 0;
     struct buf field = {0}, input = {0};
+    buf_reserve(&field, USUAL_BYTES);
+    buf_reserve(&input, USUAL_BYTES);
     struct dkim_signature s = {
         .algorithm = sign_key_algorithm(w->key),
         .header_canon = plan->header_canon,
         .body_canon = plan->body_canon,
         .domain = sv_of(w->domain),
         .selector = sv_of(w->selector),
-        .names = plan->names,
-        .oversign = plan->oversign,
+        .names = &plan->names,
         .time_s = plan->timestamp ? r->time_s : 0,
         .expires_s = plan->expire_after_s ? r->time_s + plan->expire_after_s : 0,
         .body_hash = sv((const char *)r->body_hash, sizeof(r->body_hash)),
@@ -139,7 +140,10 @@ void sign_request_run(struct sign_request *r)
         buf_printf(&bimi, "BIMI-Selector: v=BIMI1; s=%s;\r\n", r->plan->bimi_selector);
     else if (r->bimi.len)
         buf_printf(&bimi, "BIMI-Selector: %.*s\r\n", SV_ARG(r->bimi));
-    if (r->plan->count) {
+    if (r->plan->count && r->content.len && !buf_len(&bimi)) {
+        r->status =
+            sign_all(r, sv(r->content.ptr, MIN_OF(r->content.len, (size_t)r->header_bytes)));
+    } else if (r->plan->count) {
         buf_append_sv(&block, buf_view(&bimi));
         r->status = read_header(r, &block);
         if (r->status == 0)
