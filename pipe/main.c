@@ -70,12 +70,17 @@ static int open_rooms(struct pipe *p, struct err *e)
     snprintf(p->process, sizeof(p->process), "pipe/%s", p->name);
     if (delivery_new(&p->delivery, loop, e) < 0)
         return e->code;
+    p->signer = signer_new(loop);
+    if (!p->keyring)
+        p->keyring = keyring_new();
     p->routes = routes_new(loop);
     p->engine = engine_new(&(struct engine_parts){
         .loop = loop,
         .pipe = p->name,
         .delivery = p->delivery,
         .routes = p->routes,
+        .keyring = p->keyring,
+        .signer = p->signer,
         .limit_table = p->limit_table,
     });
     p->intake = intake_new(loop, p->engine);
@@ -112,9 +117,26 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     config_unref(p->config);
     p->config = cfg;
     engine_configure(p->engine, cfg);
+    keyring_end(p->keyring);
     if (p->watch)
         gather_watch(p->engine, p->watch);
     return 0;
+}
+
+static void on_key(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (!p->keyring)
+        p->keyring = keyring_new();
+    if (!file) {
+        keyring_begin(p->keyring);
+        return;
+    }
+    if (keyring_put(p->keyring, file, fd, &e) < 0)
+        log_error(LOG_CONFIG, "mail that this key has to sign waits: %s", e.text);
+    close(fd);
 }
 
 static void on_directory(void *owner, const char *purpose, int fd)
@@ -329,6 +351,8 @@ static void pipe_fini(struct pipe *p)
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);
+        signer_free(p->signer);
+        keyring_free(p->keyring);
     }
     routes_free(p->routes);
     report_free(p->report);
@@ -349,6 +373,7 @@ int main(int argc, char **argv)
         .config = on_config,
         .directory = on_directory,
         .limit_table = on_limit_table,
+        .key = on_key,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,

@@ -12,7 +12,7 @@
 #include "notice/notice.h"
 #include "pace/pace_file.h"
 #include "queue/engine.h"
-#include "sign/keyring.h"
+#include "sign/signer.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
 
@@ -30,8 +30,9 @@ struct pipe {
     struct report *report;
     struct engine *engine;
     struct intake *intake;
-    struct notice *notice;
     struct keyring *keyring;
+    struct signer *signer;
+    struct notice *notice;
     struct watch *watch;
     struct list checks; /* that operators asked for */
     struct spool *spool;

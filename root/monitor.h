@@ -4,6 +4,7 @@
  *   main.c      arguments, --check
  *   setup.c     what must be there before a child runs: lock, directories, sockets, user, log file
  *   listeners.c listening sockets (one per receiver, SO_REUSEPORT) and certificate files
+ *   keys.c      files with signing keys
  *   spawn.c     fork, drop privileges, exec
  *   kid.c       one child: hand over, its frames, death, back-off
  *   monitor.c   the whole: role table, start, reload, drain
@@ -14,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/limit_table.h"
 #include "base/list.h"
 #include "mail/config.h"
@@ -98,6 +100,14 @@ struct listener {
     int cert_fd, key_fd; /* -1 without TLS */
 };
 
+/* A key file that the configuration names, open. */
+struct key_fd {
+    struct hash_node node; /* root.keys */
+    char *file;
+    int fd;
+    uint32_t round; /* of keys_send that sent it last */
+};
+
 struct admin;
 
 struct root {
@@ -121,6 +131,8 @@ struct root {
     unsigned receiver_count;
     struct list kids;
     struct list listeners;
+    struct hash keys; /* struct key_fd, by file */
+    uint32_t key_round;
     struct admin *admin;
 
     uv_signal_t signals[4];
@@ -204,6 +216,16 @@ void setup_fini(struct root *r);
  * that cfg no longer names are dropped. On failure nothing has changed. */
 int listeners_apply(struct root *r, const struct config *cfg, struct err *e);
 void listeners_fini(struct root *r);
+
+/* --- keys.c --- */
+
+void keys_init(struct root *r);
+/* Opens every key file that cfg names, again; those of before are closed. On failure nothing has
+ * changed, and *e has file and line of the directive. */
+int keys_apply(struct root *r, const struct config *cfg, struct err *e);
+/* To a pipe: the keys that it can need. Before its configuration. */
+void keys_send(struct kid *k);
+void keys_fini(struct root *r);
 
 /* --- admin.c --- */
 

@@ -7,6 +7,7 @@
  */
 #include "mail/config_internal.h"
 #include "mail/config_load.h"
+#include "mail/domain_key.h"
 #include "mail/reply_rule.h"
 
 #include <errno.h>
@@ -57,13 +58,21 @@ static struct strview complete(struct loader *l, enum directive d,
 {
     uint64_t n;
 
-    if (directive_info(d)->type == TYPE_PATH && text.len && text.ptr[0] != '/')
+    struct domain_key key;
+    enum directive_type type = directive_info(d)->type;
+    bool is_key = type == TYPE_DOMAIN_KEY || type == TYPE_DKIM_KEY;
+
+    if (type == TYPE_PATH && text.len && text.ptr[0] != '/') {
         buf_printf(out, "%s/%.*s", l->dir, SV_ARG(text));
-    else if (alias && alias->suffix[0] && sv_to_u64(text, &n) && n)
+    } else if (is_key && domain_key_parse(text, type == TYPE_DKIM_KEY, &key, NULL) == 0 &&
+               key.file.ptr[0] != '/') {
+        size_t at = (size_t)(key.file.ptr - text.ptr);
+        buf_printf(out, "%.*s%s/%.*s", (int)at, text.ptr, l->dir, (int)(text.len - at),
+                   text.ptr + at);
+    }
+    if (alias && alias->suffix[0] && sv_to_u64(text, &n) && n)
         buf_printf(out, "%.*s%s", SV_ARG(text), alias->suffix);
-    else
-        return text;
-    return buf_view(out);
+    return buf_len(out) ? buf_view(out) : text;
 }
 
 static void check_value(struct loader *l, enum directive d, struct strview text, const char *path,

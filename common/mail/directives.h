@@ -80,18 +80,18 @@ enum directive_flag {
 
 /* Other names of a directive, from PowerMTA's older versions. ALIAS("name", ID, "suffix"): the
  * suffix is put behind a value that does not have it (max-msg-per-hour = 600 is 600/h). */
-#define DIRECTIVE_ALIASES(ALIAS)                                      \
-    ALIAS("max-connections", MAX_SMTP_OUT, "")                        \
-    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                     \
-    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                      \
-    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                      \
-    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")      \
-    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "")   \
-    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")     \
-    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")        \
-    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                    \
-    ALIAS("dkim-signature", DKIM_SIGN, "")                            \
-    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                              \
+#define DIRECTIVE_ALIASES(ALIAS)                                    \
+    ALIAS("max-connections", MAX_SMTP_OUT, "")                      \
+    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                   \
+    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                    \
+    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                    \
+    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")    \
+    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "") \
+    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")   \
+    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")      \
+    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                  \
+    ALIAS("dkim-signature", DKIM_SIGN, "")                          \
+    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                            \
     ALIAS("helo-domain", HOST_NAME, "")
 
 /* Sections in which a setting of an outgoing queue may stand. */

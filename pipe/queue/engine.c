@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/signing.h"
+#include "sign/keyring.h"
 #include "queue/mode.h"
 
 #include <stdio.h>
@@ -71,8 +73,11 @@ void engine_free(struct engine *g)
     pace_free(g->pace);
     queue_groups_fini(g);
     heap_fini(&g->wake);
-    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
-        body_unref(container_of(n, struct message, node)->body);
+    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));) {
+        struct message *m = container_of(n, struct message, node);
+        signing_forget(m);
+        body_unref(m->body);
+    }
     index_fini(&g->index);
     lanes_fini(g);
     jobs_free(g->jobs);
@@ -159,6 +164,7 @@ void engine_configure(struct engine *g, struct config *cfg)
 
     config_unref(g->config);
     g->config = config_ref(cfg);
+    g->signs = g->parts.signer && keyring_is_wanted(cfg, sv_of(g->pipe));
     rules_free(g->rules);
     g->rules = rules_new(cfg);
     g->config_generation++;

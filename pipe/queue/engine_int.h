@@ -22,6 +22,7 @@ struct engine {
     struct spool *spool;
     struct config *config;
     uint64_t config_generation;
+    bool signs; /* the configuration has keys or BIMI selectors for this pipe */
     char *helo_fallback;
 
     struct index index;

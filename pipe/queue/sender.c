@@ -11,6 +11,7 @@
 
 enum {
     PREFETCH = 2,
+    PREFETCH_SIGNED = 8,
     HOLD_MS = 10000,           /* after a refused connection while others are open */
     FAIR_SHARE_MESSAGES = 100, /* then a connection gives its place to queues that wait for one */
     FAIR_SHARE_MS = 10000,     /* or then */
@@ -311,12 +312,16 @@ static void prefetch(struct sender *s)
 {
     struct queue *q = s->queue;
 
-    while (s->load_count < PREFETCH && queue_may_send(s->engine, q)) {
+    while (s->load_count < PREFETCH_SIGNED && queue_may_send(s->engine, q)) {
         struct load *last =
             list_empty(&s->loads) ? NULL : list_entry(s->loads.prev, struct load, link);
+        /* signing takes longer than sending: several at a time */
+        if (s->load_count >= PREFETCH && !load_is_signed(last))
+            return;
         /* one that is in memory needs no prefetching, and the last ones are left to others; where a
          * rate binds, what is taken early would be sent late */
-        if (last && (last->body || q->ready_count <= q->sender_count || rate_binds(s)))
+        if (last && ((last->body && !load_is_signed(last)) || q->ready_count <= q->sender_count ||
+                     rate_binds(s)))
             return;
         struct load *l = take_load(s);
         if (!l)
@@ -378,7 +383,7 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         if (list_empty(&s->loads))
             return rest(s);
         struct load *l = list_entry(list_first(&s->loads), struct load, link);
-        if (l->state == LOAD_READING) {
+        if (l->state == LOAD_READING || l->state == LOAD_SIGNING) {
             set_state(s, SENDER_BUSY);
             return DELIVERY_WAIT;
         }
@@ -391,7 +396,7 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         load_hand_over(l, ret);
         s->in_hand++;
         set_state(s, SENDER_BUSY);
-        if (!l->body && !s->is_yielding && !rate_binds(s))
+        if ((!l->body || load_is_signed(l)) && !s->is_yielding && !rate_binds(s))
             prefetch(s); /* the next one is read while this one is sent */
         return DELIVERY_JOB;
     }
