@@ -4,6 +4,7 @@
  */
 #include "admin/verbs.h"
 #include "check/gather.h"
+#include "mail/domain_key.h"
 
 #include <arpa/inet.h>
 
@@ -93,15 +94,7 @@ static void on_sender_done(struct check *c, void *arg)
 
 static bool is_domain(struct strview s)
 {
-    bool dot = true;
-
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (!ascii_is_alpha(c) && !ascii_is_digit(c) && c != '-' && c != '_' && (c != '.' || dot))
-            return false;
-        dot = c == '.';
-    }
-    return s.len <= NAME_MAX_BYTES && !dot && sv_find(s, '.') > 0;
+    return s.len <= NAME_MAX_BYTES && domain_key_is_name(s) && sv_find(s, '.') > 0;
 }
 
 /* The part behind the last '@', without a final dot. */

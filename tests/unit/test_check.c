@@ -343,6 +343,7 @@ static void private_sources(void **state)
     struct check_request req = {.domain = SV("example.com"), .sources = &s, .source_count = 1};
     run(NULL, &req);
     find(CHECK_SPF, CHECK_LEVEL_NOTE, "private address");
+    find(CHECK_DMARC, CHECK_LEVEL_WARN, "SPF was not checked");
     assert_null(strstr(asked_names, "in-addr.arpa"));
     req.with_private = true;
     run(NULL, &req);

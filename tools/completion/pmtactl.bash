@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate | --pool | --mail-from) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,14 +31,14 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate | --pool | --mail-from)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check reload debug shutdown hash-password version help"
         ;;
     "show")
         operands="pipes queues adaptive warmup limits jobs connections vmtas message actions"
@@ -66,6 +66,9 @@ _pmtactl()
         ;;
     "config")
         operands="explain"
+        ;;
+    "check")
+        operands="sender spf"
         ;;
     "status"*)
         options="--socket --json --timeout --help"
@@ -162,6 +165,12 @@ _pmtactl()
     "config explain"*)
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
+    "check sender"*)
+        options="--socket --json --timeout --help --pipe --vmta --pool --mail-from --private"
+        ;;
+    "check spf"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
     "reload"*)
         options="--socket --json --timeout --help"
         ;;
@@ -180,7 +189,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check reload debug shutdown hash-password version help"
         ;;
     esac
 
