@@ -68,7 +68,9 @@ static int open_rooms(struct pipe *p, struct err *e)
 
     snprintf(p->name, sizeof(p->name), "%s", child_name(p->child));
     snprintf(p->process, sizeof(p->process), "pipe/%s", p->name);
-    if (delivery_new(&p->delivery, loop, e) < 0)
+    if (!p->tls_files)
+        p->tls_files = tls_files_new();
+    if (delivery_new(&p->delivery, loop, p->tls_files, e) < 0)
         return e->code;
     p->signer = signer_new(loop);
     if (!p->keyring)
@@ -102,6 +104,18 @@ static void on_limit_table(void *owner, int fd, unsigned share)
     close(fd);
 }
 
+static void on_tls_file(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+
+    if (!p->tls_files) /* of delivery, once that is there */
+        p->tls_files = tls_files_new();
+    if (file)
+        tls_files_add(p->tls_files, file, fd);
+    else
+        tls_files_begin(p->tls_files);
+}
+
 static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
 {
     struct pipe *p = owner;
@@ -116,6 +130,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     }
     config_unref(p->config);
     p->config = cfg;
+    tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
     keyring_end(p->keyring);
     if (p->watch)
@@ -354,6 +369,7 @@ static void pipe_fini(struct pipe *p)
         signer_free(p->signer);
         keyring_free(p->keyring);
     }
+    tls_files_free(p->tls_files);
     routes_free(p->routes);
     report_free(p->report);
     config_unref(p->config);
@@ -374,6 +390,7 @@ int main(int argc, char **argv)
         .directory = on_directory,
         .limit_table = on_limit_table,
         .key = on_key,
+        .tls_file = on_tls_file,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,

@@ -12,6 +12,7 @@
 #include "notice/notice.h"
 #include "pace/pace_file.h"
 #include "queue/engine.h"
+#include "sign/keyring.h"
 #include "sign/signer.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
@@ -25,6 +26,7 @@ struct pipe {
     bool drained;
 
     struct config *config;
+    struct tls_files *tls_files;
     struct delivery *delivery;
     struct routes *routes;
     struct report *report;

@@ -192,6 +192,7 @@ void kid_send_config(struct kid *k)
     struct root *r = k->root;
     struct ipc_config m = {config_generation(r->config), r->snapshot_bytes};
     keys_send(k);
+    tls_files_send(k);
     if (k->control)
         ipc_send_fds(k->control, config, &m, &r->snapshot_fd, 1);
 }

@@ -39,6 +39,9 @@ struct child_ops {
     /* Signing keys: the whole set begins again (file NULL, fd -1), then each file with its
      * descriptor, which is the owner's. A configuration follows that names them. May be NULL. */
     void (*key)(void *owner, const char *file, int fd);
+    /* TLS files: the whole set begins again (file NULL, fd -1), then each file with its descriptor,
+     * which is the owner's. A configuration follows that names them. May be NULL. */
+    void (*tls_file)(void *owner, const char *file, int fd);
     /* The table of limits (base/limit_table.h) and our share in it, before the first config; fd is
      * the owner's. May be NULL. */
     void (*limit_table)(void *owner, int fd, unsigned share);
