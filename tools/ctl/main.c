@@ -9,6 +9,7 @@
  */
 #include "client.h"
 #include "command.h"
+#include "dkim.h"
 #include "render.h"
 
 #include <stdio.h>
@@ -261,6 +262,8 @@ int main(int argc, char **argv)
 
     if (argc == 3 && strcmp(argv[1], "--completion") == 0 && strcmp(argv[2], "bash") == 0)
         return print_made(completion_bash);
+    if (argc > 2 && strcmp(argv[1], "dkim") == 0)
+        return dkim_exec(argv + 1);
     if (command_parse(argc, argv, &p, &e) < 0)
         complain("", e.text);
     else
