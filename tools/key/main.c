@@ -217,9 +217,9 @@ static int take_option(struct options *o, int c)
         o->ed25519 = true;
         return 0;
     case OPTION_RSA:
-        if (!sv_to_u64(sv_of(optarg), &n) || n < SIGN_KEY_MIN_RSA_BITS ||
+        if (!sv_to_u64(sv_of(optarg), &n) || n % 128 || n < SIGN_KEY_MIN_RSA_BITS ||
             n > SIGN_KEY_MAX_SIGNATURE * 8)
-            return bad_value("rsa", optarg, "1024 to 4096");
+            return bad_value("rsa", optarg, "1024 to 4096, a multiple of 128");
         o->bits = (unsigned)n;
         return 0;
     case OPTION_AT:
