@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { READ_PIECE = 128 * 1024, USUAL_BYTES = 2048 };
+enum { READ_PIECE = 128 * 1024, USUAL_BYTES = 2048, CHEAP_SIGNATURES = 2 };
 
 /* Exactly n bytes. */
 static int read_at(const struct sign_request *r, uint64_t at, char *to, size_t n)
@@ -130,6 +130,20 @@ static int sign_all(struct sign_request *r, struct strview block)
         status = sign_one(r, &r->plan->with[i], fields, count);
     arena_free(&arena);
     return status;
+}
+
+bool sign_request_is_cheap(const struct sign_request *r)
+{
+    const struct sign_plan *plan = r->plan;
+
+    if (!plan->count) /* a BIMI-Selector alone */
+        return true;
+    if (!r->content.len || !r->has_body_hash || plan->count > CHEAP_SIGNATURES)
+        return false;
+    for (size_t i = 0; i < plan->count; i++)
+        if (!sign_key_is_cheap(plan->with[i].key))
+            return false;
+    return true;
 }
 
 void sign_request_run(struct sign_request *r)

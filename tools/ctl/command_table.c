@@ -2,6 +2,7 @@
  * The commands of pmtactl, one row each; see command.h. The order is that of the help page.
  */
 #include "command.h"
+#include "dkim.h"
 #include "password.h"
 #include "render.h"
 #include "simulate.h"
@@ -433,6 +434,13 @@ const struct command commands[] = {
         .more = "Asks twice on a terminal, without echo; else reads one line from standard input. "
                 "Prints the Argon2id string for 'password ='.",
         .run = password_run,
+    },
+    {
+        .words = "dkim",
+        .verb = VERB_COUNT,
+        .help = "make signing keys, print their DNS records, change selectors",
+        .more = "dkim keygen, dkim show-dns and dkim rotate; 'pmtactl dkim' alone shows how.",
+        .run = dkim_run,
     },
     {
         .words = "version",

@@ -9,6 +9,7 @@
  */
 #include "client.h"
 #include "command.h"
+#include "dkim.h"
 #include "render.h"
 #include "simulate.h"
 
@@ -268,6 +269,8 @@ int main(int argc, char **argv)
         return print_made(completion_bash);
     if (simulate_wanted(argc, argv))
         return simulate_exec(argc, argv);
+    if (argc > 2 && strcmp(argv[1], "dkim") == 0)
+        return dkim_exec(argv + 1);
     if (command_parse(argc, argv, &p, &e) < 0)
         complain("", e.text);
     else
