@@ -38,7 +38,7 @@ _pmtactl()
 
     case $typed in
     "")
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
         ;;
     "show")
         operands="pipes queues adaptive warmup limits jobs connections vmtas message actions"
@@ -190,12 +190,15 @@ _pmtactl()
     "hash-password"*)
         options="--socket --json --timeout --help"
         ;;
+    "dkim"*)
+        options="--socket --json --timeout --help"
+        ;;
     "version"*)
         options="--socket --json --timeout --help"
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
         ;;
     esac
 
