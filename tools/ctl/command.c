@@ -187,10 +187,10 @@ const struct command *command_find(const char *const *words, size_t count, size_
 
 static int check_options(const struct parsed *p, struct err *e)
 {
-    unsigned allowed = p->command->options | OPTIONS_COMMON;
+    uint64_t allowed = p->command->options | OPTIONS_COMMON;
 
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (p->options[i] && !(allowed & 1u << i))
+        if (p->options[i] && !(allowed & UINT64_C(1) << i))
             return err_set(e, ERR_SYNTAX, "'%s' has no option '--%s', see 'pmtactl help %s'",
                            p->command->words, option_info((enum option)i)->name, p->command->words);
     return 0;
@@ -217,16 +217,18 @@ static int check_operands(const struct parsed *p, struct err *e)
 {
     const struct command *c = p->command;
     bool many = c->operand_kind == OPERAND_SUBSYSTEMS || c->operand_kind == OPERAND_COMMAND;
-    size_t max = c->operand_kind == OPERAND_NONE  ? 0
-                 : c->operand_kind == OPERAND_TWO ? 2
-                 : many                           ? OPERANDS_MAX
-                                                  : 1;
+    size_t max = c->operand_kind == OPERAND_NONE    ? 0
+                 : c->operand_kind == OPERAND_TWO   ? 2
+                 : c->operand_kind == OPERAND_THREE ? 3
+                 : many                             ? OPERANDS_MAX
+                                                    : 1;
 
     if (p->operand_count > max)
         return err_set(e, ERR_SYNTAX, "'%s' does not know what to do with '%.100s'", c->words,
                        p->operands[max]);
     if ((c->operand_required && !p->operand_count) ||
-        (c->operand_kind == OPERAND_TWO && p->operand_count < 2))
+        ((c->operand_kind == OPERAND_TWO || c->operand_kind == OPERAND_THREE) &&
+         p->operand_count < 2))
         return err_set(e, ERR_SYNTAX, "'%s' wants %s, see 'pmtactl help %s'", c->words, c->operands,
                        c->words);
     if (p->operand_count && !*p->operands[0])
@@ -245,9 +247,9 @@ static int check_pipe_name(const char *name, struct err *e)
 
 static int check_command(const struct parsed *p, struct err *e)
 {
-    unsigned filters = OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) | OPTION_BIT(RCPT) |
+    uint64_t filters = OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) | OPTION_BIT(RCPT) |
                        OPTION_BIT(SENDER);
-    unsigned given = 0;
+    uint64_t given = 0;
     int rc = check_options(p, e);
 
     if (rc == 0 && !parsed_has(p, OPT_HELP))
@@ -259,7 +261,7 @@ static int check_command(const struct parsed *p, struct err *e)
     if (rc < 0 || p->command->verb != VERB_DELETE || parsed_has(p, OPT_HELP))
         return rc;
     for (int i = 0; i < OPTION_COUNT; i++)
-        given |= p->options[i] ? 1u << i : 0;
+        given |= p->options[i] ? UINT64_C(1) << i : 0;
     return given & filters ? 0
                            : err_set(e, ERR_SYNTAX,
                                      "say what to delete: --queue, --id, --job, --rcpt or --sender "
@@ -336,9 +338,13 @@ static int add_operands(json_t *args, const struct parsed *p, struct err *e)
 
     if (!p->operand_count || !p->command->operand_json)
         return 0;
-    if (p->command->operand_kind == OPERAND_TWO) {
-        int status = add_text(args, p->command->operand_json, p->operands[0], e);
-        return status < 0 ? status : add_text(args, p->command->operand_json2, p->operands[1], e);
+    if (p->command->operand_kind == OPERAND_TWO || p->command->operand_kind == OPERAND_THREE) {
+        const char *const names[] = {p->command->operand_json, p->command->operand_json2,
+                                     p->command->operand_json3};
+        int status = 0;
+        for (size_t i = 0; i < p->operand_count && status == 0; i++)
+            status = add_text(args, names[i], p->operands[i], e);
+        return status;
     }
     for (size_t i = 0; i < p->operand_count; i++)
         buf_printf(&joined, "%s%s", i ? "," : "", p->operands[i]);
@@ -353,7 +359,7 @@ static json_t *arguments(const struct parsed *p, struct err *e)
     int rc = add_operands(args, p, e);
 
     for (int i = 0; i < OPTION_COUNT && rc == 0; i++)
-        if (p->command->options & 1u << i && option_info((enum option)i)->json)
+        if (p->command->options & UINT64_C(1) << i && option_info((enum option)i)->json)
             rc = add_option(args, (enum option)i, p->options[i], e);
     if (rc == 0)
         return args;

@@ -2,6 +2,7 @@
  * The commands of pmtactl, one row each; see command.h. The order is that of the help page.
  */
 #include "command.h"
+#include "dkim.h"
 #include "password.h"
 #include "render.h"
 #include "simulate.h"
@@ -350,6 +351,34 @@ const struct command commands[] = {
         .render = render_explain,
     },
     {
+        .words = "check sender",
+        .verb = VERB_CHECK_SENDER,
+        .operands = "DOMAIN",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA) | OPTION_BIT(POOL) | OPTION_BIT(MAIL_FROM) |
+                   OPTION_BIT(PRIVATE),
+        .more = "DOMAIN is that of the From field; --mail-from that of the return path. Without "
+                "--vmta and --pool it is about the addresses of each pipe's default-virtual-mta, "
+                "or of all virtual MTAs. Exit status 1 when something fails.",
+        .render = render_check_sender,
+    },
+    {
+        .words = "check spf",
+        .verb = VERB_CHECK_SPF,
+        .operands = "IP HELO [MAILFROM]",
+        .operand_kind = OPERAND_THREE,
+        .operand_required = true,
+        .operand_json = "ip",
+        .operand_json2 = "helo",
+        .operand_json3 = "mail_from",
+        .options = WITH_PIPE,
+        .more = "HELO is the name of the greeting; without MAILFROM the return path is null, and "
+                "HELO is what is checked. Below the result are the records that were read.",
+        .render = render_check_spf,
+    },
+    {
         .words = "resolve",
         .verb = VERB_RESOLVE,
         .operands = "DOMAIN",
@@ -405,6 +434,13 @@ const struct command commands[] = {
         .more = "Asks twice on a terminal, without echo; else reads one line from standard input. "
                 "Prints the Argon2id string for 'password ='.",
         .run = password_run,
+    },
+    {
+        .words = "dkim",
+        .verb = VERB_COUNT,
+        .help = "make signing keys, print their DNS records, change selectors",
+        .more = "dkim keygen, dkim show-dns and dkim rotate; 'pmtactl dkim' alone shows how.",
+        .run = dkim_run,
     },
     {
         .words = "version",

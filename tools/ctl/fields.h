@@ -338,6 +338,26 @@
     FIELD(SET_JOB, "pipe", "job", "text", "the job")                                               \
     FIELD(SET_JOB, "pipe", "state", "text", "set")                                                 \
     FIELD(SET_JOB, "pipe", "max_msg_rate", "text", "the rate as understood, or default")           \
+    FIELD(CHECK_SENDER, "pipe", "pipe", "text", "the pipe whose configuration was looked at")      \
+    FIELD(CHECK_SENDER, "pipe", "domain", "text", "the one asked for")                             \
+    FIELD(CHECK_SENDER, "pipe", "topic", "text",                                                   \
+          "spf, helo, reverse-dns, dkim, dmarc, bimi, bounces, mta-sts, dane; one object for "     \
+          "each finding")                                                                          \
+    FIELD(CHECK_SENDER, "pipe", "level", "text", "ok, note (no judgement), warn or fail")          \
+    FIELD(CHECK_SENDER, "pipe", "subject", "text", "address, name or record that it is about")     \
+    FIELD(CHECK_SENDER, "pipe", "text", "text", "what was found")                                  \
+    FIELD(CHECK_SENDER, "pipe", "advice", "text", "what to do; absent: nothing")                   \
+    FIELD(CHECK_SENDER, "pipe", "record_name", "text", "where to publish a record; absent: none")  \
+    FIELD(CHECK_SENDER, "pipe", "record_type", "text", "TXT, A, AAAA or PTR")                      \
+    FIELD(CHECK_SENDER, "pipe", "record", "text", "its value")                                     \
+    FIELD(CHECK_SPF, "pipe", "pipe", "text", "the pipe that asked")                                \
+    FIELD(CHECK_SPF, "pipe", "result", "text", "as in Received-SPF: pass, fail, none, ...")        \
+    FIELD(CHECK_SPF, "pipe", "reason", "text", "the same in words")                                \
+    FIELD(CHECK_SPF, "pipe", "term", "text", "that matched; absent: none did")                     \
+    FIELD(CHECK_SPF, "pipe", "term_domain", "text", "whose record has it")                         \
+    FIELD(CHECK_SPF, "pipe", "lookups", "number", "terms that asked the DNS, of 10 at most")       \
+    FIELD(CHECK_SPF, "pipe", "explanation", "text", "of a fail, by exp=")                          \
+    FIELD(CHECK_SPF, "pipe", "records", "list", "that were read: depth, by, domain, record")       \
     FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")
 
 #endif

@@ -22,6 +22,8 @@ struct answer {
 /* What the answer means for the exit status besides errors: 0, or 1 with one line in *e (a message
  * that nobody has, books that do not balance). */
 int answer_check(const struct answer *a, struct err *e);
+/* The same of check sender: 1 when something fails. */
+int check_sender_verdict(const struct answer *a, struct err *e);
 
 void render_status(const struct answer *a, struct page *page);
 void render_pipes(const struct answer *a, struct page *page);
@@ -42,6 +44,8 @@ void render_actions(const struct answer *a, struct page *page);
 void render_cancel(const struct answer *a, struct page *page);
 void render_act(const struct answer *a, struct page *page);
 void render_delete(const struct answer *a, struct page *page);
+void render_check_sender(const struct answer *a, struct page *page);
+void render_check_spf(const struct answer *a, struct page *page);
 void render_reload(const struct answer *a, struct page *page);
 
 #endif

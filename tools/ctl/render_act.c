@@ -189,6 +189,8 @@ int answer_check(const struct answer *a, struct err *e)
                 a->parsed->operands[0]);
         return 1;
     }
+    if (v == VERB_CHECK_SENDER)
+        return check_sender_verdict(a, e);
     if (v != VERB_LEDGER)
         return 0;
     json_array_foreach(a->objects, i, o)
