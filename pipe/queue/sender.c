@@ -346,7 +346,11 @@ static enum delivery_next rest(struct sender *s)
     return_credit(s);
     if (s->refused) {
         int64_t now_us = clock_wall_us();
-        scheduler_wait(s->engine, q, s->refused);
+        /* one of several addresses: another may still have room, the scheduler asks them all */
+        if (q->vmta->source_count > 1)
+            scheduler_retry(s->engine, q);
+        else
+            scheduler_wait(s->engine, q, s->refused);
         limit_level(s->refused, now_us, &level);
         level.next_us -= level.free_now || !level.next_us ? level.next_us : now_us;
     }
@@ -523,8 +527,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
         }
     }
     free(s);
-    if (q->line && !is_rate(q->line))
-        scheduler_retry(g, q); /* in line, and its own place came back */
+    if (q->line && (!is_rate(q->line) || q->vmta->source_count > 1))
+        scheduler_retry(g, q); /* in line, and its own place came back: for another address, too */
     else
         scheduler_kick(g, q);
     scheduler_check_drained(g);

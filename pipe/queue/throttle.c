@@ -418,6 +418,23 @@ struct pace_pair *throttle_pair(struct engine *g, struct queue *q, const struct 
     return pace_pair_get(g->pace, sv_of(queue_identity(q)), sv_of(from), &t->pace);
 }
 
+struct pace_pair *throttle_known_pair(struct engine *g, struct queue *q,
+                                      const struct vmta_source *source)
+{
+    char from[INET6_ADDRSTRLEN] = "";
+
+    if (source->addr.ss_family)
+        address_text(&source->addr, from);
+    return pace_pair_find(g->pace, sv_of(queue_identity(q)), sv_of(from));
+}
+
+const struct config_value *throttle_pace_value(struct engine *g, struct queue *q, enum directive d)
+{
+    struct rules k = rules_for(g, q, NULL, NULL);
+    struct config_query query = query_of(&k);
+    return config_get(k.config, &query, d);
+}
+
 static void gather_pace(struct engine *g, struct queue *q, const struct vmta_source *source,
                         struct throttle_set *ret)
 {

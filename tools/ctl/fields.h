@@ -230,6 +230,7 @@
     FIELD(CONFIG_EXPLAIN, "pipe", "line", "number", "in that file")                                \
     FIELD(CONFIG_EXPLAIN, "pipe", "section", "text", "in that file")                               \
     FIELD(CONFIG_EXPLAIN, "pipe", "overrode", "list", "value, file, line, section of the others")  \
+    FIELD(CONFIG_EXPLAIN, "pipe", "now", "text", "what adaptive or warm-up came to; absent: no")   \
     FIELD(PAUSE_PIPE, "pipe", "pipe", "text", "its name")                                          \
     FIELD(PAUSE_PIPE, "pipe", "state", "text", "paused")                                           \
     FIELD(PAUSE_PIPE, "pipe", "changed", "number", "0: it was paused already")                     \
