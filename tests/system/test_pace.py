@@ -33,14 +33,14 @@ class Pace(unittest.TestCase):
         m.start()
         return m
 
-    def flood(self, m, count, vmta=None):
+    def flood(self, m, count, vmta=None, pipe='bulk'):
         if vmta:
             for i in range(0, count, 2):
                 m.send([f'a{i}@hidden.example', f'b{i}@hidden.example'], pipe='bulk',
                        headers=f'X-Virtual-MTA: {vmta}\r\n')
             return
         subprocess.run([f'{pmta.BIN}/pmta-flood', '--to', f'127.0.0.1:{m.port}', '--messages',
-                        str(count), '--size', '1k', '--domains', 'hidden.example', '--pipe', 'bulk'],
+                        str(count), '--size', '1k', '--domains', 'hidden.example', '--pipe', pipe],
                        check=True, timeout=60, stdout=subprocess.DEVNULL)
 
     def rows(self, sink, least):
@@ -64,10 +64,10 @@ class Pace(unittest.TestCase):
         self.assertLess(out['limited'], 0.25 * out['messages'])
         self.assertLessEqual(out['connections_most_address'], 4)
 
-    def queue_rests(self, m):
+    def queue_rests(self, m, pipe='bulk'):
         """The queue has looked at its mail and waits for its budget."""
         def rests():
-            found = [o for o in m.admin('show-queues pipe/bulk') if 'queue' in o]
+            found = [o for o in m.admin(f'show-queues pipe/{pipe}') if 'queue' in o]
             return found and found[0]['connections'] == 0 and found[0].get('held_by', '')
         return pmta.wait_until(rests, 'the queue to wait for its budget')
 
@@ -112,6 +112,26 @@ class Pace(unittest.TestCase):
         plan = objects(m, 'warmup-plan', queue='hidden.example*', days=3)[0]['days']
         self.assertEqual([d['budget'] for d in plan], [60, 60, 60])
         self.assertEqual(self.rows(sink, 60), 60)
+
+    def test_two_pipes_share_one_budget(self):
+        sink = pmta.Sink(self.dir, args=['--json', '--delay', 'data:5ms'])
+        self.addCleanup(sink.stop)
+        m = self.start(sink, 'warmup-schedule = 60/d\nmax-smtp-out = 4\n')
+        for _ in range(3):
+            self.flood(m, 50)
+            self.flood(m, 50, pipe='transactional')
+
+        def both():
+            books = m.ledger()
+            return books and sum(b['delivered'] for b in books.values()) >= 60
+        pmta.wait_until(both, 'the budget to be used up')
+        self.queue_rests(m)
+        self.queue_rests(m, 'transactional')
+        books = m.ledger()
+        self.assertEqual(sum(b['delivered'] for b in books.values()), 60)
+        self.assertTrue(all(b['delivered'] for b in books.values()))
+        self.assertEqual(self.rows(sink, 60), 60)
+        self.assertEqual(objects(m, 'show-warmup')[0]['used'], 60)
 
     TWO = '''
 [virtual-mta two]
