@@ -60,6 +60,14 @@ class Pace(unittest.TestCase):
         self.assertGreater(found[0]['throttled'], 0)
         self.assertGreater(found[0]['failed_at'], 20)
         self.assertTrue(any('slow down' in e.get('reply', '') for e in found[0]['history']))
+        explained = {o['directive']: o for o in m.admin(
+            'config-explain pipe/bulk {"domain":"hidden.example"}') if 'directive' in o}
+        self.assertRegex(explained['adaptive']['now'],
+                         r"^any address: [\d.]+/s, lowered at \d\d:\d\d:\d\dZ by reply '451 4.7.1 ")
+        self.assertNotIn('now', explained['warmup'])
+        shown = [o['limit'] for o in m.admin('show-limits pipe/bulk {"domain":"hidden.example"}')
+                 if 'limit' in o]
+        self.assertIn('adaptive rate of any address to hidden.example/default', shown)
         out = json.loads(sink.stop().strip().splitlines()[-1])
         self.assertLess(out['limited'], 0.25 * out['messages'])
         self.assertLessEqual(out['connections_most_address'], 4)
@@ -114,12 +122,17 @@ class Pace(unittest.TestCase):
         self.assertEqual(self.rows(sink, 60), 60)
 
     def test_two_pipes_share_one_budget(self):
-        sink = pmta.Sink(self.dir, args=['--json', '--delay', 'data:5ms'])
+        sink = pmta.Sink(self.dir, args=['--json', '--delay', 'data:30ms'])
         self.addCleanup(sink.stop)
-        m = self.start(sink, 'warmup-schedule = 60/d\nmax-smtp-out = 4\n')
-        for _ in range(3):
-            self.flood(m, 50)
-            self.flood(m, 50, pipe='transactional')
+        m = pmta.Pmta(self.dir, sink.port, domain='warmup-schedule = 60/d\nmax-smtp-out = 4\n')
+        m.write_config('20-places.conf', '[pipe bulk]\nmax-smtp-out = 2\n')  # half of them
+        self.addCleanup(m.kill)
+        m.start()
+        for pipe in 'bulk', 'transactional':
+            m.admin(f'pause-pipe pipe/{pipe}')
+            self.flood(m, 100, pipe=pipe)
+        for pipe in 'bulk', 'transactional':
+            m.admin(f'resume-pipe pipe/{pipe}')
 
         def both():
             books = m.ledger()
