@@ -336,6 +336,11 @@ static struct load *pop_load(struct sender *s)
     return l;
 }
 
+static bool is_of_one_address(const struct queue *q, const struct limit *l)
+{
+    return q->vmta->source_count > 1 && !throttle_is_common(q, l);
+}
+
 /* Nothing to send now, or a rate refused: the connection waits for work, unless its place is wanted
  * or the rate has room only when the connection would have been closed for idling. */
 static enum delivery_next rest(struct sender *s)
@@ -347,7 +352,7 @@ static enum delivery_next rest(struct sender *s)
     if (s->refused) {
         int64_t now_us = clock_wall_us();
         /* one of several addresses: another may still have room, the scheduler asks them all */
-        if (q->vmta->source_count > 1)
+        if (is_of_one_address(q, s->refused))
             scheduler_retry(s->engine, q);
         else
             scheduler_wait(s->engine, q, s->refused);
@@ -527,7 +532,7 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
         }
     }
     free(s);
-    if (q->line && (!is_rate(q->line) || q->vmta->source_count > 1))
+    if (q->line && (!is_rate(q->line) || is_of_one_address(q, q->line)))
         scheduler_retry(g, q); /* in line, and its own place came back: for another address, too */
     else
         scheduler_kick(g, q);

@@ -388,6 +388,14 @@ const struct config_value *throttle_value(struct engine *g, struct queue *q, enu
 
 /* --- sets --- */
 
+bool throttle_is_common(const struct queue *q, const struct limit *l)
+{
+    for (size_t i = 0; q->throttle && i < q->throttle->count; i++)
+        if (q->throttle->limits[i] == l)
+            return true;
+    return false;
+}
+
 static struct rules rules_for(struct engine *g, struct queue *q,
                               void (*fn)(void *arg, const struct throttle_rule *r), void *arg)
 {
