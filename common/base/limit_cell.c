@@ -316,3 +316,28 @@ uint32_t limit_cell_own_connections(const struct limit_table *t, const struct li
 {
     return atomic_load(&c->connections[t->share]);
 }
+
+/* --- places that another process waits for --- */
+
+enum { SHARE_BITS = 6 };
+_Static_assert(LIMIT_TABLE_PROCESSES <= 1 << SHARE_BITS, "a share fits");
+
+void limit_cell_want(struct limit_table *t, struct limit_cell *c, int64_t now_us)
+{
+    atomic_store_explicit(&c->wanted, (uint64_t)now_us << SHARE_BITS | t->share,
+                          memory_order_relaxed);
+}
+
+bool limit_cell_wanted(const struct limit_table *t, const struct limit_cell *c, int64_t now_us,
+                       uint32_t *ret_connections)
+{
+    uint64_t wanted = atomic_load_explicit(&c->wanted, memory_order_relaxed);
+    unsigned share = (unsigned)(wanted & ((1u << SHARE_BITS) - 1));
+    int64_t age_us = now_us - (int64_t)(wanted >> SHARE_BITS);
+
+    if (!wanted || share == t->share || share >= LIMIT_TABLE_PROCESSES || age_us < -LIMIT_WANT_US ||
+        age_us > LIMIT_WANT_US)
+        return false;
+    *ret_connections = atomic_load(&c->connections[share]);
+    return true;
+}

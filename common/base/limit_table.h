@@ -38,6 +38,12 @@ struct limit_table *limit_table_new_private(void);
 /* References and connections of this process are given back. */
 void limit_table_free(struct limit_table *t);
 
+/* After a start of everything each process brings the levels that it kept: root says whose are
+ * expected, each says when they are here, and nobody takes anything before all are. */
+void limit_table_expect(struct limit_table *t, unsigned share);
+void limit_table_brought(struct limit_table *t);
+bool limit_table_is_complete(const struct limit_table *t);
+
 /* Takes back what the process with this share held; root, when a pipe has died. Lock-free. */
 void limit_table_forget(struct limit_table *t, unsigned share);
 
@@ -97,5 +103,13 @@ void limit_cell_disconnect(struct limit_table *t, struct limit_cell *c);
 uint32_t limit_cell_connections(const struct limit_cell *c);
 /* Of these, this process's own. */
 uint32_t limit_cell_own_connections(const struct limit_table *t, const struct limit_cell *c);
+
+/* This process waits for a place that others hold: they are asked to give one back. Said again at
+ * least every LIMIT_WANT_US / 2 for as long as it waits. */
+enum { LIMIT_WANT_US = 300 * 1000 };
+void limit_cell_want(struct limit_table *t, struct limit_cell *c, int64_t now_us);
+/* Another process waits for a place: *ret_connections is how many it has. */
+bool limit_cell_wanted(const struct limit_table *t, const struct limit_cell *c, int64_t now_us,
+                       uint32_t *ret_connections);
 
 #endif

@@ -44,7 +44,7 @@ static bool take_connections(struct limit *const *set, size_t count, struct limi
     for (size_t i = 0; i < count; i++) {
         struct limit *l = set[i];
         if (l && l->measure == LIMIT_CONNECTIONS &&
-            !limit_cell_connect(l->table, l->cell, l->max)) {
+            (limit_owes_place(l, false) || !limit_cell_connect(l->table, l->cell, l->max))) {
             undo_connections(set, i);
             *ret_full = l;
             return false;
@@ -109,8 +109,10 @@ uint32_t limits_take(struct limit *const *set, size_t count, uint32_t want, stru
         uint32_t n = take_from(set[i], want, &now_us);
         if (n < want)
             refund(set, i, LIMIT_MESSAGES, want - n);
-        if (!n)
+        if (!n) {
             *ret_full = set[i];
+            limit_moved(set[i], now_us); /* by another pipe: whoever minds a level keeps it */
+        }
         want = n;
     }
     return want;
