@@ -391,6 +391,11 @@ static struct load *pop_load(struct sender *s)
     return l;
 }
 
+static bool is_of_one_address(const struct queue *q, const struct limit *l)
+{
+    return q->vmta->source_count > 1 && !throttle_is_common(q, l);
+}
+
 /* Nothing to send now, or a rate refused: the connection waits for work, unless its place is wanted
  * or the rate has room only when the connection would have been closed for idling. */
 static enum delivery_next rest(struct sender *s)
@@ -401,7 +406,11 @@ static enum delivery_next rest(struct sender *s)
     return_credit(s);
     if (s->refused) {
         int64_t now_us = clock_wall_us();
-        scheduler_wait(s->engine, q, s->refused);
+        /* one of several addresses: another may still have room, the scheduler asks them all */
+        if (is_of_one_address(q, s->refused))
+            scheduler_retry(s->engine, q);
+        else
+            scheduler_wait(s->engine, q, s->refused);
         limit_level(s->refused, now_us, &level);
         level.next_us -= level.free_now || !level.next_us ? level.next_us : now_us;
     }
@@ -596,8 +605,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
         }
     }
     free(s);
-    if (q->line && !is_rate(q->line))
-        scheduler_retry(g, q); /* in line, and its own place came back */
+    if (q->line && (!is_rate(q->line) || is_of_one_address(q, q->line)))
+        scheduler_retry(g, q); /* in line, and its own place came back: for another address, too */
     else
         scheduler_kick(g, q);
     scheduler_check_drained(g);

@@ -238,6 +238,7 @@
     FIELD(CONFIG_EXPLAIN, "pipe", "line", "number", "in that file")                                \
     FIELD(CONFIG_EXPLAIN, "pipe", "section", "text", "in that file")                               \
     FIELD(CONFIG_EXPLAIN, "pipe", "overrode", "list", "value, file, line, section of the others")  \
+    FIELD(CONFIG_EXPLAIN, "pipe", "now", "text", "what adaptive or warm-up came to; absent: no")   \
     FIELD(RESOLVE, "pipe", "pipe", "text", "its name")                                            \
     FIELD(RESOLVE, "pipe", "domain", "text", "that was asked for; one object per entry of "       \
           "smtp-hosts, or one")                                                                   \
