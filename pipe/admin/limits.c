@@ -214,6 +214,7 @@ void show_limits(void *owner, struct admin *a)
         return;
     }
     s.queue = q;
+    admin_send(a, group_of_queue(p, q));
     s.seen = json_object();
     for (size_t i = 0; i < q->vmta->source_count && i < MOST_SOURCES; i++) {
         throttle_explain(p->engine, q, &q->vmta->sources[i], NULL, show_limit, &s);

@@ -11,6 +11,7 @@
 
 enum {
     PREFETCH = 2,
+    PREFETCH_SIGNED = 8,
     HOLD_MS = 10000,           /* after a refused connection while others are open */
     FAIR_SHARE_MESSAGES = 100, /* then a connection gives its place to queues that wait for one */
     FAIR_SHARE_MS = 10000,     /* or then */
@@ -44,6 +45,7 @@ struct sender {
     struct pace_pair *pair; /* or NULL */
     uint32_t version;       /* throttle_numbers.version that these are of */
     uint32_t credit;        /* recipients that rates granted in advance */
+    uint32_t credit_epoch;  /* limits_epoch at that time */
     int64_t credit_at_ms;
     int64_t opened_ms;
     struct limit *refused; /* the limit that the last take_load was refused by; not a reference */
@@ -144,7 +146,7 @@ static bool holds(const struct throttle_set *s, const struct limit *l)
 
 static void return_credit(struct sender *s)
 {
-    limits_refund(s->rates.items, s->rates.count, s->credit);
+    limits_refund_since(s->rates.items, s->rates.count, s->credit, s->credit_epoch);
     s->credit = 0;
 }
 
@@ -281,7 +283,8 @@ static uint32_t take_rcpts(struct sender *s, uint32_t want)
     uint32_t granted = s->credit;
     struct limit *full = NULL;
 
-    if (granted && clock_mono_ms() - s->credit_at_ms > credit_ms(s)) {
+    if (granted && (clock_mono_ms() - s->credit_at_ms > credit_ms(s) ||
+                    s->credit_epoch != limits_epoch(s->engine->limits))) {
         return_credit(s); /* time has passed since: counted from now on */
         granted = 0;
     } else if (!granted) {
@@ -321,6 +324,7 @@ static struct load *take_load(struct sender *s)
     if (l) {
         l->granted = true;
         l->version = s->version;
+        l->epoch = limits_epoch(s->engine->limits);
     }
     return l;
 }
@@ -329,7 +333,7 @@ static struct load *take_load(struct sender *s)
 static void refund_load(struct sender *s, struct load *l)
 {
     if (l->granted && l->version == s->version)
-        limits_refund(s->rates.items, s->rates.count, l->left);
+        limits_refund_since(s->rates.items, s->rates.count, l->left, l->epoch);
     l->granted = false;
 }
 
@@ -361,12 +365,16 @@ static void prefetch(struct sender *s)
 {
     struct queue *q = s->queue;
 
-    while (s->load_count < PREFETCH && queue_may_send(s->engine, q)) {
+    while (s->load_count < PREFETCH_SIGNED && queue_may_send(s->engine, q)) {
         struct load *last =
             list_empty(&s->loads) ? NULL : list_entry(s->loads.prev, struct load, link);
+        /* signing takes longer than sending: several at a time */
+        if (s->load_count >= PREFETCH && !load_is_signed(last))
+            return;
         /* one that is in memory needs no prefetching, and the last ones are left to others; where a
          * rate binds, what is taken early would be sent late */
-        if (last && (last->body || q->ready_count <= q->sender_count || rate_binds(s)))
+        if (last && ((last->body && !load_is_signed(last)) || q->ready_count <= q->sender_count ||
+                     rate_binds(s)))
             return;
         struct load *l = take_load(s);
         if (!l)
@@ -428,7 +436,7 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         if (list_empty(&s->loads))
             return rest(s);
         struct load *l = list_entry(list_first(&s->loads), struct load, link);
-        if (l->state == LOAD_READING) {
+        if (l->state == LOAD_READING || l->state == LOAD_SIGNING) {
             set_state(s, SENDER_BUSY);
             return DELIVERY_WAIT;
         }
@@ -441,7 +449,7 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         load_hand_over(l, ret);
         s->in_hand++;
         set_state(s, SENDER_BUSY);
-        if (!l->body && !s->is_yielding && !rate_binds(s))
+        if ((!l->body || load_is_signed(l)) && !s->is_yielding && !rate_binds(s))
             prefetch(s); /* the next one is read while this one is sent */
         return DELIVERY_JOB;
     }
@@ -528,6 +536,24 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
              outcome_status(o, status), log_safe(o->text.ptr, o->text.len, 400));
 }
 
+static void on_tls_done(void *owner, struct delivery_conn *c, const struct delivery_host *host,
+                        enum tls_result result, const char *tls, const char *text)
+{
+    struct sender *s = owner;
+    struct delivery_info i;
+
+    delivery_info(c, &i);
+    engine_tell_tls(s->queue, &(struct tls_told){
+                                  .host = host->name,
+                                  .peer_ip = i.peer_ip,
+                                  .source_ip = i.source_ip,
+                                  .need = host->tls,
+                                  .result = result,
+                                  .tls = tls,
+                                  .text = text,
+                              });
+}
+
 static void on_closed(void *owner, struct delivery_conn *c, const struct outcome *o)
 {
     struct sender *s = owner;
@@ -608,6 +634,7 @@ static const struct delivery_ops ops = {
     .job_done = on_job_done,
     .established = on_established,
     .host_failed = on_host_failed,
+    .tls_done = on_tls_done,
     .closed = on_closed,
 };
 
@@ -628,6 +655,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
     s->pair = throttle_pair(g, q, source);
     s->version = numbers->version;
     s->credit = places->credit;
+    s->credit_epoch = limits_epoch(g->limits);
     s->credit_at_ms = s->opened_ms = clock_mono_ms();
     list_init(&s->loads);
     list_init(&s->idle_link);
@@ -651,7 +679,12 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
             .command_timeout_ms = set->command_timeout_ms,
             .data_timeout_ms = set->data_timeout_ms,
             .idle_timeout_ms = set->idle_timeout_ms,
-            .use_starttls = set->use_starttls,
+            .use_starttls = set->tls.use_starttls,
+            .tls_min_version = set->tls.min_version,
+            .tls_broken_ms = set->tls.broken_ms,
+            .tls_ca_file = set->tls.ca_file,
+            .tls_certificate = set->tls.certificate,
+            .tls_key = set->tls.key,
             .use_pipelining = set->use_pipelining,
         },
         &ops, s);
@@ -670,6 +703,7 @@ static bool claim(struct sender *s, struct limit **ret_full)
     if (*ret_full)
         return false;
     s->credit += limits_take(s->rates.items, s->rates.count, 1, ret_full);
+    s->credit_epoch = limits_epoch(s->engine->limits);
     s->credit_at_ms = clock_mono_ms();
     return s->credit != 0;
 }

@@ -38,7 +38,7 @@ _pmtactl()
 
     case $typed in
     "")
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown simulate hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown simulate hash-password version help"
         ;;
     "show")
         operands="pipes queues adaptive warmup limits jobs connections vmtas message actions"
@@ -74,7 +74,7 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "show queues"*)
-        options="--socket --json --timeout --help --pipe --limit"
+        options="--socket --json --timeout --help --pipe --limit --groups"
         ;;
     "show adaptive"*)
         options="--socket --json --timeout --help --pipe"
@@ -162,6 +162,9 @@ _pmtactl()
     "config explain"*)
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
+    "resolve"*)
+        options="--socket --json --timeout --help --pipe --vmta"
+        ;;
     "reload"*)
         options="--socket --json --timeout --help"
         ;;
@@ -183,7 +186,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown simulate hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown simulate hash-password version help"
         ;;
     esac
 

@@ -29,6 +29,8 @@ enum option_kind {
     OPTION(VERSION, "version", 0, OPTION_SWITCH, "", NULL, "print the version and exit")           \
     OPTION(PIPE, "pipe", 0, OPTION_TEXT, "PIPE", NULL, "only this pipe")                           \
     OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many queues (default 100)") \
+    OPTION(GROUPS, "groups", 0, OPTION_SWITCH, "", "groups",                                       \
+           "groups of queues that share limits, and their members")                                \
     OPTION(QUEUE, "queue", 0, OPTION_TEXT, "QUEUE", "queue",                                       \
            "queues of this name, DOMAIN/VMTA with * and ?")                                        \
     OPTION(ID, "id", 0, OPTION_TEXT, "ID", "id", "this message")                                   \

@@ -38,9 +38,11 @@ const struct command commands[] = {
         .operands = "[DOMAIN[/VMTA]]",
         .operand_kind = OPERAND_ARGUMENT,
         .operand_json = "queue",
-        .options = WITH_PIPE | OPTION_BIT(LIMIT),
-        .more = "DOMAIN and VMTA may contain * and ?. The last column is the last answer of the "
-                "other side while something waits; on a terminal it is cut at the right edge.",
+        .options = WITH_PIPE | OPTION_BIT(LIMIT) | OPTION_BIT(GROUPS),
+        .more = "DOMAIN and VMTA may contain * and ?. The last column says what a queue waits for, "
+                "or the last answer of the other side; on a terminal it is cut at the right edge. "
+                "With --groups: the queues that are counted together, because their MX hosts are "
+                "the same ([mx-rollup], auto-mx-rollup) or queue-to says so.",
         .render = render_queues,
     },
     {
@@ -346,6 +348,21 @@ const struct command commands[] = {
         .more = "Without --pipe the answer is that of one pipe, which is named above it; without "
                 "--vmta it is for that pipe's default virtual MTA.",
         .render = render_explain,
+    },
+    {
+        .words = "resolve",
+        .verb = VERB_RESOLVE,
+        .operands = "DOMAIN",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA),
+        .more = "MX hosts with their addresses, the MTA-STS policy, TLSA records and what they ask "
+                "for, as a queue of DOMAIN would see them: smtp-hosts, smtp-port, use-dane and "
+                "use-mta-sts count. What the resolver knows is not asked for again. Without --pipe "
+                "the answer is that of one pipe; without --vmta it is for that pipe's default "
+                "virtual MTA.",
+        .render = render_resolve,
     },
     {
         .words = "reload",
