@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/limit_table.h"
 #include "base/log.h"
+#include "check/gather.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -67,18 +68,26 @@ static int open_rooms(struct pipe *p, struct err *e)
 
     snprintf(p->name, sizeof(p->name), "%s", child_name(p->child));
     snprintf(p->process, sizeof(p->process), "pipe/%s", p->name);
-    if (delivery_new(&p->delivery, loop, e) < 0)
+    if (!p->tls_files)
+        p->tls_files = tls_files_new();
+    if (delivery_new(&p->delivery, loop, p->tls_files, e) < 0)
         return e->code;
+    p->signer = signer_new(loop);
+    if (!p->keyring)
+        p->keyring = keyring_new();
     p->routes = routes_new(loop);
     p->engine = engine_new(&(struct engine_parts){
         .loop = loop,
         .pipe = p->name,
         .delivery = p->delivery,
         .routes = p->routes,
+        .keyring = p->keyring,
+        .signer = p->signer,
         .limit_table = p->limit_table,
     });
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
+    p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
     return 0;
 }
@@ -95,6 +104,18 @@ static void on_limit_table(void *owner, int fd, unsigned share)
     close(fd);
 }
 
+static void on_tls_file(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+
+    if (!p->tls_files) /* of delivery, once that is there */
+        p->tls_files = tls_files_new();
+    if (file)
+        tls_files_add(p->tls_files, file, fd);
+    else
+        tls_files_begin(p->tls_files);
+}
+
 static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
 {
     struct pipe *p = owner;
@@ -109,8 +130,28 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     }
     config_unref(p->config);
     p->config = cfg;
+    tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
+    keyring_end(p->keyring);
+    if (p->watch)
+        gather_watch(p->engine, p->watch);
     return 0;
+}
+
+static void on_key(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (!p->keyring)
+        p->keyring = keyring_new();
+    if (!file) {
+        keyring_begin(p->keyring);
+        return;
+    }
+    if (keyring_put(p->keyring, file, fd, &e) < 0)
+        log_error(LOG_CONFIG, "mail that this key has to sign waits: %s", e.text);
+    close(fd);
 }
 
 static void on_directory(void *owner, const char *purpose, int fd)
@@ -310,6 +351,9 @@ static void on_drain(void *owner, int64_t timeout_ms)
         return;
     }
     p->state = PIPE_DRAINING;
+    pipe_checks_cancel(p);
+    watch_free(p->watch);
+    p->watch = NULL;
     intake_stop(p->intake);
     engine_drain(p->engine, timeout_ms, on_engine_drained, p);
 }
@@ -322,7 +366,10 @@ static void pipe_fini(struct pipe *p)
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);
+        signer_free(p->signer);
+        keyring_free(p->keyring);
     }
+    tls_files_free(p->tls_files);
     routes_free(p->routes);
     report_free(p->report);
     config_unref(p->config);
@@ -342,6 +389,8 @@ int main(int argc, char **argv)
         .config = on_config,
         .directory = on_directory,
         .limit_table = on_limit_table,
+        .key = on_key,
+        .tls_file = on_tls_file,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,
@@ -355,6 +404,7 @@ int main(int argc, char **argv)
         .pauses = {.dirfd = -1},
         .jobs = {.dirfd = -1},
     };
+    list_init(&p.checks);
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);
     return status;

@@ -191,6 +191,8 @@ void kid_send_config(struct kid *k)
 {
     struct root *r = k->root;
     struct ipc_config m = {config_generation(r->config), r->snapshot_bytes};
+    keys_send(k);
+    tls_files_send(k);
     if (k->control)
         ipc_send_fds(k->control, config, &m, &r->snapshot_fd, 1);
 }
@@ -217,6 +219,8 @@ void kid_hand_config(struct kid *k)
         send_directory(k, "spool", k->spool_fd);
         send_directory(k, "accounting", k->acct_fd);
     }
+    if (k->row->flags & ROLE_GETS_POLICIES)
+        send_directory(k, "mta-sts", k->spool_fd);
     k->handed_over = true;
 }
 

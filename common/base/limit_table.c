@@ -320,6 +320,7 @@ static struct limit_cell *make(struct limit_table_memory *m, uint64_t hash, stru
     c->hash = hash;
     c->name_len = (uint32_t)name.len;
     memcpy(c->name, name.ptr, name.len);
+    atomic_store(&c->wanted, 0);
     atomic_store(&c->in_use, 1);
     link_in(m, (uint32_t)(c - m->cells));
     return c;

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define LIMIT_TABLE_MAGIC UINT64_C(0x31306d696c746d70) /* "pmtlim01" */
+#define LIMIT_TABLE_MAGIC UINT64_C(0x32306d696c746d70) /* "pmtlim02" */
 
 /* One cache line holds what take and give touch. */
 struct limit_cell {
@@ -21,6 +21,7 @@ struct limit_cell {
     uint32_t next;                       /* index + 1 in the chain or in the free list; lock */
     uint32_t name_len;
     uint64_t hash;
+    _Atomic uint64_t wanted; /* when a process last waited for a place, us << 6 | its share; or 0 */
     _Alignas(64) _Atomic uint32_t connections[LIMIT_TABLE_PROCESSES];
     char name[LIMIT_NAME_MAX];
 };

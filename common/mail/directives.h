@@ -24,7 +24,8 @@
     KIND(DOMAIN_MACRO, 8, "domain-macro")         \
     KIND(SOURCE_GROUP, 9, "source-group")         \
     KIND(MX_ROLLUP, 10, "mx-rollup")              \
-    KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list")
+    KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list") \
+    KIND(BOUNCE_CATEGORY_PATTERNS, 12, "bounce-category-patterns")
 
 enum config_kind {
 #define KIND_ENUM(id, bit, name) KIND_##id = 1 << (bit),
@@ -55,6 +56,7 @@ enum directive_type {
     TYPE_POOL_MEMBER,   /* NAME [WEIGHT] */
     TYPE_MX_PATTERNS,   /* *.google.com, aspmx.l.google.com */
     TYPE_REPLY_RULE,    /* /regex/ [phase=…] action,… */
+    TYPE_BOUNCE_RULE,   /* /regex/ [status=…] [code=…] [phase=…] category */
     TYPE_EMAIL_LIST,    /* a@x.org, b@x.org */
     TYPE_DOMAIN_KEY,    /* selector,domain,file */
     TYPE_DKIM_KEY,      /* file selector domain */
@@ -80,18 +82,18 @@ enum directive_flag {
 
 /* Other names of a directive, from PowerMTA's older versions. ALIAS("name", ID, "suffix"): the
  * suffix is put behind a value that does not have it (max-msg-per-hour = 600 is 600/h). */
-#define DIRECTIVE_ALIASES(ALIAS)                                      \
-    ALIAS("max-connections", MAX_SMTP_OUT, "")                        \
-    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                     \
-    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                      \
-    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                      \
-    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")      \
-    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "")   \
-    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")     \
-    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")        \
-    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                    \
-    ALIAS("dkim-signature", DKIM_SIGN, "")                            \
-    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                              \
+#define DIRECTIVE_ALIASES(ALIAS)                                    \
+    ALIAS("max-connections", MAX_SMTP_OUT, "")                      \
+    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                   \
+    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                    \
+    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                    \
+    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")    \
+    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "") \
+    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")   \
+    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")      \
+    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                  \
+    ALIAS("dkim-signature", DKIM_SIGN, "")                          \
+    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                            \
     ALIAS("helo-domain", HOST_NAME, "")
 
 /* Sections in which a setting of an outgoing queue may stand. */
@@ -106,6 +108,8 @@ enum directive_flag {
     /* process */                                                                                  \
     DIRECTIVE(HOST_NAME, "host-name", KIND_PMTA | KIND_VIRTUAL_MTA, TYPE_DOMAIN, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "name of this host in greeting, EHLO and Received; the system's host name when not set")   \
+    DIRECTIVE(CHECK_SENDERS, "check-senders", KIND_PMTA, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "at start and reload, warn of virtual MTAs whose reverse names or SPF are wrong in the DNS") \
     DIRECTIVE(SPOOL, "spool", KIND_PMTA, TYPE_PATH, "/var/spool/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
         "directory of the message spool; each pipe has its own directory below it")                \
     DIRECTIVE(RUN_DIR, "run-dir", KIND_PMTA, TYPE_PATH, "/run/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
@@ -148,6 +152,10 @@ enum directive_flag {
         "speak TLS from the first byte (port 465)")                                                \
     DIRECTIVE(ALLOW_PLAIN_AUTH, "allow-plain-auth", KIND_LISTENER | KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "offer AUTH without TLS")                                                                  \
+    DIRECTIVE(TLS_CERTIFICATE_FOR, "tls-certificate-for", KIND_LISTENER, TYPE_TEXT, NULL, 0, 0, RELOAD_NEW_SESSION, DIRECTIVE_REPEATABLE, NULL, \
+        "HOST FILE [KEYFILE]: certificate chain and key for clients that ask for this name (SNI; *.example.com is one label); others get tls-certificate") \
+    DIRECTIVE(TLS_CLIENT_CA, "tls-client-ca", KIND_LISTENER, TYPE_PATH, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with the root certificates of clients: they are asked for a certificate, and one that is valid makes its client the [source] with that tls-client-name") \
     /* receiving: source */                                                                        \
     DIRECTIVE(ALWAYS_ALLOW_RELAYING, "always-allow-relaying", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "accept mail to any domain from here without authentication")                              \
@@ -159,6 +167,8 @@ enum directive_flag {
         "honour X-Job; it is removed in any case")                                                 \
     DIRECTIVE(PROCESS_X_ENVID, "process-x-envid", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Envid; it is removed in any case")                                               \
+    DIRECTIVE(TLS_CLIENT_NAME, "tls-client-name", KIND_SOURCE, TYPE_TEXT, NULL, 0, 0, RELOAD_NEW_SESSION, DIRECTIVE_REPEATABLE, NULL, \
+        "DNS name or mail address in the certificate that makes its client this source, wherever it connects from; see tls-client-ca") \
     DIRECTIVE(DEFAULT_VIRTUAL_MTA, "default-virtual-mta", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "virtual MTA or pool for messages that name none")                                         \
     DIRECTIVE(MAX_MESSAGE_SIZE, "max-message-size", KINDS_SOURCE | KIND_PMTA, TYPE_SIZE, "50M", 1024, 2147483648, RELOAD_NEW_SESSION, 0, NULL, \
@@ -346,6 +356,9 @@ enum directive_flag {
         "keep this domain in a queue of its own")                                                  \
     DIRECTIVE(AUTO_MX_ROLLUP, "auto-mx-rollup", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "domains with the same best MX hosts share one queue, without being listed")               \
+    /* bounce categories */                                                                        \
+    DIRECTIVE(BOUNCE_PATTERN, "pattern", KIND_BOUNCE_CATEGORY_PATTERNS, TYPE_BOUNCE_RULE, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "what replies belong to a category; the first rule that matches counts, own before shipped") \
     /* jobs and order */                                                                           \
     DIRECTIVE(QUEUE_PRIORITY, "queue-priority", KINDS_QUEUE, TYPE_INT, "50", 0, 100, RELOAD_LIVE, 0, NULL, \
         "which queue gets a free connection first: 100 is the most urgent; equals take turns")     \
@@ -397,6 +410,23 @@ enum directive_flag {
         "PEM file of the authorities that may certify the servers of MTA-STS policies, instead of the system's; for tests and labs") \
     DIRECTIVE(MTA_STS_PORT, "mta-sts-port", KIND_PMTA, TYPE_INT, "443", 1, 65535, RELOAD_LIVE, 0, NULL, \
         "port that MTA-STS policies are fetched from; other than 443 for tests and labs only")     \
+    /* TLS of outgoing sessions, and tls-min-version of a listener */                              \
+    DIRECTIVE(REQUIRE_STARTTLS, "require-starttls", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "send nothing in clear: mail waits when a host offers no TLS or its handshake fails")      \
+    DIRECTIVE(TLS_MIN_VERSION, "tls-min-version", KINDS_QUEUE | KIND_LISTENER, TYPE_ENUM, "TLSv1.2", 0, 0, RELOAD_NEW_SESSION, 0, "TLSv1|TLSv1.1|TLSv1.2|TLSv1.3", \
+        "oldest version of TLS spoken; a host that only knows older ones is sent to in clear where that is allowed; a listener takes its own section's value alone") \
+    DIRECTIVE(TLS_VERIFY, "tls-verify", KINDS_QUEUE, TYPE_ENUM, "opportunistic", 0, 0, RELOAD_NEW_SESSION, 0, "none|opportunistic|dane|sts|mandatory", \
+        "none: encrypt and check nothing; opportunistic: as DANE, else MTA-STS of the domain say, else unchecked; dane: usable TLSA records are required; sts: those or an MTA-STS policy; mandatory: a certificate by tls-ca-file for a name of tls-match") \
+    DIRECTIVE(TLS_MATCH, "tls-match", KINDS_QUEUE, TYPE_DOMAIN_LIST, "hostname", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "names that a certificate may be for with tls-verify = mandatory, up to 8: hostname (of the MX host), nexthop (the domain), or names as they are") \
+    DIRECTIVE(TLS_CA_FILE, "tls-ca-file", KINDS_QUEUE, TYPE_PATH, "/etc/ssl/certs/ca-certificates.crt", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with the root certificates that hosts are checked against")                      \
+    DIRECTIVE(TLS_CLIENT_CERTIFICATE, "tls-client-certificate", KINDS_QUEUE, TYPE_PATH, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with the certificate chain shown to hosts that ask for one")                     \
+    DIRECTIVE(TLS_CLIENT_KEY, "tls-client-key", KINDS_QUEUE, TYPE_PATH, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with its private key; the certificate's file when not set")                      \
+    DIRECTIVE(TLS_BROKEN_FOR, "tls-broken-for", KINDS_QUEUE, TYPE_INTERVAL, "1h", 0, 2592000000, RELOAD_NEW_SESSION, 0, NULL, \
+        "how long a host whose TLS handshake failed is sent to in clear, where nothing requires TLS") \
     /* what a source may say */                                                                    \
     DIRECTIVE(SOURCE_GROUP_NAME, "source-group", KIND_SOURCE, TYPE_NAME, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "[source-group] that this source belongs to and takes its settings from")                  \

@@ -44,6 +44,8 @@ enum admin_level {
         "received = delivered + bounced + expired + deleted + queued, per pipe")                   \
     VERB(CONFIG_EXPLAIN, "config-explain", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pipe]",          \
         "each effective value, where it was written and what it overrode")                         \
+    VERB(RESOLVE, "resolve", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                               \
+        "where mail for a domain would go, and which TLS that asks for")                           \
     VERB(PAUSE_PIPE, "pause-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                   \
         "stop delivery of a pipe; mail is still accepted")                                         \
     VERB(RESUME_PIPE, "resume-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                 \
@@ -82,6 +84,10 @@ enum admin_level {
         "start delivery of a job again")                                                           \
     VERB(SET_JOB, "set-job", ADMIN_OPERATE, ROLE_PIPE, "job max_msg_rate",                         \
         "give a job a rate of its own, or 'default' for job-max-msg-rate")                         \
+    VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private]", \
+        "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
+    VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \
+        "what SPF says of mail from an address, and by which records")                             \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

@@ -192,6 +192,17 @@ static struct strview source_host(const struct envelope *env)
     return env->remote_mta.len ? env->remote_mta : env->peer;
 }
 
+/* Of "TLSv1.3/CIPHER". */
+static void put_tls(struct csv *csv, const struct outcome *o)
+{
+    struct strview cipher = sv_of(o && o->tls ? o->tls : ""), version = cipher;
+
+    sv_split(&cipher, '/', &version);
+    csv_field(csv, version);
+    csv_field(csv, cipher);
+    csv_field(csv, sv_of(o && o->tls && *o->tls && o->tls_verify ? o->tls_verify : ""));
+}
+
 static void write_row(struct report *r, const struct row *row)
 {
     const struct outcome *o = row->outcome;
@@ -225,6 +236,7 @@ static void write_row(struct report *r, const struct row *row)
     csv_field(&csv, row->job);
     csv_field(&csv, row->envid);
     csv_field(&csv, sv_of(number));
+    put_tls(&csv, o);
     csv_field(&csv, sv_of(row->id));
     csv_end(&csv);
     if (r->spool)
@@ -258,18 +270,21 @@ static void log_rcpt(const struct report_rcpt *w, const char *id)
     int64_t transmit = MAX_OF(o->transmit_ms, (int64_t)0);
     int64_t waited = MAX_OF(total - connect - transmit, (int64_t)0);
     char status[16], next[48] = "";
+    const char *verify =
+        o->tls && *o->tls && o->tls_verify && *o->tls_verify ? o->tls_verify : NULL;
 
     if (o->class_ == OUTCOME_DEFERRED)
         snprintf(next, sizeof(next), " next_in=%llds", (long long)(w->next_ms - now + 500) / 1000);
     log_info(LOG_DELIVERY,
-             "%s id=%s rcpt=%s from=%s queue=%s attempt=%u host=%.*s ip=%.*s%s%s "
+             "%s id=%s rcpt=%s from=%s queue=%s attempt=%u host=%.*s ip=%.*s%s%s%s%s "
              "delay=%lld.%03lld delays=queue:%lld,connect:%lld,transmit:%lld status=%s phase=%s%s "
              "reply='%s'",
              outcome_class_name(o->class_), id, log_safe(rcpt->address.ptr, rcpt->address.len, 320),
              log_safe(w->env->sender.ptr, w->env->sender.len, 320), w->queue, w->attempts,
              SV_ARG(o->peer_host), SV_ARG(o->peer_ip), o->tls && *o->tls ? " tls=" : "",
-             o->tls ? o->tls : "", (long long)total / 1000, (long long)total % 1000,
-             (long long)waited, (long long)connect, (long long)transmit, outcome_status(o, status),
+             o->tls ? o->tls : "", verify ? " verify=" : "", verify ? verify : "",
+             (long long)total / 1000, (long long)total % 1000, (long long)waited,
+             (long long)connect, (long long)transmit, outcome_status(o, status),
              outcome_phase_name(o->phase), next, log_safe(o->text.ptr, o->text.len, 400));
 }
 

@@ -30,6 +30,10 @@ struct report;
     COLUMN(JOB_ID, "jobId", "X-Job of the message")                                           \
     COLUMN(ENV_ID, "envId", "ENVID of the message (RFC 3461)")                                \
     COLUMN(DLV_SIZE, "dlvSize", "size of the message in bytes")                               \
+    COLUMN(DLV_TLS_PROTOCOL, "dlvTlsProtocol", "version of TLS to the peer; empty: in clear") \
+    COLUMN(DLV_TLS_CIPHER, "dlvTlsCipher", "cipher suite")                                    \
+    COLUMN(DLV_TLS_VERIFIED, "dlvTlsVerified",                                                \
+           "by what the peer was checked: dane, sts, trusted; unchecked; or what was wrong")  \
     COLUMN(MSG_ID, "msgId",                                                                   \
            "message id and recipient number; a record repeated after a crash has the same")
 

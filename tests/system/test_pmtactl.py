@@ -154,6 +154,9 @@ class Requests(Base):
         ("config explain gmail.com", 'config-explain * {"domain":"gmail.com"}'),
         ("config explain gmail.com --vmta mta1 --pipe bulk",
          'config-explain pipe/bulk {"domain":"gmail.com","vmta":"mta1"}'),
+        ("resolve example.com", 'resolve * {"domain":"example.com"}'),
+        ("resolve example.com --vmta mta1 --pipe bulk",
+         'resolve pipe/bulk {"domain":"example.com","vmta":"mta1"}'),
         ("debug delivery dns", 'debug * {"subsystems":"delivery,dns"}'),
         ("debug none", 'debug * {"subsystems":"none"}'),
         ("shutdown", "shutdown * {}"),
@@ -403,6 +406,42 @@ class Rendering(Base):
             "smtp-hosts    -      default                       -"])
         objects = self.ask("--json", "config", "explain", "x.example", answer=answer).splitlines()
         self.assertEqual([json.loads(x)["process"] for x in objects], ["pipe/b", "pipe/b"])
+
+    def test_resolve_is_a_page_for_people(self):
+        tlsa = {"usage": 3, "selector": 1, "matching": 1, "data": "ab" * 32}
+        answer = {
+            "process": "pipe/b", "pipe": "b", "domain": "x.example", "vmta": "default", "kind": "mx",
+            "name": "x.example", "port": 25, "status": "ok", "text": "", "ttl_s": 250,
+            "mx_secure": True, "use_starttls": True, "use_dane": True, "use_mta_sts": True,
+            "group": "x.rollup",
+            "mta_sts": {"mode": "enforce", "id": "7", "max_age_s": 604800, "mx": ["*.x.example"],
+                        "failure": ""},
+            "hosts": [{"preference": 10, "host": "mx1.x.example", "dane": "usable", "tlsa": [tlsa],
+                       "addresses": ["192.0.2.1", "2001:db8::1"], "asks": "TLS, and so on"},
+                      {"preference": 20, "host": "mx2.x.example", "dane": "failed", "tlsa": [],
+                       "addresses": ["192.0.2.2"], "asks": "not to be used now"}]}
+        other = dict(answer, process="pipe/c", pipe="c")
+        page = self.ask("resolve", "x.example", answer=[answer, other, DONE])
+        self.assertEqual([x.rstrip() for x in page.splitlines()], [
+            "as pipe b and virtual MTA default see it",
+            "",
+            "MX hosts of x.example, port 25, known for 4m 10s",
+            "  DNSSEC   the MX answer is validated",
+            "  MTA-STS  enforce, id 7, for 7d: *.x.example",
+            "  group    x.rollup",
+            "",
+            "PREF  HOST           ADDRESS      DANE    POLICIES ASK FOR",
+            "  10  mx1.x.example  192.0.2.1    usable  TLS, and so on",
+            "                     2001:db8::1",
+            "  20  mx2.x.example  192.0.2.2    failed  not to be used now",
+            "",
+            "TLSA _25._tcp.mx1.x.example",
+            "  DANE-EE, public key, SHA-256   " + "ab" * 32])
+        gone = {"process": "pipe/b", "pipe": "b", "domain": "y", "vmta": "v", "kind": "mx", "name": "y",
+                "port": 25, "status": "no such domain", "text": "domain 'y' does not exist", "ttl_s": 60,
+                "hosts": []}
+        page = self.ask("resolve", "y", "--pipe", "b", answer=[gone, DONE])
+        self.assertIn("  no route no such domain: domain 'y' does not exist\n", page)
 
     def test_what_was_done(self):
         table = [
