@@ -268,7 +268,8 @@ static void step_restart(int64_t later_ms)
 
     engine_actions_write(w.g, &actions);
     engine_clocks_write(w.g, &clocks);
-    pace_write(engine_pace(w.g), &pace);
+    while (!pace_write_some(engine_pace(w.g), &pace, 1000))
+        continue;
     limits_write(engine_limits(w.g), clock_wall_us(), &levels);
     for (size_t i = 0; i < play.mail_count; i++)
         there[i] = index_find(engine_index(w.g), play.mail[i].id) != NULL;
