@@ -151,6 +151,10 @@
     FIELD(WARMUP_SET_DAY, "pipe", "queue", "text", "the pattern")                                  \
     FIELD(WARMUP_SET_DAY, "pipe", "state", "text", "what was done")                                \
     FIELD(WARMUP_SET_DAY, "pipe", "changed", "number", "source addresses that this was done for")  \
+    FIELD(SHOW_LIMITS, "pipe", "counted_as", "text",                                               \
+          "first object of a pipe: the queue or group that limits go by")                          \
+    FIELD(SHOW_LIMITS, "pipe", "members", "number", "of it: queues in that group")                 \
+    FIELD(SHOW_LIMITS, "pipe", "because", "text", "of it: why the queue is in its group, or none") \
     FIELD(SHOW_LIMITS, "pipe", "pipe", "text", "the pipe's name")                                  \
     FIELD(SHOW_LIMITS, "pipe", "queue", "text", "domain/vmta asked about")                         \
     FIELD(SHOW_LIMITS, "pipe", "limit", "text", "its name; equal names share a level")             \
