@@ -16,6 +16,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum {
+    LEVELS_WAIT_MS = 5000,
+    LEVELS_LOOK_MS = 5,
+};
+
 /* --- spool_ops --- */
 
 static void on_recovered(void *owner, message_id id, const struct spool_place *place,
@@ -269,6 +274,33 @@ static int open_spool(struct pipe *p, struct err *e)
     return status;
 }
 
+static void on_levels_timer(uv_timer_t *timer)
+{
+    struct pipe *p = timer->data;
+    bool complete = limit_table_is_complete(limits_table(engine_limits(p->engine)));
+
+    if (!complete && clock_mono_ms() < p->levels_until_ms)
+        return;
+    if (!complete)
+        log_warn(LOG_MAIN,
+                 "levels of limits are not complete after %d s, another pipe does not "
+                 "start; going on with what is known",
+                 LEVELS_WAIT_MS / 1000);
+    uv_close((uv_handle_t *)timer, NULL);
+    if (p->state == PIPE_RUNNING)
+        engine_start(p->engine);
+}
+
+/* Delivery begins when every pipe has brought the levels of limits that it kept, so that none takes
+ * what another one knows to be used up. */
+static void start_delivery(struct pipe *p)
+{
+    uv_timer_init(child_loop(p->child), &p->levels_timer);
+    p->levels_timer.data = p;
+    p->levels_until_ms = clock_mono_ms() + LEVELS_WAIT_MS;
+    uv_timer_start(&p->levels_timer, on_levels_timer, 0, LEVELS_LOOK_MS);
+}
+
 static void on_start(void *owner)
 {
     struct pipe *p = owner;
@@ -288,9 +320,9 @@ static void on_start(void *owner)
     }
     report_set_spool(p->report, p->spool);
     engine_set_spool(p->engine, p->spool);
-    engine_start(p->engine);
     intake_start(p->intake, p->spool);
     p->state = PIPE_RUNNING;
+    start_delivery(p);
     snprintf(note, sizeof(note), "%llu recipients recovered in %lld ms",
              (unsigned long long)engine_index(p->engine)->live,
              (long long)(clock_mono_ms() - began));

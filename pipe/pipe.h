@@ -41,6 +41,8 @@ struct pipe {
     struct state_file pauses;
     struct limit_table *limit_table; /* from root; the engine takes it */
     struct limit_keeper *limit_keeper;
+    uv_timer_t levels_timer;  /* until all pipes have brought the levels that they kept */
+    int64_t levels_until_ms;  /* monotonic; then delivery begins without them */
     struct saver actions; /* what replies and operators did to queues */
     struct saver clocks;  /* when queues that could not be reached may be tried */
     struct saver cold;    /* what cold virtual MTAs had today */

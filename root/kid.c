@@ -287,6 +287,8 @@ static void give_share(struct kid *k)
                  k->title, LIMIT_TABLE_PROCESSES);
     else
         k->share = __builtin_ctz(~taken);
+    if (k->share >= 0)
+        limit_table_expect(k->root->limits, (unsigned)k->share);
 }
 
 /* Its connections ended with it. */

@@ -38,6 +38,12 @@ struct limit_table *limit_table_new_private(void);
 /* References and connections of this process are given back. */
 void limit_table_free(struct limit_table *t);
 
+/* After a start of everything each process brings the levels that it kept: root says whose are
+ * expected, each says when they are here, and nobody takes anything before all are. */
+void limit_table_expect(struct limit_table *t, unsigned share);
+void limit_table_brought(struct limit_table *t);
+bool limit_table_is_complete(const struct limit_table *t);
+
 /* Takes back what the process with this share held; root, when a pipe has died. Lock-free. */
 void limit_table_forget(struct limit_table *t, unsigned share);
 

@@ -31,11 +31,13 @@ struct limit_table_head {
     uint64_t bytes; /* of the whole table */
     uint32_t cell_bytes, cells, processes;
     uint64_t seed;
-    pthread_mutex_t lock;  /* robust, shared by processes; guards what follows and the chains */
-    _Atomic uint32_t made; /* cells that were ever in use: all below this index */
-    uint32_t free_head;    /* index + 1 of one given back, or 0 */
-    uint32_t hand;         /* where the search for cells to take back goes on */
-    int64_t full_until_us; /* a full table is not searched again before */
+    pthread_mutex_t lock;      /* robust, shared by processes; guards what follows and the chains */
+    _Atomic uint32_t made;     /* cells that were ever in use: all below this index */
+    uint32_t free_head;        /* index + 1 of one given back, or 0 */
+    uint32_t hand;             /* where the search for cells to take back goes on */
+    int64_t full_until_us;     /* a full table is not searched again before */
+    _Atomic uint32_t expected; /* bit per share: has levels to bring from before the start */
+    _Atomic uint32_t brought;  /* of these, they are here */
 };
 
 /* What lies in the memfd. Pages that nobody touched take no memory. */

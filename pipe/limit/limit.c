@@ -46,6 +46,11 @@ struct limits *limits_new(struct limit_table *table)
     return s;
 }
 
+struct limit_table *limits_table(const struct limits *s)
+{
+    return s->table;
+}
+
 static void limit_free(struct limit *l)
 {
     struct limits *s = l->owner;

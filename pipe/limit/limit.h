@@ -48,6 +48,7 @@ struct limit {
     struct heap_node wake;  /* those who wait; without references: when the level means no more */
     struct limit_table *table;
     bool is_private; /* the table was full */
+    int64_t kept_us; /* level that limits_write wrote last */
     bool is_kept;    /* one event leads further ahead than LIMITS_KEEP_US */
     uint32_t epoch;  /* limits_epoch when its quota began */
     struct list far; /* in limits, while its level is to be kept over a restart */
@@ -63,6 +64,7 @@ struct limit_waiter {
 
 /* Takes the table. */
 struct limits *limits_new(struct limit_table *table);
+struct limit_table *limits_table(const struct limits *s);
 /* fn(arg) whenever limits_next_us has become earlier (also from inside calls of this module that
  * give room back or wait), so that the owner can set its timer. Optional. */
 void limits_on_earlier(struct limits *s, void (*fn)(void *arg), void *arg);

@@ -109,8 +109,10 @@ uint32_t limits_take(struct limit *const *set, size_t count, uint32_t want, stru
         uint32_t n = take_from(set[i], want, &now_us);
         if (n < want)
             refund(set, i, LIMIT_MESSAGES, want - n);
-        if (!n)
+        if (!n) {
             *ret_full = set[i];
+            limit_moved(set[i], now_us); /* by another pipe: whoever minds a level keeps it */
+        }
         want = n;
     }
     return want;
