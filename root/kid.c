@@ -218,6 +218,8 @@ void kid_hand_config(struct kid *k)
         send_directory(k, "spool", k->spool_fd);
         send_directory(k, "accounting", k->acct_fd);
     }
+    if (k->row->flags & ROLE_GETS_POLICIES)
+        send_directory(k, "mta-sts", k->spool_fd);
     k->handed_over = true;
 }
 

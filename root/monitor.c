@@ -28,7 +28,7 @@ enum {
 static const struct role_row roles[] = {
     {ROLE_RECEIVER, "pmta-receiver", ROLE_PIPE, ROLE_GETS_LISTENERS},
     {ROLE_PIPE, "pmta-pipe", ROLE_RESOLVER, ROLE_GETS_DIRECTORIES | ROLE_GETS_LIMITS},
-    {ROLE_RESOLVER, "pmta-resolver", 0, 0},
+    {ROLE_RESOLVER, "pmta-resolver", 0, ROLE_GETS_POLICIES},
 };
 
 const struct role_row *role_row_find(enum role role)

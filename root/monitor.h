@@ -41,6 +41,7 @@ enum role_flag {
     ROLE_GETS_DIRECTORIES = 1,
     ROLE_GETS_LISTENERS = 2,
     ROLE_GETS_LIMITS = 4,
+    ROLE_GETS_POLICIES = 8, /* the directory of MTA-STS policies */
 };
 
 /* KID_STATE(NAME, "as status prints it") */
@@ -76,7 +77,8 @@ struct kid {
     bool said_hello;
     bool handed_over;
     bool retired;          /* no section names it any more: runs on, is not started again */
-    int spool_fd, acct_fd; /* kept for the next start; -1 when it gets none */
+    int spool_fd, acct_fd; /* kept for the next start; -1 when it gets none; the resolver's spool
+                              is the directory of MTA-STS policies */
     int share;             /* in the table of limits, from first start to the end; -1: none */
 
     uv_timer_t timer; /* back-off, or the quiet minute after which back-off begins anew */

@@ -33,7 +33,8 @@ struct child_ops {
     /* A new configuration snapshot (bytes as config_snapshot_decode takes them). Return 0 when it
      * was applied, or negative with *e filled: the old one stays. */
     int (*config)(void *owner, struct strview snapshot, uint64_t generation, struct err *e);
-    /* A descriptor that is now the owner's. purpose: "spool", "accounting". May be NULL. */
+    /* A descriptor that is now the owner's. purpose: "spool", "accounting", "mta-sts". May
+     * be NULL. */
     void (*directory)(void *owner, const char *purpose, int fd);
     /* TLS files: the whole set begins again (file NULL, fd -1), then each file with its descriptor,
      * which is the owner's. A configuration follows that names them. May be NULL. */

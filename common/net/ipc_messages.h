@@ -43,9 +43,9 @@ enum role {
     MSG(listener, 5, ROLE_ROOT, ROLE_RECEIVER, 3,                                                  \
         F(str, name) F(u8, has_tls),                                                               \
         "a listening socket, then certificate chain and key when has_tls")                         \
-    MSG(directory, 6, ROLE_ROOT, ROLE_PIPE, 1,                                                     \
+    MSG(directory, 6, ROLE_ROOT, ROLE_PIPE | ROLE_RESOLVER, 1,                                     \
         F(str, purpose),                                                                           \
-        "an open directory: 'spool' or 'accounting'")                                              \
+        "an open directory: 'spool' or 'accounting'; for the resolver 'mta-sts'")                  \
     MSG(start, 7, ROLE_ROOT, ROLE_CHILD, 0,                                                        \
         F(u64, generation),                                                                        \
         "everything has been handed over: begin to work")                                          \

@@ -1,5 +1,6 @@
 /*
  * The admin verbs of a pipe, by file: looking (show.c), why (why.c), what a setting is (explain.c),
+ * where mail would go (resolve.c),
  * acting (act.c), what holds queues (actions.c), jobs (jobs.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
@@ -24,6 +25,7 @@ void show_message(void *owner, struct admin *a);
 void show_ledger(void *owner, struct admin *a);
 void why_message(void *owner, struct admin *a);
 void explain_config(void *owner, struct admin *a);
+void resolve_domain(void *owner, struct admin *a);
 void act_pause_pipe(void *owner, struct admin *a);
 void act_resume_pipe(void *owner, struct admin *a);
 void act_pause_queue(void *owner, struct admin *a);

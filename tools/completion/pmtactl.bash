@@ -38,7 +38,7 @@ _pmtactl()
 
     case $typed in
     "")
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown hash-password version help"
         ;;
     "show")
         operands="pipes queues adaptive warmup limits jobs connections vmtas message actions"
@@ -162,6 +162,9 @@ _pmtactl()
     "config explain"*)
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
+    "resolve"*)
+        options="--socket --json --timeout --help --pipe --vmta"
+        ;;
     "reload"*)
         options="--socket --json --timeout --help"
         ;;
@@ -180,7 +183,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
+        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown hash-password version help"
         ;;
     esac
 

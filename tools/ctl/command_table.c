@@ -347,6 +347,21 @@ const struct command commands[] = {
         .render = render_explain,
     },
     {
+        .words = "resolve",
+        .verb = VERB_RESOLVE,
+        .operands = "DOMAIN",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA),
+        .more = "MX hosts with their addresses, the MTA-STS policy, TLSA records and what they ask "
+                "for, as a queue of DOMAIN would see them: smtp-hosts, smtp-port, use-dane and "
+                "use-mta-sts count. What the resolver knows is not asked for again. Without --pipe "
+                "the answer is that of one pipe; without --vmta it is for that pipe's default "
+                "virtual MTA.",
+        .render = render_resolve,
+    },
+    {
         .words = "reload",
         .verb = VERB_RELOAD,
         .more = "A configuration with an error changes nothing; the error names file and line.",

@@ -44,10 +44,15 @@ static void take_end(struct answer *a, const json_t *o)
 }
 
 /* Where one process is enough (config explain without --pipe), the first that answers. */
+static bool one_is_enough(const struct answer *a)
+{
+    enum admin_verb v = a->parsed->command->verb;
+    return v == VERB_CONFIG_EXPLAIN || v == VERB_RESOLVE;
+}
+
 static bool is_wanted(const struct answer *a, const json_t *o)
 {
-    if (a->parsed->command->verb != VERB_CONFIG_EXPLAIN || parsed_has(a->parsed, OPT_PIPE) ||
-        !json_array_size(a->objects))
+    if (!one_is_enough(a) || parsed_has(a->parsed, OPT_PIPE) || !json_array_size(a->objects))
         return true;
     return json_equal(json_object_get(o, "process"),
                       json_object_get(json_array_get(a->objects, 0), "process"));
@@ -117,14 +122,13 @@ static int show_errors(const struct answer *a)
 {
     size_t i, shown = 0;
     json_t *o;
-    bool one_is_enough =
-        a->parsed->command->verb == VERB_CONFIG_EXPLAIN && json_array_size(a->objects);
+    bool has_one = one_is_enough(a) && json_array_size(a->objects);
 
     json_array_foreach(a->errors, i, o)
     {
         struct buf who = {0};
         error_processes(a->errors, i, &who);
-        if (buf_len(&who) && !one_is_enough) {
+        if (buf_len(&who) && !has_one) {
             complain(strcmp(buf_data(&who), "root") == 0 ? "" : buf_data(&who),
                      field_text(o, "error"));
             shown++;
