@@ -11,6 +11,7 @@
 #include "notice/notice.h"
 #include "pace/pace_file.h"
 #include "queue/engine.h"
+#include "tlsrpt/tlsrpt.h"
 
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
 
@@ -30,6 +31,7 @@ struct pipe {
     struct engine *engine;
     struct intake *intake;
     struct notice *notice;
+    struct tlsrpt *tlsrpt;
     struct spool *spool;
     struct state_file pauses;
     struct limit_table *limit_table; /* from root; the engine takes it */
