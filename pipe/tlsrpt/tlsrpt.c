@@ -122,8 +122,9 @@ static void ask(struct day_entry *e)
 
 static json_t *text_json(struct strview s)
 {
-    json_t *j = json_stringn(s.ptr ? s.ptr : "", s.len);
-    return j ? j : json_string("?"); /* not UTF-8 */
+    bool has_nul = s.len && memchr(s.ptr, 0, s.len); /* would not be read again */
+    json_t *j = has_nul ? NULL : json_stringn(s.ptr ? s.ptr : "", s.len);
+    return j ? j : json_string("?"); /* nor what is not UTF-8 */
 }
 
 static json_t *sts_json(const struct sts_policy *p, struct strview domain)
