@@ -191,6 +191,7 @@ void kid_send_config(struct kid *k)
 {
     struct root *r = k->root;
     struct ipc_config m = {config_generation(r->config), r->snapshot_bytes};
+    keys_send(k);
     tls_files_send(k);
     if (k->control)
         ipc_send_fds(k->control, config, &m, &r->snapshot_fd, 1);
@@ -286,6 +287,8 @@ static void give_share(struct kid *k)
                  k->title, LIMIT_TABLE_PROCESSES);
     else
         k->share = __builtin_ctz(~taken);
+    if (k->share >= 0)
+        limit_table_expect(k->root->limits, (unsigned)k->share);
 }
 
 /* Its connections ended with it. */

@@ -380,7 +380,7 @@ static int adopt(struct root *r, struct config *next, struct config_report *repo
 {
     struct err e = {0};
     if (listeners_apply(r, next, &e) < 0 || setup_log(r, next, &e) < 0 ||
-        tls_files_apply(r, next, &e) < 0)
+        keys_apply(r, next, &e) < 0 || tls_files_apply(r, next, &e) < 0)
         return reload_refused(report, &e);
     warn_of_restarts(r, next);
     return setup_snapshot(r, next, &e) < 0 ? reload_refused(report, &e) : 0;
@@ -519,7 +519,7 @@ static int prepare(struct root *r, struct err *e)
     count_receivers(r);
     add_kids(r);
     for_each_kid(k, r) if ((code = setup_kid_directories(r, k, e)) < 0) return code;
-    if ((code = listeners_apply(r, r->config, e)) < 0 ||
+    if ((code = listeners_apply(r, r->config, e)) < 0 || (code = keys_apply(r, r->config, e)) < 0 ||
         (code = tls_files_apply(r, r->config, e)) < 0 ||
         (code = setup_snapshot(r, r->config, e)) < 0)
         return code;
@@ -564,6 +564,7 @@ int monitor_run(struct root *r)
 
     list_init(&r->kids);
     list_init(&r->listeners);
+    keys_init(r);
     list_init(&r->tls_files);
     r->started_ms = clock_mono_ms();
     BUG_ON(uv_loop_init(&r->loop) != 0);
@@ -588,6 +589,7 @@ int monitor_run(struct root *r)
     uv_run(&r->loop, UV_RUN_DEFAULT);
     uv_loop_close(&r->loop);
     listeners_fini(r);
+    keys_fini(r);
     tls_files_fini(r);
     free_kids(r);
     setup_fini(r);

@@ -4,6 +4,7 @@
  *   main.c      arguments, --check
  *   setup.c     what must be there before a child runs: lock, directories, sockets, user, log file
  *   listeners.c listening sockets (one per receiver, SO_REUSEPORT) and certificate files
+ *   keys.c      files with signing keys
  *   tls_files.c root, client and SNI certificates
  *   spawn.c     fork, drop privileges, exec
  *   kid.c       one child: hand over, its frames, death, back-off
@@ -15,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/limit_table.h"
 #include "base/list.h"
 #include "mail/config.h"
@@ -99,6 +101,14 @@ struct listener {
     int cert_fd, key_fd; /* -1 without TLS */
 };
 
+/* A key file that the configuration names, open. */
+struct key_fd {
+    struct hash_node node; /* root.keys */
+    char *file;
+    int fd;
+    uint32_t round; /* of keys_send that sent it last */
+};
+
 /* A file that the configuration names for TLS, open. */
 struct tls_file {
     struct list node; /* root.tls_files */
@@ -130,6 +140,8 @@ struct root {
     unsigned receiver_count;
     struct list kids;
     struct list listeners;
+    struct hash keys; /* struct key_fd, by file */
+    uint32_t key_round;
     struct list tls_files;
     uint32_t tls_round;
     struct admin *admin;
@@ -216,6 +228,15 @@ void setup_fini(struct root *r);
 int listeners_apply(struct root *r, const struct config *cfg, struct err *e);
 void listeners_fini(struct root *r);
 
+/* --- keys.c --- */
+
+void keys_init(struct root *r);
+/* Opens every key file that cfg names, again; those of before are closed. On failure nothing has
+ * changed, and *e has file and line of the directive. */
+int keys_apply(struct root *r, const struct config *cfg, struct err *e);
+/* To a pipe: the keys that it can need. Before its configuration. */
+void keys_send(struct kid *k);
+void keys_fini(struct root *r);
 /* --- tls_files.c --- */
 
 /* Opens every TLS file that cfg names, again; those of before are closed. On failure nothing has

@@ -165,6 +165,9 @@ static const struct {
     {KIND_MX_ROLLUP, "[mx-rollup NAME]",
      "Domains whose mail the same hosts take, in one queue, `NAME.rollup`."},
     {KIND_SMTP_PATTERN_LIST, "[smtp-pattern-list NAME]", "What replies of other hosts make us do."},
+    {KIND_BOUNCE_CATEGORY_PATTERNS, "[bounce-category-patterns]",
+     "Which category (`bounceCat` in accounting) a failed attempt belongs to. Rules in "
+     "`[bounce-category-patterns shipped]`, which come with the program, are tried after these."},
 };
 
 #endif

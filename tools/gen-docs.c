@@ -32,6 +32,7 @@ static const char *const type_text[] = {
     [TYPE_RAMP] = "rates, separated by commas, or growing: 50/d +10%/d",
     [TYPE_POOL_MEMBER] = "name and weight",
     [TYPE_MX_PATTERNS] = "host patterns, separated by commas",
+    [TYPE_BOUNCE_RULE] = "/regular expression/, conditions and a category",
     [TYPE_REPLY_RULE] = "/regular expression/ and actions",
     [TYPE_EMAIL_LIST] = "mail addresses, separated by commas",
     [TYPE_DOMAIN_KEY] = "selector,domain,file",

@@ -104,6 +104,11 @@ static int add_pair(struct config *cfg, struct config_section *s, struct strview
                        config_suggest(kind, names, hint));
     if (s->kinds & 1u << i)
         return err_set(e, ERR_CONFIG, "'%s' stands twice in a section header", names[i]);
+    if (1u << i == KIND_BOUNCE_CATEGORY_PATTERNS) {
+        if (name.len && !sv_eq_nocase(name, SV("shipped")))
+            return err_set(e, ERR_CONFIG, "section '%s' takes no name, or 'shipped'", names[i]);
+        name = name.len ? name : SV("own");
+    }
     if (1u << i == KIND_PMTA ? name.len != 0 : name.len == 0 || name.len > CONFIG_MAX_NAME)
         return err_set(e, ERR_CONFIG, "section '%s' %s", names[i],
                        1u << i == KIND_PMTA ? "takes no name" : "needs a name (at most 253 bytes)");
@@ -452,7 +457,8 @@ static void list_names(struct config *cfg)
 
 /* Sections that other sections name, and no query reaches by itself. */
 #define KINDS_NAMED \
-    (KIND_DOMAIN_MACRO | KIND_SOURCE_GROUP | KIND_MX_ROLLUP | KIND_SMTP_PATTERN_LIST)
+    (KIND_DOMAIN_MACRO | KIND_SOURCE_GROUP | KIND_MX_ROLLUP | KIND_SMTP_PATTERN_LIST | \
+     KIND_BOUNCE_CATEGORY_PATTERNS)
 
 /* A name that is no section was reported by the loader. */
 static void join_group(struct config *cfg, struct config_section *s)

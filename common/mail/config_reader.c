@@ -35,6 +35,11 @@ static struct strview cut_comment(struct strview s, const char *marks)
     return sv_trim(s);
 }
 
+static bool is_rule(enum directive_type type)
+{
+    return type == TYPE_REPLY_RULE || type == TYPE_BOUNCE_RULE;
+}
+
 /* The same for a value. In `/regex/ action` the marks and quotes of the regular expression mean
  * nothing to us. */
 static struct strview cut_value(struct strview name, struct strview raw)
@@ -45,7 +50,7 @@ static struct strview cut_value(struct strview name, struct strview raw)
 
     if (s.len && s.ptr[0] == '#')
         return sv("", 0);
-    if (d < DIRECTIVE_COUNT && directive_info(d)->type == TYPE_REPLY_RULE)
+    if (d < DIRECTIVE_COUNT && is_rule(directive_info(d)->type))
         end = reply_rule_regex_end(s);
     struct strview rest = cut_comment(sv(s.ptr + end, s.len - end), "#");
     return sv_trim(sv(s.ptr, end + rest.len));

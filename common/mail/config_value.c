@@ -7,6 +7,7 @@
 
 #include "mail/domain_key.h"
 #include "mail/host_list.h"
+#include "mail/bounce_rule.h"
 #include "mail/reply_rule.h"
 
 #include <stdio.h>
@@ -248,6 +249,7 @@ static int parse_with(struct config_value *v, enum directive_type type, struct e
     struct host_entry *hosts;
     struct source_range range;
     struct reply_rule rule;
+    struct bounce_rule bounce;
     uint32_t weight;
     size_t count;
     int r;
@@ -258,6 +260,8 @@ static int parse_with(struct config_value *v, enum directive_type type, struct e
         r = pool_member_parse(t, &t, &weight, e);
     else if (type == TYPE_REPLY_RULE)
         r = reply_rule_parse(t, &rule, e);
+    else if (type == TYPE_BOUNCE_RULE)
+        r = bounce_rule_parse(t, &bounce, e);
     else
         r = source_range_parse(t, type == TYPE_SOURCE_HOST, &range, e);
     arena_free(&scratch);
@@ -363,6 +367,7 @@ static int parse_typed(struct config_value *v, struct arena *a, struct err *e)
     case TYPE_SOURCE_IP:
     case TYPE_POOL_MEMBER:
     case TYPE_REPLY_RULE:
+    case TYPE_BOUNCE_RULE:
         return parse_with(v, info->type, e);
     case TYPE_DOMAIN_LIST:
         return parse_domains(v, e);

@@ -24,7 +24,8 @@
     KIND(DOMAIN_MACRO, 8, "domain-macro")         \
     KIND(SOURCE_GROUP, 9, "source-group")         \
     KIND(MX_ROLLUP, 10, "mx-rollup")              \
-    KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list")
+    KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list") \
+    KIND(BOUNCE_CATEGORY_PATTERNS, 12, "bounce-category-patterns")
 
 enum config_kind {
 #define KIND_ENUM(id, bit, name) KIND_##id = 1 << (bit),
@@ -55,6 +56,7 @@ enum directive_type {
     TYPE_POOL_MEMBER,   /* NAME [WEIGHT] */
     TYPE_MX_PATTERNS,   /* *.google.com, aspmx.l.google.com */
     TYPE_REPLY_RULE,    /* /regex/ [phase=…] action,… */
+    TYPE_BOUNCE_RULE,   /* /regex/ [status=…] [code=…] [phase=…] category */
     TYPE_EMAIL_LIST,    /* a@x.org, b@x.org */
     TYPE_DOMAIN_KEY,    /* selector,domain,file */
     TYPE_DKIM_KEY,      /* file selector domain */
@@ -80,18 +82,18 @@ enum directive_flag {
 
 /* Other names of a directive, from PowerMTA's older versions. ALIAS("name", ID, "suffix"): the
  * suffix is put behind a value that does not have it (max-msg-per-hour = 600 is 600/h). */
-#define DIRECTIVE_ALIASES(ALIAS)                                      \
-    ALIAS("max-connections", MAX_SMTP_OUT, "")                        \
-    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                     \
-    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                      \
-    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                      \
-    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")      \
-    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "")   \
-    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")     \
-    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")        \
-    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                    \
-    ALIAS("dkim-signature", DKIM_SIGN, "")                            \
-    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                              \
+#define DIRECTIVE_ALIASES(ALIAS)                                    \
+    ALIAS("max-connections", MAX_SMTP_OUT, "")                      \
+    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                   \
+    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                    \
+    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                    \
+    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")    \
+    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "") \
+    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")   \
+    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")      \
+    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                  \
+    ALIAS("dkim-signature", DKIM_SIGN, "")                          \
+    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                            \
     ALIAS("helo-domain", HOST_NAME, "")
 
 /* Sections in which a setting of an outgoing queue may stand. */
@@ -106,6 +108,8 @@ enum directive_flag {
     /* process */                                                                                  \
     DIRECTIVE(HOST_NAME, "host-name", KIND_PMTA | KIND_VIRTUAL_MTA, TYPE_DOMAIN, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "name of this host in greeting, EHLO and Received; the system's host name when not set")   \
+    DIRECTIVE(CHECK_SENDERS, "check-senders", KIND_PMTA, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "at start and reload, warn of virtual MTAs whose reverse names or SPF are wrong in the DNS") \
     DIRECTIVE(SPOOL, "spool", KIND_PMTA, TYPE_PATH, "/var/spool/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
         "directory of the message spool; each pipe has its own directory below it")                \
     DIRECTIVE(RUN_DIR, "run-dir", KIND_PMTA, TYPE_PATH, "/run/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
@@ -212,7 +216,7 @@ enum directive_flag {
     DIRECTIVE(MAX_MSG_PER_CONNECTION, "max-msg-per-connection", KINDS_QUEUE, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
         "messages on one connection before it is closed; 0 is no limit")                           \
     DIRECTIVE(MAX_RCPT_PER_TRANSACTION, "max-rcpt-per-transaction", KINDS_QUEUE, TYPE_INT, "100", 1, 10000, RELOAD_LIVE, 0, NULL, \
-        "recipients of one message sent in one transaction")                                       \
+        "recipients of one message sent in one transaction; max-rcpt-per-message means the same, but in [pmta] and sources")                                       \
     DIRECTIVE(RETRY_AFTER, "retry-after", KINDS_QUEUE, TYPE_RETRY, "10m", 100, 604800000, RELOAD_LIVE, 0, NULL, \
         "time to the next attempt of a queue whose hosts fail: first, second, …, last repeats; or 5m x2 max 4h") \
     DIRECTIVE(BOUNCE_AFTER, "bounce-after", KINDS_QUEUE, TYPE_INTERVAL, "4d12h", 1000, 2592000000, RELOAD_LIVE, 0, NULL, \
@@ -352,6 +356,9 @@ enum directive_flag {
         "keep this domain in a queue of its own")                                                  \
     DIRECTIVE(AUTO_MX_ROLLUP, "auto-mx-rollup", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "domains with the same best MX hosts share one queue, without being listed")               \
+    /* bounce categories */                                                                        \
+    DIRECTIVE(BOUNCE_PATTERN, "pattern", KIND_BOUNCE_CATEGORY_PATTERNS, TYPE_BOUNCE_RULE, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "what replies belong to a category; the first rule that matches counts, own before shipped") \
     /* jobs and order */                                                                           \
     DIRECTIVE(QUEUE_PRIORITY, "queue-priority", KINDS_QUEUE, TYPE_INT, "50", 0, 100, RELOAD_LIVE, 0, NULL, \
         "which queue gets a free connection first: 100 is the most urgent; equals take turns")     \

@@ -180,7 +180,7 @@ static int check_together(const struct reply_rule *r, struct err *e)
 }
 
 /* Phases in which the peer replies. */
-static int parse_phases(struct strview text, uint32_t *ret, struct err *e)
+int reply_rule_phases(struct strview text, uint32_t *ret, struct err *e)
 {
     struct strview word;
 
@@ -208,7 +208,7 @@ static int take_phases(struct strview *rest, struct reply_rule *r, struct err *e
         return 0;
     while (n < rest->len && !memchr(" \t,", rest->ptr[n], 3))
         n++;
-    int ret = parse_phases(sv(rest->ptr + key.len, n - key.len), &r->phases, e);
+    int ret = reply_rule_phases(sv(rest->ptr + key.len, n - key.len), &r->phases, e);
     *rest = sv_trim(sv(rest->ptr + n, rest->len - n));
     if (rest->len && rest->ptr[0] == ',')
         *rest = sv_trim(sv(rest->ptr + 1, rest->len - 1));

@@ -52,6 +52,9 @@ struct reply_rule {
  * each other or need another one are refused. */
 int reply_rule_parse(struct strview text, struct reply_rule *ret, struct err *e);
 
+/* "rcpt|end-of-data" to 1 << PHASE_x of each, put into *ret. 0, or ERR_SYNTAX. */
+int reply_rule_phases(struct strview text, uint32_t *ret, struct err *e);
+
 /* Index of the slash that ends the regular expression at the start of text, 0 when there is none.
  * For the reader of files: what looks like a comment before it is none. */
 size_t reply_rule_regex_end(struct strview text);

@@ -24,8 +24,8 @@ enum admin_level {
         "what runs, since when, and the totals of each process")                                   \
     VERB(SHOW_PIPES, "show-pipes", ADMIN_READ, ROLE_PIPE, "",                                      \
         "one object per pipe: state, queued, rates, connections, spool")                           \
-    VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit]",                     \
-        "queues that hold mail, largest first")                                                    \
+    VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit] [groups]",            \
+        "queues that hold mail, largest first; or the groups that share limits")                                                    \
     VERB(SHOW_LIMITS, "show-limits", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                       \
         "every limit that applies to a queue: where it stands, its level, who waits")              \
     VERB(SHOW_ADAPTIVE, "show-adaptive", ADMIN_READ, ROLE_PIPE, "[queue]",                         \
@@ -86,6 +86,10 @@ enum admin_level {
         "start delivery of a job again")                                                           \
     VERB(SET_JOB, "set-job", ADMIN_OPERATE, ROLE_PIPE, "job max_msg_rate",                         \
         "give a job a rate of its own, or 'default' for job-max-msg-rate")                         \
+    VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private]", \
+        "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
+    VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \
+        "what SPF says of mail from an address, and by which records")                             \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

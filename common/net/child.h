@@ -3,9 +3,9 @@
  * configuration, edges, listeners and directories; start when told; answer admin lines; drain and
  * exit. The process fills in a struct child_ops and calls child_main from main().
  *
- * Order guaranteed by root at start: log_output, limit_table, config, directory*, edge*, start, listener*.
- * Later: config at a reload, edge when a peer was restarted, log_output at log rotation, listener
- * at any time, drain once.
+ * Order guaranteed by root at start: log_output, limit_table, key*, config, directory*, edge*, start,
+ * listener*. Later: key*, config at a reload, edge when a peer was restarted, log_output at log
+ * rotation, listener at any time, drain once.
  */
 #ifndef PMTA_NET_CHILD_H
 #define PMTA_NET_CHILD_H
@@ -36,6 +36,9 @@ struct child_ops {
     /* A descriptor that is now the owner's. purpose: "spool", "accounting", "mta-sts". May
      * be NULL. */
     void (*directory)(void *owner, const char *purpose, int fd);
+    /* Signing keys: the whole set begins again (file NULL, fd -1), then each file with its
+     * descriptor, which is the owner's. A configuration follows that names them. May be NULL. */
+    void (*key)(void *owner, const char *file, int fd);
     /* TLS files: the whole set begins again (file NULL, fd -1), then each file with its descriptor,
      * which is the owner's. A configuration follows that names them. May be NULL. */
     void (*tls_file)(void *owner, const char *file, int fd);

@@ -67,6 +67,12 @@ enum role {
     MSG(admin_reply, 13, ROLE_CHILD, ROLE_ROOT, 0,                                                 \
         F(u64, token) F(u8, last) F(bytes, text),                                                  \
         "JSON objects, one per line; last ends the answer of this child")                          \
+    MSG(keys, 15, ROLE_ROOT, ROLE_PIPE, 0,                                                         \
+        F(u64, generation),                                                                        \
+        "the signing keys of that configuration follow, and then it; others are forgotten with it") \
+    MSG(key, 16, ROLE_ROOT, ROLE_PIPE, 1,                                                          \
+        F(str, file),                                                                              \
+        "a key file, open for reading, under the name that the configuration gives it")            \
     MSG(limit_table, 14, ROLE_ROOT, ROLE_PIPE, 1,                                                  \
         F(u32, share),                                                                             \
         "the table of limits that all pipes share, and the share of this pipe in it")              \

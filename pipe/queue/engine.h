@@ -22,6 +22,8 @@ struct engine_parts {
     const char *pipe;
     struct delivery *delivery;
     struct routes *routes;
+    struct keyring *keyring; /* both NULL: nothing is signed */
+    struct signer *signer;
     struct limit_table *limit_table; /* taken; NULL: one of this process alone */
 };
 

@@ -22,6 +22,7 @@ struct engine {
     struct spool *spool;
     struct config *config;
     uint64_t config_generation;
+    bool signs; /* the configuration has keys or BIMI selectors for this pipe */
     char *helo_fallback;
 
     struct index index;
@@ -60,7 +61,6 @@ struct engine {
     bool started;
     bool paused;
     struct pace *pace;
-    int64_t pace_at_ms; /* when pace_tick is due, wall */
     uint32_t connection_count;
     int64_t armed_ms;      /* the timer, monotonic; INT64_MAX: not */
     int64_t next_sweep_ms; /* monotonic */
@@ -137,6 +137,8 @@ void scheduler_check_drained(struct engine *g);
 /* What the timer does: wakes queues that are due, forgets old ones. Tests call it after they moved
  * the clock. */
 void scheduler_tick(struct engine *g);
+/* When scheduler_tick has something to do next, wall; for who drives it with a clock of its own. */
+int64_t scheduler_next_ms(const struct engine *g);
 
 /* sender.c: one outgoing connection of a queue */
 struct sender;

@@ -618,7 +618,8 @@ static int64_t next_wait_ms(const struct engine *g)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
     if (actions_next_ms(g) != INT64_MAX)
         wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
-    wait = MIN_OF(wait, g->pace_at_ms - clock_wall_ms());
+    int64_t now = clock_wall_ms();
+    wait = MIN_OF(wait, pace_next_ms(g->pace, now) - now);
     if (lanes_next_ms(g) != INT64_MAX)
         wait = MIN_OF(wait, lanes_next_ms(g) - clock_wall_ms());
     if (limit_us != INT64_MAX)
@@ -626,11 +627,19 @@ static int64_t next_wait_ms(const struct engine *g)
     return MAX_OF(wait, (int64_t)0);
 }
 
+int64_t scheduler_next_ms(const struct engine *g)
+{
+    return clock_wall_ms() + next_wait_ms(g);
+}
+
 static void arm(struct engine *g)
 {
+    if (uv_is_closing(
+            (uv_handle_t *)&g->timer)) /* limits that go at the end may still say something */
+        return;
     int64_t wait = next_wait_ms(g), at = clock_mono_ms() + wait;
 
-    if (at >= g->armed_ms || uv_is_closing((uv_handle_t *)&g->timer))
+    if (at >= g->armed_ms)
         return;
     g->armed_ms = at;
     uv_update_time(g->parts.loop);
@@ -706,8 +715,9 @@ void scheduler_tick(struct engine *g)
     lanes_tick(g, clock_wall_ms());
     wake_due(g);
     actions_tick(g);
-    if (clock_wall_ms() >= g->pace_at_ms)
-        g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
+    int64_t now = clock_wall_ms();
+    if (now >= pace_next_ms(g->pace, now))
+        pace_tick(g->pace, now);
     limits_tick(g->limits, clock_wall_us());
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);

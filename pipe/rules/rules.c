@@ -1,34 +1,24 @@
 /*
  * Reply rules of one configuration; see rules.h. react() asks once per reply that is no success.
  *
- * Each [smtp-pattern-list] becomes a list of rules in file order with a prefilter over the literals
- * that they cannot match without, so that of a long list only the few rules are tried that stand a
- * chance. Rules that do not parse or compile were refused when root read the files; should the two
- * ever disagree, the rule is logged and left out. A peer chooses the text: see pattern.c for what
- * bounds the work. Views in rules point into the configuration, of which a reference is held.
+ * Each [smtp-pattern-list] becomes a list of rules in file order (regex_list.c). Rules that do not
+ * parse or compile were refused when root read the files; should the two ever disagree, the rule is
+ * logged and left out. Views in rules point into the configuration, of which a reference is held.
  */
 #include "rules/rules.h"
 
 #include "base/log.h"
-#include "rules/pattern.h"
-#include "rules/prefilter.h"
-
-enum { BUDGET_US = 1000 }; /* CPU time for one reply */
+#include "rules/regex_list.h"
 
 struct rule {
     struct reply_rule rule;
     const struct config_value *written;
-    struct pattern *pattern;
-    char *regex;
-    bool gave_up; /* was logged */
 };
 
 struct rule_list {
     const char *name;
-    struct rule *rules;
-    size_t count;
-    struct prefilter *filter;
-    uint64_t *candidates; /* scratch of a match */
+    struct rule *rules; /* as numbered in regexes */
+    struct regex_list *regexes;
 };
 
 struct rules {
@@ -39,21 +29,14 @@ struct rules {
 
 static void add_rule(struct rule_list *l, const struct config_value *v)
 {
-    struct rule *rule = &l->rules[l->count];
-    struct literals literals;
+    size_t i = regex_list_count(l->regexes);
     struct err e;
 
-    *rule = (struct rule){.written = v};
-    if (reply_rule_parse(sv_of(v->text), &rule->rule, &e) < 0 ||
-        pattern_new(rule->rule.regex, &rule->pattern, &e) < 0) {
+    l->rules[i].written = v;
+    if (reply_rule_parse(sv_of(v->text), &l->rules[i].rule, &e) < 0 ||
+        regex_list_add(l->regexes, l->rules[i].rule.regex, v->origin.file, v->origin.line, &e) < 0)
         log_warn(LOG_CONFIG, "%s:%u: %s, the rule is left out", v->origin.file, v->origin.line,
                  e.text);
-        return;
-    }
-    rule->regex = xstrndup(rule->rule.regex.ptr, rule->rule.regex.len);
-    literals_of_regex(rule->rule.regex, &literals);
-    prefilter_add(l->filter, &literals);
-    l->count++;
 }
 
 static void fill_list(struct rule_list *l, const struct config *cfg, const char *name)
@@ -66,10 +49,9 @@ static void fill_list(struct rule_list *l, const struct config *cfg, const char 
         room++;
     l->name = name;
     l->rules = xcalloc(room + 1, sizeof(*l->rules));
-    l->filter = prefilter_new();
+    l->regexes = regex_list_new();
     for (const struct config_value *v = first; v && v->text; v = v->next)
         add_rule(l, v);
-    l->candidates = xcalloc(prefilter_words(l->filter) + 1, sizeof(uint64_t));
 }
 
 struct rules *rules_new(struct config *cfg)
@@ -86,23 +68,14 @@ struct rules *rules_new(struct config *cfg)
     return r;
 }
 
-static void list_fini(struct rule_list *l)
-{
-    for (size_t i = 0; i < l->count; i++) {
-        pattern_free(l->rules[i].pattern);
-        free(l->rules[i].regex);
-    }
-    prefilter_free(l->filter);
-    free(l->candidates);
-    free(l->rules);
-}
-
 void rules_free(struct rules *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; i < r->count; i++)
-        list_fini(&r->lists[i]);
+    for (size_t i = 0; i < r->count; i++) {
+        regex_list_free(r->lists[i].regexes);
+        free(r->lists[i].rules);
+    }
     free(r->lists);
     config_unref(r->cfg);
     free(r);
@@ -116,55 +89,35 @@ static struct rule_list *find_list(const struct rules *r, struct strview name)
     return NULL;
 }
 
-static bool applies(struct rule *rule, const struct outcome *o, struct pattern_budget *budget)
-{
-    if (rule->rule.phases && !(rule->rule.phases & 1u << o->phase))
-        return false;
-    enum pattern_result result = pattern_match(rule->pattern, o->text, budget);
-    if (result == PATTERN_GAVE_UP && !rule->gave_up) {
-        rule->gave_up = true;
-        log_warn(
-            LOG_QUEUE,
-            "matching a reply took too long rule=%s:%u peer=%.*s bytes=%zu, the rule counts as "
-            "not matching",
-            rule->written->origin.file, rule->written->origin.line, SV_ARG(o->peer_host),
-            o->text.len);
-    }
-    return result == PATTERN_YES;
-}
+struct question {
+    const struct rule_list *list;
+    const struct outcome *outcome;
+};
 
-/* The first of the candidates that applies. */
-static struct rule *first_match(struct rule_list *l, const struct outcome *o)
+static bool in_phase(const void *arg, size_t i)
 {
-    struct pattern_budget budget = {.limit_us = BUDGET_US};
+    const struct question *q = arg;
+    uint32_t phases = q->list->rules[i].rule.phases;
 
-    for (size_t word = 0; word < prefilter_words(l->filter); word++)
-        for (uint64_t left = l->candidates[word]; left; left &= left - 1) {
-            struct rule *rule = &l->rules[word * 64 + (unsigned)__builtin_ctzll(left)];
-            if (applies(rule, o, &budget))
-                return rule;
-        }
-    return NULL;
+    return !phases || phases & 1u << q->outcome->phase;
 }
 
 bool rules_match(const struct rules *r, struct strview list, const struct outcome *o,
                  struct rule_match *ret)
 {
     struct rule_list *l = find_list(r, list);
-    char lower[PATTERN_TEXT_MAX];
-    size_t len = MIN_OF(o->text.len, sizeof(lower));
 
     *ret = (struct rule_match){0};
-    if (!l || !l->count || !o->code)
+    if (!l || !regex_list_count(l->regexes) || !o->code)
         return false;
-    for (size_t i = 0; i < len; i++)
-        lower[i] = ascii_lower(o->text.ptr[i]);
-    prefilter_scan(l->filter, sv(lower, len), l->candidates);
-    struct rule *rule = first_match(l, o);
-    if (rule)
-        *ret = (struct rule_match){&rule->rule, l->name, rule->regex, rule->written->origin.file,
-                                   rule->written->origin.line};
-    return rule != NULL;
+    ptrdiff_t i =
+        regex_list_first(l->regexes, o->text, o->peer_host, in_phase, &(struct question){l, o});
+    if (i < 0)
+        return false;
+    const struct rule *rule = &l->rules[i];
+    *ret = (struct rule_match){&rule->rule, l->name, regex_list_text(l->regexes, (size_t)i),
+                               rule->written->origin.file, rule->written->origin.line};
+    return true;
 }
 
 void rules_stats(const struct rules *r, struct strview list, struct rules_stats *ret)
@@ -172,9 +125,9 @@ void rules_stats(const struct rules *r, struct strview list, struct rules_stats 
     const struct rule_list *l = find_list(r, list);
 
     *ret = (struct rules_stats){0};
-    if (!l || !l->count)
+    if (!l || !regex_list_count(l->regexes))
         return;
-    ret->rules = (unsigned)l->count;
-    ret->unfiltered = prefilter_unfiltered(l->filter);
-    ret->compiled = pattern_is_compiled(l->rules[0].pattern);
+    ret->rules = (unsigned)regex_list_count(l->regexes);
+    ret->unfiltered = regex_list_unfiltered(l->regexes);
+    ret->compiled = regex_list_compiled(l->regexes);
 }

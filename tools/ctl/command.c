@@ -317,7 +317,8 @@ static int add_option(json_t *args, enum option o, const char *value, struct err
 
     switch (info->kind) {
     case OPTION_SWITCH:
-        json_object_set_new(args, info->json, json_boolean(value != NULL));
+        if (value)
+            json_object_set_new(args, info->json, json_true());
         return 0;
     case OPTION_NUMBER:
         if (value && sv_to_u64(sv_of(value), &n))

@@ -29,6 +29,8 @@ enum option_kind {
     OPTION(VERSION, "version", 0, OPTION_SWITCH, "", NULL, "print the version and exit")           \
     OPTION(PIPE, "pipe", 0, OPTION_TEXT, "PIPE", NULL, "only this pipe")                           \
     OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many queues (default 100)") \
+    OPTION(GROUPS, "groups", 0, OPTION_SWITCH, "", "groups",                                       \
+           "groups of queues that share limits, and their members")                                \
     OPTION(QUEUE, "queue", 0, OPTION_TEXT, "QUEUE", "queue",                                       \
            "queues of this name, DOMAIN/VMTA with * and ?")                                        \
     OPTION(ID, "id", 0, OPTION_TEXT, "ID", "id", "this message")                                   \
@@ -51,7 +53,24 @@ enum option_kind {
            "up to the day that allows so many messages")                                           \
     OPTION(DAYS, "days", 0, OPTION_NUMBER, "N", "days", "so many days (default 30)")               \
     OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
-           "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")
+           "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")                     \
+    OPTION(CONFIG, "config", 0, OPTION_TEXT, "DIR", NULL, "configuration (/etc/pmta/config.d)")    \
+    OPTION(VOLUME, "volume", 0, OPTION_TEXT, "DOMAIN=N", NULL,                                     \
+           "so many messages to this domain; may be repeated")                                     \
+    OPTION(VOLUMES, "volumes", 0, OPTION_TEXT, "FILE", NULL,                                       \
+           "the same as lines 'domain N [vmta] [pipe]'; - is standard input")                      \
+    OPTION(START, "start", 0, OPTION_TEXT, "TIME", NULL,                                           \
+           "when it begins, UTC, such as 2026-11-21T08:00 (now)")                                  \
+    OPTION(FOR, "for", 0, OPTION_TEXT, "INTERVAL", NULL,                                           \
+           "give up when mail is left after this time (40d)")                                      \
+    OPTION(LATENCY, "latency", 0, OPTION_TEXT, "INTERVAL", NULL,                                   \
+           "each transaction takes this long (200ms)")                                             \
+    OPTION(CONNECT_TIME, "connect-time", 0, OPTION_TEXT, "INTERVAL", NULL,                         \
+           "each connection takes this long to open (100ms)")                                      \
+    OPTION(ACCEPT_RATE, "accept-rate", 0, OPTION_TEXT, "DOMAIN=RATE", NULL,                        \
+           "the domain answers 421 4.7.0 above this rate; may be repeated")                        \
+    OPTION(MX, "mx", 0, OPTION_TEXT, "DOMAIN=HOST,...", NULL,                                      \
+           "MX hosts of the domain (itself); may be repeated")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 

@@ -85,13 +85,18 @@
     FIELD(SHOW_QUEUES, "pipe", "connections", "number", "open or being opened")                    \
     FIELD(SHOW_QUEUES, "pipe", "max_connections", "number", "max-smtp-out of the queue; 0: none")  \
     FIELD(SHOW_QUEUES, "pipe", "state", "text",                                                    \
-          "active, connecting, waiting, backoff, paused or idle")                                  \
+          "active, connecting, waiting, retry, held, paused or idle")                              \
     FIELD(SHOW_QUEUES, "pipe", "mode", "text", "normal or backoff")                                \
     FIELD(SHOW_QUEUES, "pipe", "limits", "text", "its own limits in short")                        \
-    FIELD(SHOW_QUEUES, "pipe", "held_by", "text", "limit it waits for; absent: none")              \
+    FIELD(SHOW_QUEUES, "pipe", "held_by", "text",                                                  \
+          "what it waits for: a limit, an action, an operator; absent: nothing")                   \
     FIELD(SHOW_QUEUES, "pipe", "next_ms", "number", "when something moves next; 0: now")           \
     FIELD(SHOW_QUEUES, "pipe", "oldest_ms", "number", "when its oldest message arrived")           \
     FIELD(SHOW_QUEUES, "pipe", "last_text", "text", "last answer while something waits")           \
+    FIELD(SHOW_QUEUES, "pipe", "kind", "text",                                                     \
+          "with groups: true, of a group: mx-rollup, auto-mx-rollup or queue-to")                  \
+    FIELD(SHOW_QUEUES, "pipe", "members", "number", "of a group: queues in it")                    \
+    FIELD(SHOW_QUEUES, "pipe", "domains", "list", "of a group: their domains, 100 at most")        \
     FIELD(SHOW_ADAPTIVE, "pipe", "queue", "text", "queue, or group of queues")                     \
     FIELD(SHOW_ADAPTIVE, "pipe", "source", "text", "source address, or any")                       \
     FIELD(SHOW_ADAPTIVE, "pipe", "state", "text", "seeking, held or climbing")                     \

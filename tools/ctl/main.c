@@ -10,6 +10,7 @@
 #include "client.h"
 #include "command.h"
 #include "render.h"
+#include "simulate.h"
 
 #include <stdio.h>
 
@@ -265,6 +266,8 @@ int main(int argc, char **argv)
 
     if (argc == 3 && strcmp(argv[1], "--completion") == 0 && strcmp(argv[2], "bash") == 0)
         return print_made(completion_bash);
+    if (simulate_wanted(argc, argv))
+        return simulate_exec(argc, argv);
     if (command_parse(argc, argv, &p, &e) < 0)
         complain("", e.text);
     else
