@@ -41,7 +41,7 @@ _pmtactl()
         operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
         ;;
     "show")
-        operands="pipes queues adaptive warmup limits jobs connections vmtas message actions"
+        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions"
         ;;
     "pause")
         operands="pipe queue job"
@@ -95,6 +95,9 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "show vmtas"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show tls-report"*)
         options="--socket --json --timeout --help --pipe"
         ;;
     "show message"*)

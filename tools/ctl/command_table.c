@@ -111,6 +111,15 @@ const struct command commands[] = {
         .render = render_vmtas,
     },
     {
+        .words = "show tls-report",
+        .verb = VERB_SHOW_TLS_REPORT,
+        .options = WITH_PIPE,
+        .more = "Counts sessions of pipes with tls-report = yes, for domains that ask for reports "
+                "with a TXT record at _smtp._tls (RFC 8460), per policy. Reports of a day are sent "
+                "in the night after (UTC).",
+        .render = render_tls_report,
+    },
+    {
         .words = "show message",
         .verb = VERB_SHOW_MESSAGE,
         .operands = "ID",

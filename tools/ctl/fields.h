@@ -192,6 +192,17 @@
     FIELD(SHOW_CONNECTIONS, "receiver", "messages", "number", "accepted in this session")          \
     FIELD(SHOW_CONNECTIONS, "receiver", "tls", "flag", "encrypted")                                \
     FIELD(SHOW_CONNECTIONS, "receiver", "age_s", "real", "since it was opened")                    \
+    FIELD(SHOW_TLS_REPORT, "pipe", "pipe", "text", "the pipe's name")                              \
+    FIELD(SHOW_TLS_REPORT, "pipe", "domain", "text", "recipient domain")                           \
+    FIELD(SHOW_TLS_REPORT, "pipe", "day_ms", "number", "the day (UTC)")                            \
+    FIELD(SHOW_TLS_REPORT, "pipe", "wanted", "text",                                               \
+          "whether the domain asks for reports: yes, or asking (it is not known yet)")             \
+    FIELD(SHOW_TLS_REPORT, "pipe", "due_ms", "number", "when the report goes out")                 \
+    FIELD(SHOW_TLS_REPORT, "pipe", "policy", "text", "sts, tlsa or no-policy-found")               \
+    FIELD(SHOW_TLS_REPORT, "pipe", "ok", "number", "sessions that were as they should be")         \
+    FIELD(SHOW_TLS_REPORT, "pipe", "failed", "number", "sessions that were not")                   \
+    FIELD(SHOW_TLS_REPORT, "pipe", "details", "list",                                              \
+          "kinds of failure as in RFC 8460 section 4.4, each with its count")                      \
     FIELD(SHOW_VMTAS, "pipe", "pipe", "text", "the pipe's name")                                   \
     FIELD(SHOW_VMTAS, "pipe", "vmta", "text", "name of the virtual MTA")                           \
     FIELD(SHOW_VMTAS, "pipe", "state", "text",                                                     \

@@ -34,6 +34,7 @@ void render_warmup_plan(const struct answer *a, struct page *page);
 void render_limits(const struct answer *a, struct page *page);
 void render_jobs(const struct answer *a, struct page *page);
 void render_connections(const struct answer *a, struct page *page);
+void render_tls_report(const struct answer *a, struct page *page);
 void render_vmtas(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);
 void render_why(const struct answer *a, struct page *page);
