@@ -23,7 +23,8 @@
     FIELD(SCHEDULE, 14, schedule, sv)           \
     FIELD(REMOTE_MTA, 15, remote_mta, sv)       \
     FIELD(PRIORITY, 16, priority, u64)          \
-    FIELD(CHOSEN_VMTA, 17, chosen_vmta, sv)
+    FIELD(CHOSEN_VMTA, 17, chosen_vmta, sv)     \
+    FIELD(ACCT_HEADERS, 40, acct_headers, sv)
 
 enum envelope_tag {
 #define TAG_ENUM(name, tag, member, kind) TAG_##name = (tag),
@@ -78,6 +79,11 @@ static void put_rcpt_vmtas(struct buf *out, const struct envelope *env)
         put_number(to, i, 2);
         memcpy(to + 2, name.ptr, name.len);
     }
+}
+
+void envelope_append_headers(struct buf *out, const struct envelope *env)
+{
+    put_sv(out, TAG_ACCT_HEADERS, env->acct_headers);
 }
 
 void envelope_append_choice(struct buf *out, const struct envelope *env)

@@ -50,9 +50,11 @@ struct envelope {
     struct strview schedule;    /* X-Schedule as given, or empty */
     struct strview remote_mta;  /* the submitting host: X-Remote-MTA-Name, else its EHLO name */
     struct strview chosen_vmta; /* the virtual MTA that the pipe chose when it took the message */
-    uint8_t priority;           /* X-Delivery-Priority + 1; 0: not given */
-    uint8_t ret;                /* enum envelope_ret */
-    uint8_t flags;              /* ENVELOPE_x bits */
+    /* values of header fields that accounting wants: "Name: value" lines, LF behind each */
+    struct strview acct_headers;
+    uint8_t priority; /* X-Delivery-Priority + 1; 0: not given */
+    uint8_t ret;      /* enum envelope_ret */
+    uint8_t flags;    /* ENVELOPE_x bits */
     uint32_t rcpt_count;
     struct envelope_rcpt *rcpts;
 };
@@ -61,6 +63,9 @@ enum { ENVELOPE_MAX_RCPTS = 65535, ENVELOPE_MAX_BYTES = 96 * 1024 };
 
 /* Appends the encoded envelope. */
 void envelope_encode(struct buf *out, const struct envelope *env);
+
+/* Appends acct_headers alone, behind an encoded envelope that lacks them. */
+void envelope_append_headers(struct buf *out, const struct envelope *env);
 
 /* Appends chosen_vmta and each rcpts[i].vmta alone, behind an encoded envelope that lacks them. */
 void envelope_append_choice(struct buf *out, const struct envelope *env);

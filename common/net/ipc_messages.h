@@ -45,7 +45,7 @@ enum role {
         "a listening socket, then certificate chain and key when has_tls")                         \
     MSG(directory, 6, ROLE_ROOT, ROLE_PIPE, 1,                                                     \
         F(str, purpose),                                                                           \
-        "an open directory: 'spool' or 'accounting'")                                              \
+        "an open directory: 'spool', 'accounting', or 'acct-file PATH' and 'acct-move PATH', before the configuration that names them")                                              \
     MSG(start, 7, ROLE_ROOT, ROLE_CHILD, 0,                                                        \
         F(u64, generation),                                                                        \
         "everything has been handed over: begin to work")                                          \

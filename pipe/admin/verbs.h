@@ -1,6 +1,7 @@
 /*
  * The admin verbs of a pipe, by file: looking (show.c), why (why.c), what a setting is (explain.c),
- * acting (act.c), what holds queues (actions.c), jobs (jobs.c).
+ * acting (act.c), what holds queues (actions.c), jobs (jobs.c),
+ * bounce categories (classify.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
 #define PMTA_PIPE_ADMIN_VERBS_H
@@ -39,6 +40,9 @@ void show_jobs(void *owner, struct admin *a);
 void act_pause_job(void *owner, struct admin *a);
 void act_resume_job(void *owner, struct admin *a);
 void act_set_job(void *owner, struct admin *a);
+
+void classify_reply(void *owner, struct admin *a);
+void show_unclassified(void *owner, struct admin *a);
 
 /* Answers, and ends the request, once text is durable in the file. Takes the answer. */
 void admin_save(struct pipe *p, const struct admin *a, struct state_file *file, struct strview text,

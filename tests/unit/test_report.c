@@ -21,6 +21,22 @@ void spool_accounting(struct spool *s, int fd, struct strview bytes)
     buf_append_sv(&accounted, bytes);
 }
 
+static struct {
+    void (*fn)(void *arg, int fd);
+    void *arg;
+    int fd;
+} ended[8];
+static size_t ended_count;
+
+void spool_accounting_end(struct spool *s, int fd, void (*fn)(void *arg, int fd), void *arg)
+{
+    (void)s;
+    assert_true(ended_count < ARRAY_LEN(ended));
+    ended[ended_count].fn = fn;
+    ended[ended_count].arg = arg;
+    ended[ended_count++].fd = fd;
+}
+
 static void quoting(void **state)
 {
     static const struct {

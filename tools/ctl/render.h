@@ -41,6 +41,8 @@ void render_actions(const struct answer *a, struct page *page);
 void render_cancel(const struct answer *a, struct page *page);
 void render_act(const struct answer *a, struct page *page);
 void render_delete(const struct answer *a, struct page *page);
+void render_classify(const struct answer *a, struct page *page);
+void render_unclassified(const struct answer *a, struct page *page);
 void render_reload(const struct answer *a, struct page *page);
 
 #endif
