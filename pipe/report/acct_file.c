@@ -166,13 +166,19 @@ static void make_columns(struct acct_file *f, const struct strview *lists)
 {
     static const struct acct_column type = {ACCT_FIELD_TYPE, {"type", 4}};
     struct acct_columns columns;
+    unsigned seen = 0;
 
     f->columns = xcalloc(ACCT_COLUMNS_MAX, sizeof(*f->columns));
     for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++) {
-        if (!(f->records & 1u << r) || acct_columns_parse(lists[r], 1u << r, &columns, NULL) < 0)
+        unsigned alike = 0; /* types with this list: one pass, so that * keeps the table's order */
+        for (unsigned i = r; i < ACCT_RECORD_COUNT; i++)
+            alike |= sv_eq(lists[i], lists[r]) && !(seen & 1u << i) ? 1u << i : 0;
+        seen |= alike;
+        alike &= f->records;
+        if (!alike || acct_columns_parse(lists[r], alike, &columns, NULL) < 0)
             continue;
         for (size_t i = 0; i < columns.count; i++)
-            add_column(f, &columns.items[i], 1u << r);
+            add_column(f, &columns.items[i], alike);
     }
     if (!find_column(f, type.name)) {
         f->column_count = MIN_OF(f->column_count, (size_t)ACCT_COLUMNS_MAX - 1);
@@ -377,6 +383,9 @@ static message_id received_id(const struct acct_file *f, size_t id_column, struc
         if (!sv_starts_nocase(line, SV("r,")))
             return 0;
         id = csv_column(line, id_column);
+        if (f->fixed) /* a file that grows with the versions: the last one, wherever that is */
+            for (ptrdiff_t at = 0; (at = sv_find(line, ',')) >= 0; id = line)
+                line = sv(line.ptr + at + 1, line.len - (size_t)at - 1);
     }
     ptrdiff_t dot = id.len ? sv_find(id, '.') : -1;
     return dot > 0 && message_id_parse(sv(id.ptr, (size_t)dot), &n) ? n : 0;

@@ -48,6 +48,8 @@ static void append_value(struct buf *out, struct strview v)
     bool blank = false;
 
     v = sv_trim(v);
+    while (v.len && (unsigned char)v.ptr[v.len - 1] <= 0x20)
+        v.len--;
     for (size_t i = 0; i < v.len && n < HEADER_VALUE_MAX; i++) {
         char c = v.ptr[i];
         bool control = (unsigned char)c < 0x20 || c == 0x7f;
