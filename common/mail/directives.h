@@ -379,7 +379,7 @@ enum directive_flag {
         "the same for records of type f") \
     DIRECTIVE(ACCT_FORMAT, "format", KIND_ACCT_FILE, TYPE_ENUM, "csv", 0, 0, RELOAD_LIVE, 0, "csv|json", \
         "CSV with a header line, or one JSON object a line") \
-    DIRECTIVE(ACCT_MOVE_INTERVAL, "move-interval", KIND_ACCT_FILE, TYPE_INTERVAL, "1d", 60000, 2592000000, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(ACCT_MOVE_INTERVAL, "move-interval", KIND_ACCT_FILE, TYPE_INTERVAL, "1d", 1000, 2592000000, RELOAD_LIVE, 0, NULL, \
         "how often a file is finished and the next one begun, counted from midnight UTC") \
     DIRECTIVE(ACCT_MAX_SIZE, "max-size", KIND_ACCT_FILE, TYPE_SIZE, "250M", 1048576, 1099511627776, RELOAD_LIVE, 0, NULL, \
         "size at which a file is finished") \
