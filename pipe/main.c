@@ -11,10 +11,16 @@
 #include "base/clock.h"
 #include "base/limit_table.h"
 #include "base/log.h"
+#include "check/gather.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+
+enum {
+    LEVELS_WAIT_MS = 5000,
+    LEVELS_LOOK_MS = 5,
+};
 
 /* --- spool_ops --- */
 
@@ -68,18 +74,26 @@ static int open_rooms(struct pipe *p, struct err *e)
 
     snprintf(p->name, sizeof(p->name), "%s", child_name(p->child));
     snprintf(p->process, sizeof(p->process), "pipe/%s", p->name);
-    if (delivery_new(&p->delivery, loop, e) < 0)
+    if (!p->tls_files)
+        p->tls_files = tls_files_new();
+    if (delivery_new(&p->delivery, loop, p->tls_files, e) < 0)
         return e->code;
+    p->signer = signer_new(loop);
+    if (!p->keyring)
+        p->keyring = keyring_new();
     p->routes = routes_new(loop);
     p->engine = engine_new(&(struct engine_parts){
         .loop = loop,
         .pipe = p->name,
         .delivery = p->delivery,
         .routes = p->routes,
+        .keyring = p->keyring,
+        .signer = p->signer,
         .limit_table = p->limit_table,
     });
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
+    p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
     return 0;
 }
@@ -151,6 +165,18 @@ static int configure_report(struct pipe *p, struct err *e)
                             e);
 }
 
+static void on_tls_file(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+
+    if (!p->tls_files) /* of delivery, once that is there */
+        p->tls_files = tls_files_new();
+    if (file)
+        tls_files_add(p->tls_files, file, fd);
+    else
+        tls_files_begin(p->tls_files);
+}
+
 static int on_config(void *owner, struct strview snapshot, uint64_t generation, struct err *e)
 {
     struct pipe *p = owner;
@@ -165,10 +191,30 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     }
     config_unref(p->config);
     p->config = cfg;
+    tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
     if (p->report && configure_report(p, e) < 0)
         log_error(LOG_CONFIG, "accounting goes on as before: %s: %s", e->text, err_name(e->code));
+    keyring_end(p->keyring);
+    if (p->watch)
+        gather_watch(p->engine, p->watch);
     return 0;
+}
+
+static void on_key(void *owner, const char *file, int fd)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (!p->keyring)
+        p->keyring = keyring_new();
+    if (!file) {
+        keyring_begin(p->keyring);
+        return;
+    }
+    if (keyring_put(p->keyring, file, fd, &e) < 0)
+        log_error(LOG_CONFIG, "mail that this key has to sign waits: %s", e.text);
+    close(fd);
 }
 
 static void on_directory(void *owner, const char *purpose, int fd)
@@ -290,6 +336,33 @@ static int open_spool(struct pipe *p, struct err *e)
     return status;
 }
 
+static void on_levels_timer(uv_timer_t *timer)
+{
+    struct pipe *p = timer->data;
+    bool complete = limit_table_is_complete(limits_table(engine_limits(p->engine)));
+
+    if (!complete && clock_mono_ms() < p->levels_until_ms)
+        return;
+    if (!complete)
+        log_warn(LOG_MAIN,
+                 "levels of limits are not complete after %d s, another pipe does not "
+                 "start; going on with what is known",
+                 LEVELS_WAIT_MS / 1000);
+    uv_close((uv_handle_t *)timer, NULL);
+    if (p->state == PIPE_RUNNING)
+        engine_start(p->engine);
+}
+
+/* Delivery begins when every pipe has brought the levels of limits that it kept, so that none takes
+ * what another one knows to be used up. */
+static void start_delivery(struct pipe *p)
+{
+    uv_timer_init(child_loop(p->child), &p->levels_timer);
+    p->levels_timer.data = p;
+    p->levels_until_ms = clock_mono_ms() + LEVELS_WAIT_MS;
+    uv_timer_start(&p->levels_timer, on_levels_timer, 0, LEVELS_LOOK_MS);
+}
+
 static void on_start(void *owner)
 {
     struct pipe *p = owner;
@@ -310,9 +383,9 @@ static void on_start(void *owner)
     }
     report_set_spool(p->report, p->spool);
     engine_set_spool(p->engine, p->spool);
-    engine_start(p->engine);
     intake_start(p->intake, p->spool);
     p->state = PIPE_RUNNING;
+    start_delivery(p);
     snprintf(note, sizeof(note), "%llu recipients recovered in %lld ms",
              (unsigned long long)engine_index(p->engine)->live,
              (long long)(clock_mono_ms() - began));
@@ -373,6 +446,9 @@ static void on_drain(void *owner, int64_t timeout_ms)
         return;
     }
     p->state = PIPE_DRAINING;
+    pipe_checks_cancel(p);
+    watch_free(p->watch);
+    p->watch = NULL;
     intake_stop(p->intake);
     engine_drain(p->engine, timeout_ms, on_engine_drained, p);
 }
@@ -385,7 +461,10 @@ static void pipe_fini(struct pipe *p)
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);
+        signer_free(p->signer);
+        keyring_free(p->keyring);
     }
+    tls_files_free(p->tls_files);
     routes_free(p->routes);
     report_free(p->report);
     config_unref(p->config);
@@ -406,6 +485,8 @@ int main(int argc, char **argv)
         .config = on_config,
         .directory = on_directory,
         .limit_table = on_limit_table,
+        .key = on_key,
+        .tls_file = on_tls_file,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,
@@ -419,6 +500,7 @@ int main(int argc, char **argv)
         .pauses = {.dirfd = -1},
         .jobs = {.dirfd = -1},
     };
+    list_init(&p.checks);
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);
     return status;

@@ -4,6 +4,7 @@
 #ifndef PMTA_PIPE_PIPE_H
 #define PMTA_PIPE_PIPE_H
 
+#include "check/watch.h"
 #include "state/saver.h"
 #include "intake/intake.h"
 #include "limit/limit_keeper.h"
@@ -11,6 +12,8 @@
 #include "notice/notice.h"
 #include "pace/pace_file.h"
 #include "queue/engine.h"
+#include "sign/keyring.h"
+#include "sign/signer.h"
 
 /* Directories by section; few. */
 struct acct_dirs {
@@ -33,16 +36,23 @@ struct pipe {
     bool drained;
 
     struct config *config;
+    struct tls_files *tls_files;
     struct delivery *delivery;
     struct routes *routes;
     struct report *report;
     struct engine *engine;
     struct intake *intake;
+    struct keyring *keyring;
+    struct signer *signer;
     struct notice *notice;
+    struct watch *watch;
+    struct list checks; /* that operators asked for */
     struct spool *spool;
     struct state_file pauses;
     struct limit_table *limit_table; /* from root; the engine takes it */
     struct limit_keeper *limit_keeper;
+    uv_timer_t levels_timer;  /* until all pipes have brought the levels that they kept */
+    int64_t levels_until_ms;  /* monotonic; then delivery begins without them */
     struct saver actions; /* what replies and operators did to queues */
     struct saver clocks;  /* when queues that could not be reached may be tried */
     struct saver cold;    /* what cold virtual MTAs had today */
@@ -58,5 +68,7 @@ struct pipe {
 
 /* child_ops.admin; admin/verbs.c */
 void pipe_admin(void *owner, const struct child_admin_request *req);
+/* Checks under way are given up; admin/check.c */
+void pipe_checks_cancel(struct pipe *p);
 
 #endif

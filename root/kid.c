@@ -234,6 +234,8 @@ void kid_send_config(struct kid *k)
     struct ipc_config m = {config_generation(r->config), r->snapshot_bytes};
     if (k->row->flags & ROLE_GETS_DIRECTORIES && k->control)
         send_acct_directories(k);
+    keys_send(k);
+    tls_files_send(k);
     if (k->control)
         ipc_send_fds(k->control, config, &m, &r->snapshot_fd, 1);
 }
@@ -247,6 +249,8 @@ void kid_hand_config(struct kid *k)
         send_directory(k, "spool", k->spool_fd);
         send_directory(k, "accounting", k->acct_fd);
     }
+    if (k->row->flags & ROLE_GETS_POLICIES)
+        send_directory(k, "mta-sts", k->spool_fd);
     k->handed_over = true;
 }
 
@@ -313,6 +317,8 @@ static void give_share(struct kid *k)
                  k->title, LIMIT_TABLE_PROCESSES);
     else
         k->share = __builtin_ctz(~taken);
+    if (k->share >= 0)
+        limit_table_expect(k->root->limits, (unsigned)k->share);
 }
 
 /* Its connections ended with it. */

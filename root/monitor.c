@@ -28,7 +28,7 @@ enum {
 static const struct role_row roles[] = {
     {ROLE_RECEIVER, "pmta-receiver", ROLE_PIPE, ROLE_GETS_LISTENERS},
     {ROLE_PIPE, "pmta-pipe", ROLE_RESOLVER, ROLE_GETS_DIRECTORIES | ROLE_GETS_LIMITS},
-    {ROLE_RESOLVER, "pmta-resolver", 0, 0},
+    {ROLE_RESOLVER, "pmta-resolver", 0, ROLE_GETS_POLICIES},
 };
 
 const struct role_row *role_row_find(enum role role)
@@ -379,7 +379,8 @@ static int reload_refused(struct config_report *report, const struct err *e)
 static int adopt(struct root *r, struct config *next, struct config_report *report)
 {
     struct err e = {0};
-    if (listeners_apply(r, next, &e) < 0 || setup_log(r, next, &e) < 0)
+    if (listeners_apply(r, next, &e) < 0 || setup_log(r, next, &e) < 0 ||
+        keys_apply(r, next, &e) < 0 || tls_files_apply(r, next, &e) < 0)
         return reload_refused(report, &e);
     warn_of_restarts(r, next);
     return setup_snapshot(r, next, &e) < 0 ? reload_refused(report, &e) : 0;
@@ -518,7 +519,8 @@ static int prepare(struct root *r, struct err *e)
     count_receivers(r);
     add_kids(r);
     for_each_kid(k, r) if ((code = setup_kid_directories(r, k, e)) < 0) return code;
-    if ((code = listeners_apply(r, r->config, e)) < 0 ||
+    if ((code = listeners_apply(r, r->config, e)) < 0 || (code = keys_apply(r, r->config, e)) < 0 ||
+        (code = tls_files_apply(r, r->config, e)) < 0 ||
         (code = setup_snapshot(r, r->config, e)) < 0)
         return code;
     return admin_open(r, e);
@@ -562,6 +564,8 @@ int monitor_run(struct root *r)
 
     list_init(&r->kids);
     list_init(&r->listeners);
+    keys_init(r);
+    list_init(&r->tls_files);
     r->started_ms = clock_mono_ms();
     BUG_ON(uv_loop_init(&r->loop) != 0);
     uv_timer_init(&r->loop, &r->timer);
@@ -585,6 +589,8 @@ int monitor_run(struct root *r)
     uv_run(&r->loop, UV_RUN_DEFAULT);
     uv_loop_close(&r->loop);
     listeners_fini(r);
+    keys_fini(r);
+    tls_files_fini(r);
     free_kids(r);
     setup_fini(r);
     buf_free(&r->reload_trouble);

@@ -4,6 +4,8 @@
  *   main.c      arguments, --check
  *   setup.c     what must be there before a child runs: lock, directories, sockets, user, log file
  *   listeners.c listening sockets (one per receiver, SO_REUSEPORT) and certificate files
+ *   keys.c      files with signing keys
+ *   tls_files.c root, client and SNI certificates
  *   spawn.c     fork, drop privileges, exec
  *   kid.c       one child: hand over, its frames, death, back-off
  *   monitor.c   the whole: role table, start, reload, drain
@@ -14,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/limit_table.h"
 #include "base/list.h"
 #include "mail/config.h"
@@ -40,6 +43,7 @@ enum role_flag {
     ROLE_GETS_DIRECTORIES = 1,
     ROLE_GETS_LISTENERS = 2,
     ROLE_GETS_LIMITS = 4,
+    ROLE_GETS_POLICIES = 8, /* the directory of MTA-STS policies */
 };
 
 /* KID_STATE(NAME, "as status prints it") */
@@ -75,7 +79,8 @@ struct kid {
     bool said_hello;
     bool handed_over;
     bool retired;          /* no section names it any more: runs on, is not started again */
-    int spool_fd, acct_fd; /* kept for the next start; -1 when it gets none */
+    int spool_fd, acct_fd; /* kept for the next start; -1 when it gets none; the resolver's spool
+                              is the directory of MTA-STS policies */
     int share;             /* in the table of limits, from first start to the end; -1: none */
 
     uv_timer_t timer; /* back-off, or the quiet minute after which back-off begins anew */
@@ -94,6 +99,22 @@ struct listener {
     int *sockets;     /* one per receiver */
     unsigned socket_count;
     int cert_fd, key_fd; /* -1 without TLS */
+};
+
+/* A key file that the configuration names, open. */
+struct key_fd {
+    struct hash_node node; /* root.keys */
+    char *file;
+    int fd;
+    uint32_t round; /* of keys_send that sent it last */
+};
+
+/* A file that the configuration names for TLS, open. */
+struct tls_file {
+    struct list node; /* root.tls_files */
+    char *name;
+    int fd;
+    uint32_t round; /* of tls_files_send that sent it last */
 };
 
 struct admin;
@@ -119,6 +140,10 @@ struct root {
     unsigned receiver_count;
     struct list kids;
     struct list listeners;
+    struct hash keys; /* struct key_fd, by file */
+    uint32_t key_round;
+    struct list tls_files;
+    uint32_t tls_round;
     struct admin *admin;
 
     uv_signal_t signals[4];
@@ -205,6 +230,24 @@ void setup_fini(struct root *r);
  * that cfg no longer names are dropped. On failure nothing has changed. */
 int listeners_apply(struct root *r, const struct config *cfg, struct err *e);
 void listeners_fini(struct root *r);
+
+/* --- keys.c --- */
+
+void keys_init(struct root *r);
+/* Opens every key file that cfg names, again; those of before are closed. On failure nothing has
+ * changed, and *e has file and line of the directive. */
+int keys_apply(struct root *r, const struct config *cfg, struct err *e);
+/* To a pipe: the keys that it can need. Before its configuration. */
+void keys_send(struct kid *k);
+void keys_fini(struct root *r);
+/* --- tls_files.c --- */
+
+/* Opens every TLS file that cfg names, again; those of before are closed. On failure nothing has
+ * changed, and *e has file and line of the directive. */
+int tls_files_apply(struct root *r, const struct config *cfg, struct err *e);
+/* To a pipe or receiver: the files that it can need. Before its configuration. */
+void tls_files_send(struct kid *k);
+void tls_files_fini(struct root *r);
 
 /* --- admin.c --- */
 

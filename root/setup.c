@@ -155,8 +155,22 @@ int setup_spool(struct root *r, struct err *e)
     return code;
 }
 
+/* Beside the pipes' directories, under a name that no pipe can have. */
+static int open_policies_directory(struct root *r, struct kid *k, struct err *e)
+{
+    struct buf path = {0};
+    char *top = setup_path(r, config_text(r->config, NULL, DIR_SPOOL));
+    buf_printf(&path, "%s/@mta-sts", top);
+    int code = open_directory(r, buf_data(&path), 0700, &k->spool_fd, e);
+    buf_free(&path);
+    free(top);
+    return code;
+}
+
 int setup_kid_directories(struct root *r, struct kid *k, struct err *e)
 {
+    if (k->row->flags & ROLE_GETS_POLICIES)
+        return open_policies_directory(r, k, e);
     if (!(k->row->flags & ROLE_GETS_DIRECTORIES))
         return 0;
     struct buf spool = {0};

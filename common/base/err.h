@@ -20,7 +20,8 @@
     ERR(TIMEOUT, 10009, "timed out")                             \
     ERR(TLS, 10010, "TLS failure")                               \
     ERR(SYNTAX, 10011, "syntax error")                           \
-    ERR(CANCELLED, 10012, "cancelled")
+    ERR(CANCELLED, 10012, "cancelled")                           \
+    ERR(KEY, 10013, "signing key cannot be used")
 
 enum err_code {
 #define ERR_ENUM(name, number, text) ERR_##name = -(number),

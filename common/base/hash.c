@@ -10,9 +10,15 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+static uint64_t the_seed;
+
+void hash_set_seed(uint64_t to)
+{
+    the_seed = to;
+}
+
 static uint64_t seed(void)
 {
-    static uint64_t the_seed;
     while (!the_seed)
         if (getrandom(&the_seed, sizeof(the_seed), 0) != sizeof(the_seed))
             the_seed = (uint64_t)time(NULL) * 0x9e3779b97f4a7c15u;

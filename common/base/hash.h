@@ -25,6 +25,10 @@ uint64_t hash_bytes(const void *data, size_t len);
 uint64_t hash_bytes_nocase(const void *data, size_t len);
 uint64_t hash_u64(uint64_t n);
 
+/* The seed from now on, not 0: where a run is to be repeated exactly (simulation). Before the first
+ * table is filled. */
+void hash_set_seed(uint64_t seed);
+
 void hash_init(struct hash *h, bool (*match)(const struct hash_node *, const void *key));
 /* Frees the bucket array only; the nodes are their owner's. */
 void hash_fini(struct hash *h);

@@ -10,6 +10,10 @@
  * A rate without burst would lose what its timers come late: an event that is late by a little does
  * not push those after it, so the total stays what the rate says.
  *
+ * A quota is the same word read otherwise: the time at which it ends, and in microseconds behind it
+ * how many events were taken (at most 50 s of them). So a level is in the future as long as it counts,
+ * as that of a bucket is, and one of another day is told from it by its value alone.
+ *
  * Connections have no total: each process counts its own, and the sum counts. To connect, a process
  * adds its own first and then looks at the sum. The last of those who are in has seen all others,
  * so the sum of those who are in is never above the limit; and a process that dies, wherever it is,
@@ -22,6 +26,7 @@ enum {
     LATE_US = 50 * 1000,            /* an event that is late by less does not push the next one */
     SET_BACK_US = 10 * 1000 * 1000, /* further ahead than this above what is allowed is cut */
     CONNECT_TRIES = 8,              /* when others come and go at the same instant */
+    QUOTA_OVER_US = 100 * 1000,     /* to look again, until the next day of a quota is named */
     LONGEST_DEBT_DAYS = 7,          /* of what is charged afterwards */
     LONGEST_PERIOD_DAYS = 3650,
 };
@@ -128,9 +133,79 @@ static uint64_t grant(const struct limit_rate *r, uint64_t arrival, uint64_t wan
     return MIN_OF(want, room + 1);
 }
 
+/* --- quotas --- */
+
+/* Taken of the quota that begins (as a level) at base; one that ends later: a day that we have not
+ * come to yet is another's, nothing is left for us. */
+static uint64_t quota_used(uint64_t level, uint64_t base)
+{
+    return level > base ? (level - base) >> SHIFT : 0;
+}
+
+static uint64_t quota_grant(const struct limit_rate *r, uint64_t used, uint64_t want,
+                            int64_t now_us, int64_t *ret_at_us)
+{
+    if (now_us < r->until_us && used < r->count)
+        return MIN_OF(want, r->count - used);
+    *ret_at_us = now_us < r->until_us ? r->until_us : now_us + QUOTA_OVER_US;
+    return 0;
+}
+
+static uint64_t quota_take(struct limit_cell *c, const struct limit_rate *r, uint64_t want,
+                           int64_t now_us, int64_t *ret_at_us)
+{
+    uint64_t level = atomic_load_explicit(&c->level, memory_order_relaxed);
+    uint64_t base = to_units(r->until_us), used, n;
+
+    do {
+        used = quota_used(level, base);
+        n = quota_grant(r, used, want, now_us, ret_at_us);
+        if (!n)
+            return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&c->level, &level, base + ((used + n) << SHIFT),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return n;
+}
+
+static void quota_refund(struct limit_cell *c, const struct limit_rate *r, uint64_t n)
+{
+    uint64_t level = atomic_load_explicit(&c->level, memory_order_relaxed);
+    uint64_t base = to_units(r->until_us), used;
+
+    do {
+        used = quota_used(level, base);
+        if (!used || used > LIMIT_QUOTA_MAX) /* of another day */
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&c->level, &level,
+                                                    level - (MIN_OF(n, used) << SHIFT),
+                                                    memory_order_relaxed, memory_order_relaxed));
+}
+
+uint64_t limit_cell_quota_used(const struct limit_cell *c, int64_t until_us)
+{
+    return quota_used(atomic_load_explicit(&c->level, memory_order_relaxed), to_units(until_us));
+}
+
+void limit_cell_quota_move(struct limit_cell *c, int64_t from_us, int64_t to_us)
+{
+    uint64_t level = atomic_load_explicit(&c->level, memory_order_relaxed);
+    uint64_t from = to_units(from_us), to = to_units(to_us), used;
+
+    do {
+        used = quota_used(level, from);
+        if (!used || used > LIMIT_QUOTA_MAX)
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&c->level, &level, to + (used << SHIFT),
+                                                    memory_order_relaxed, memory_order_relaxed));
+}
+
+/* --- token buckets --- */
+
 uint64_t limit_cell_take(struct limit_cell *c, const struct limit_rate *r, uint64_t want,
                          int64_t now_us, int64_t *ret_at_us)
 {
+    if (r->until_us)
+        return quota_take(c, r, want, now_us, ret_at_us);
     uint64_t level = level_now(c, r, now_us), next, n;
 
     do {
@@ -147,6 +222,8 @@ uint64_t limit_cell_take(struct limit_cell *c, const struct limit_rate *r, uint6
 uint64_t limit_cell_peek(struct limit_cell *c, const struct limit_rate *r, uint64_t most,
                          int64_t now_us, int64_t *ret_at_us)
 {
+    if (r->until_us)
+        return quota_grant(r, limit_cell_quota_used(c, r->until_us), most, now_us, ret_at_us);
     return grant(r, next_arrival(r, level_now(c, r, now_us), now_us), most, now_us, ret_at_us);
 }
 
@@ -164,6 +241,10 @@ void limit_cell_charge(struct limit_cell *c, const struct limit_rate *r, uint64_
 
 void limit_cell_refund(struct limit_cell *c, const struct limit_rate *r, uint64_t n)
 {
+    if (r->until_us) {
+        quota_refund(c, r, n);
+        return;
+    }
     uint64_t level = atomic_load_explicit(&c->level, memory_order_relaxed), back = cost(r, n);
 
     while (!atomic_compare_exchange_weak_explicit(&c->level, &level,
@@ -234,4 +315,29 @@ void limit_cell_disconnect(struct limit_table *t, struct limit_cell *c)
 uint32_t limit_cell_own_connections(const struct limit_table *t, const struct limit_cell *c)
 {
     return atomic_load(&c->connections[t->share]);
+}
+
+/* --- places that another process waits for --- */
+
+enum { SHARE_BITS = 6 };
+_Static_assert(LIMIT_TABLE_PROCESSES <= 1 << SHARE_BITS, "a share fits");
+
+void limit_cell_want(struct limit_table *t, struct limit_cell *c, int64_t now_us)
+{
+    atomic_store_explicit(&c->wanted, (uint64_t)now_us << SHARE_BITS | t->share,
+                          memory_order_relaxed);
+}
+
+bool limit_cell_wanted(const struct limit_table *t, const struct limit_cell *c, int64_t now_us,
+                       uint32_t *ret_connections)
+{
+    uint64_t wanted = atomic_load_explicit(&c->wanted, memory_order_relaxed);
+    unsigned share = (unsigned)(wanted & ((1u << SHARE_BITS) - 1));
+    int64_t age_us = now_us - (int64_t)(wanted >> SHARE_BITS);
+
+    if (!wanted || share == t->share || share >= LIMIT_TABLE_PROCESSES || age_us < -LIMIT_WANT_US ||
+        age_us > LIMIT_WANT_US)
+        return false;
+    *ret_connections = atomic_load(&c->connections[share]);
+    return true;
 }

@@ -158,6 +158,22 @@ void limit_table_free(struct limit_table *t)
     free(t);
 }
 
+void limit_table_expect(struct limit_table *t, unsigned share)
+{
+    atomic_fetch_or(&t->mem->head.expected, UINT32_C(1) << share);
+}
+
+void limit_table_brought(struct limit_table *t)
+{
+    if (t->share < LIMIT_TABLE_OBSERVER)
+        atomic_fetch_or(&t->mem->head.brought, UINT32_C(1) << t->share);
+}
+
+bool limit_table_is_complete(const struct limit_table *t)
+{
+    return !(atomic_load(&t->mem->head.expected) & ~atomic_load(&t->mem->head.brought));
+}
+
 void limit_table_forget(struct limit_table *t, unsigned share)
 {
     uint32_t made = atomic_load(&t->mem->head.made);
@@ -320,6 +336,7 @@ static struct limit_cell *make(struct limit_table_memory *m, uint64_t hash, stru
     c->hash = hash;
     c->name_len = (uint32_t)name.len;
     memcpy(c->name, name.ptr, name.len);
+    atomic_store(&c->wanted, 0);
     atomic_store(&c->in_use, 1);
     link_in(m, (uint32_t)(c - m->cells));
     return c;

@@ -38,6 +38,12 @@ struct limit_table *limit_table_new_private(void);
 /* References and connections of this process are given back. */
 void limit_table_free(struct limit_table *t);
 
+/* After a start of everything each process brings the levels that it kept: root says whose are
+ * expected, each says when they are here, and nobody takes anything before all are. */
+void limit_table_expect(struct limit_table *t, unsigned share);
+void limit_table_brought(struct limit_table *t);
+bool limit_table_is_complete(const struct limit_table *t);
+
 /* Takes back what the process with this share held; root, when a pipe has died. Lock-free. */
 void limit_table_forget(struct limit_table *t, unsigned share);
 
@@ -54,7 +60,14 @@ struct limit_rate {
     int64_t period_us;
     int64_t burst_us; /* how far ahead of time events may come: 0 spaces them evenly, but one that
                        * is late by less than 50 ms does not push those after it */
+    int64_t until_us; /* not 0: a quota instead of a bucket. `count` events until this time, as fast
+                       * as they come, and none of them comes back before; afterwards nothing, until
+                       * the caller names the next time. What was taken under another time counts
+                       * nothing, so nobody has to reset a level, and all who name the same time
+                       * share the count exactly. */
 };
+/* A quota larger than this is no limit. */
+#define LIMIT_QUOTA_MAX UINT64_C(50000000)
 
 /* Takes up to `want` at now_us; returns how many were granted. 0: none, and *ret_at_us is when one
  * will be. Exact over all processes. */
@@ -69,6 +82,11 @@ uint64_t limit_cell_peek(struct limit_cell *c, const struct limit_rate *r, uint6
 void limit_cell_charge(struct limit_cell *c, const struct limit_rate *r, uint64_t n,
                        int64_t now_us);
 void limit_cell_refund(struct limit_cell *c, const struct limit_rate *r, uint64_t n);
+/* What was taken of the quota that ends at until_us. */
+uint64_t limit_cell_quota_used(const struct limit_cell *c, int64_t until_us);
+/* The quota that ended at from_us ends at to_us from now on, with what was taken of it (a clock that
+ * was set). Nothing happens when another process has done so already. */
+void limit_cell_quota_move(struct limit_cell *c, int64_t from_us, int64_t to_us);
 /* Raw level for show and for keeping: the theoretical arrival time, 0 when never used. */
 int64_t limit_cell_level_us(const struct limit_cell *c);
 /* Sets the level unless it is later already (levels read back after a restart). */
@@ -85,5 +103,13 @@ void limit_cell_disconnect(struct limit_table *t, struct limit_cell *c);
 uint32_t limit_cell_connections(const struct limit_cell *c);
 /* Of these, this process's own. */
 uint32_t limit_cell_own_connections(const struct limit_table *t, const struct limit_cell *c);
+
+/* This process waits for a place that others hold: they are asked to give one back. Said again at
+ * least every LIMIT_WANT_US / 2 for as long as it waits. */
+enum { LIMIT_WANT_US = 300 * 1000 };
+void limit_cell_want(struct limit_table *t, struct limit_cell *c, int64_t now_us);
+/* Another process waits for a place: *ret_connections is how many it has. */
+bool limit_cell_wanted(const struct limit_table *t, const struct limit_cell *c, int64_t now_us,
+                       uint32_t *ret_connections);
 
 #endif

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define LIMIT_TABLE_MAGIC UINT64_C(0x31306d696c746d70) /* "pmtlim01" */
+#define LIMIT_TABLE_MAGIC UINT64_C(0x32306d696c746d70) /* "pmtlim02" */
 
 /* One cache line holds what take and give touch. */
 struct limit_cell {
@@ -21,6 +21,7 @@ struct limit_cell {
     uint32_t next;                       /* index + 1 in the chain or in the free list; lock */
     uint32_t name_len;
     uint64_t hash;
+    _Atomic uint64_t wanted; /* when a process last waited for a place, us << 6 | its share; or 0 */
     _Alignas(64) _Atomic uint32_t connections[LIMIT_TABLE_PROCESSES];
     char name[LIMIT_NAME_MAX];
 };
@@ -30,11 +31,13 @@ struct limit_table_head {
     uint64_t bytes; /* of the whole table */
     uint32_t cell_bytes, cells, processes;
     uint64_t seed;
-    pthread_mutex_t lock;  /* robust, shared by processes; guards what follows and the chains */
-    _Atomic uint32_t made; /* cells that were ever in use: all below this index */
-    uint32_t free_head;    /* index + 1 of one given back, or 0 */
-    uint32_t hand;         /* where the search for cells to take back goes on */
-    int64_t full_until_us; /* a full table is not searched again before */
+    pthread_mutex_t lock;      /* robust, shared by processes; guards what follows and the chains */
+    _Atomic uint32_t made;     /* cells that were ever in use: all below this index */
+    uint32_t free_head;        /* index + 1 of one given back, or 0 */
+    uint32_t hand;             /* where the search for cells to take back goes on */
+    int64_t full_until_us;     /* a full table is not searched again before */
+    _Atomic uint32_t expected; /* bit per share: has levels to bring from before the start */
+    _Atomic uint32_t brought;  /* of these, they are here */
 };
 
 /* What lies in the memfd. Pages that nobody touched take no memory. */

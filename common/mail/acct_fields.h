@@ -77,8 +77,9 @@ enum acct_kind {
     FIELD(DELAY_CONNECT, "delayConnect", ACCT_TRIED, ACCT_NUMBER, true, "of these, connecting up to EHLO; 0 on a reused connection") \
     FIELD(DELAY_TRANSMIT, "delayTransmit", ACCT_TRIED, ACCT_NUMBER, true, "of these, from MAIL to the final reply") \
     FIELD(NEXT_ATTEMPT, "nextAttempt", ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TIME, true, "when it is tried again") \
-    FIELD(DLV_TLS_PROTOCOL, "dlvTlsProtocol", ACCT_TRIED, ACCT_TEXT, true, "TLS version, empty without TLS") \
-    FIELD(DLV_TLS_CIPHER, "dlvTlsCipher", ACCT_TRIED, ACCT_TEXT, true, "cipher suite")             \
+    FIELD(DLV_TLS_PROTOCOL, "dlvTlsProtocol", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "TLS version, empty without TLS") \
+    FIELD(DLV_TLS_CIPHER, "dlvTlsCipher", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "cipher suite")             \
+    FIELD(DLV_TLS_VERIFIED, "dlvTlsVerified", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "by what the peer was checked: dane, sts, trusted; unchecked; or what was wrong") \
     FIELD(BOUNCE_RULE, "bounceRule", ACCT_BIT(B) | ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TEXT, true, "file:line of the rule that gave bounceCat; empty: by the codes alone") \
     FIELD(REPLY_RULE, "replyRule", ACCT_BIT(B) | ACCT_BIT(T), ACCT_TEXT, true, "file:line of the rule of [smtp-pattern-list] that matched") \
     FIELD(RCV_SMTP_USER, "rcvSmtpUser", ACCT_OWN, ACCT_TEXT, true, "user that the submitting client logged in as") \

@@ -240,6 +240,20 @@ bool config_is_set(const struct config *cfg, enum directive d)
     return false;
 }
 
+void config_each(const struct config *cfg, enum directive d, struct strview pipe,
+                 void (*fn)(void *arg, const struct config_value *v), void *arg)
+{
+    const unsigned kind = config_kind_index(KIND_PIPE);
+
+    for (const struct config_section *s = cfg->first; s; s = s->next) {
+        struct value_node *n = config_section_value(s, d);
+        if (!n || (pipe.len && s->name[kind] && !sv_eq_nocase(sv_of(s->name[kind]), pipe)))
+            continue;
+        for (const struct config_value *v = &n->value; v && v->text; v = v->next)
+            fn(arg, v);
+    }
+}
+
 bool config_bool(const struct config *cfg, const struct config_query *q, enum directive d)
 {
     BUG_ON(directive_info(d)->type != TYPE_BOOL);

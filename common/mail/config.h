@@ -82,6 +82,12 @@ const struct config_value *config_get(const struct config *cfg, const struct con
 /* Some section sets this directive. */
 bool config_is_set(const struct config *cfg, enum directive d);
 
+/* Calls fn for each value of this directive that some section sets, in file order, those of a
+ * repeatable one one by one. pipe: only those of sections that can hold for its mail, which are the
+ * ones that name it or none; empty: all. */
+void config_each(const struct config *cfg, enum directive d, struct strview pipe,
+                 void (*fn)(void *arg, const struct config_value *v), void *arg);
+
 /* Short forms of config_get. A NULL q asks for the global value. */
 bool config_bool(const struct config *cfg, const struct config_query *q, enum directive d);
 int64_t config_number(const struct config *cfg, const struct config_query *q, enum directive d);

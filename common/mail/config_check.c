@@ -6,6 +6,7 @@
 
 #include "mail/host_list.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 
 /* ": did you mean 'x'?" among the names of sections of these kinds. out: 128 bytes. */
@@ -128,6 +129,38 @@ static void check_listener(struct loader *l, const struct config_section *s)
             "listener goes with the tls-key at %s:%u; set tls-key here as well (\"\" when the "
             "certificate's file holds it)",
             key->origin.file, key->origin.line);
+}
+
+/* Where a listener listens; port 0 is another one each time. */
+static bool listener_address(const struct config *cfg, const struct config_section *s,
+                             struct sockaddr_storage *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (s->kinds != KIND_LISTENER)
+        return false;
+    const char *name = s->name[config_kind_index(KIND_LISTENER)];
+    const struct config_query q = {.listener = sv_of(name)};
+    const char *address = config_text(cfg, &q, DIR_ADDRESS);
+    return listener_address_parse(sv_of(address ? address : name), ret) == 0 &&
+           (ret->ss_family == AF_INET6 ? ((struct sockaddr_in6 *)ret)->sin6_port
+                                       : ((struct sockaddr_in *)ret)->sin_port);
+}
+
+/* Two listeners on one address: the second could not be bound. */
+static void check_addresses(struct loader *l)
+{
+    struct sockaddr_storage a, b;
+
+    for (const struct config_section *s = l->cfg->first; s; s = s->next) {
+        if (!listener_address(l->cfg, s, &a))
+            continue;
+        for (const struct config_section *t = l->cfg->first; t != s; t = t->next)
+            if (listener_address(l->cfg, t, &b) && !memcmp(&a, &b, sizeof(a)))
+                load_error(l, s->file, s->line,
+                           "listener '%.60s' has the address of listener '%.60s' (%s:%u)",
+                           s->name[config_kind_index(KIND_LISTENER)],
+                           t->name[config_kind_index(KIND_LISTENER)], t->file, t->line);
+    }
 }
 
 static void check_section(struct loader *l, const struct config_section *s)
@@ -291,10 +324,12 @@ void load_check(struct loader *l)
     }
     for (const struct config_section *s = l->cfg->first; s; s = s->next)
         check_section(l, s);
+    check_addresses(l);
     if (!config_section_name(l->cfg, KIND_PIPE, 0))
         load_error(l, l->dir, 0, "no [pipe NAME] (expected at least one)");
     if (!config_section_name(l->cfg, KIND_LISTENER, 0))
         load_error(l, l->dir, 0, "no [listener ADDR:PORT] (expected at least one)");
+    load_check_keys(l);
     if (!l->report->errors)
         check_shaping(l);
 }

@@ -102,4 +102,10 @@ static int identify(void *arg, const char *path, struct config_file_id *ret)
     return 0;
 }
 
-const struct config_files config_files_system = {NULL, list, match, read_file, identify};
+static int check_key(void *arg, const char *path, uid_t owner, struct key_file *ret, struct err *e)
+{
+    (void)arg;
+    return key_file_open(path, owner, ret, NULL, e);
+}
+
+const struct config_files config_files_system = {NULL, list, match, read_file, identify, check_key};

@@ -7,6 +7,7 @@
  */
 #include "mail/config_internal.h"
 #include "mail/config_load.h"
+#include "mail/domain_key.h"
 #include "mail/bounce_rule.h"
 #include "mail/reply_rule.h"
 
@@ -58,13 +59,21 @@ static struct strview complete(struct loader *l, enum directive d,
 {
     uint64_t n;
 
-    if (directive_info(d)->type == TYPE_PATH && text.len && text.ptr[0] != '/')
+    struct domain_key key;
+    enum directive_type type = directive_info(d)->type;
+    bool is_key = type == TYPE_DOMAIN_KEY || type == TYPE_DKIM_KEY;
+
+    if (type == TYPE_PATH && text.len && text.ptr[0] != '/') {
         buf_printf(out, "%s/%.*s", l->dir, SV_ARG(text));
-    else if (alias && alias->suffix[0] && sv_to_u64(text, &n) && n)
+    } else if (is_key && domain_key_parse(text, type == TYPE_DKIM_KEY, &key, NULL) == 0 &&
+               key.file.ptr[0] != '/') {
+        size_t at = (size_t)(key.file.ptr - text.ptr);
+        buf_printf(out, "%.*s%s/%.*s", (int)at, text.ptr, l->dir, (int)(text.len - at),
+                   text.ptr + at);
+    }
+    if (alias && alias->suffix[0] && sv_to_u64(text, &n) && n)
         buf_printf(out, "%.*s%s", SV_ARG(text), alias->suffix);
-    else
-        return text;
-    return buf_view(out);
+    return buf_len(out) ? buf_view(out) : text;
 }
 
 /* A category that is nearly a known one is a slip of the pen. */
@@ -99,6 +108,21 @@ static void check_value(struct loader *l, enum directive d, struct strview text,
         load_error(l, path, line, "%s: %s", directive_info(d)->name, e.text);
 }
 
+/* One name, two meanings: in a source it bounds what is accepted, in a queue what is sent. */
+static enum directive find_directive(const struct config_section *s, const char *name,
+                                     const struct directive_alias **ret_alias)
+{
+    static const struct directive_alias sent = {"max-rcpt-per-message",
+                                                DIR_MAX_RCPT_PER_TRANSACTION, ""};
+    enum directive d = config_directive_find(sv_of(name), ret_alias);
+
+    if (d != DIR_MAX_RCPT_PER_MESSAGE || !s || (s->kinds & directive_info(d)->kinds) ||
+        !(s->kinds & directive_info(DIR_MAX_RCPT_PER_TRANSACTION)->kinds))
+        return d;
+    *ret_alias = &sent;
+    return sent.directive;
+}
+
 void load_set_value(struct loader *l, const char *name, struct strview text, const char *path,
                     unsigned line)
 {
@@ -106,7 +130,7 @@ void load_set_value(struct loader *l, const char *name, struct strview text, con
     struct err e = {0};
     struct buf completed = {0};
     const struct directive_alias *alias;
-    enum directive d = config_directive_find(sv_of(name), &alias);
+    enum directive d = find_directive(l->section, name, &alias);
 
     if (d == DIRECTIVE_COUNT) {
         unknown_directive(l, name, path, line);

@@ -7,6 +7,7 @@
 #define PMTA_MAIL_CONFIG_LOAD_H
 
 #include "mail/config.h"
+#include "mail/key_file.h"
 
 /* Two names of one file have one id. */
 struct config_file_id {
@@ -23,6 +24,8 @@ struct config_files {
     /* Appends the content; -EFBIG when it has more than max bytes. 0 or -errno. */
     int (*read)(void *arg, const char *path, size_t max, struct buf *text);
     int (*identify)(void *arg, const char *path, struct config_file_id *ret);
+    /* A key file that a directive names, as key_file_open. NULL: they are not looked at. */
+    int (*key)(void *arg, const char *path, uid_t owner, struct key_file *ret, struct err *e);
 };
 
 /* The file system. */
@@ -87,5 +90,9 @@ void load_read_lines(struct load_file *f);
 
 /* Finishes the configuration and checks it as a whole. */
 void load_check(struct loader *l);
+/* The part of it that is about signing keys (config_keys.c). */
+void load_check_keys(struct loader *l);
+/* The user whose key files are trusted besides root's: that of the directive user. -1: none. */
+uid_t load_key_owner(const struct config *cfg);
 
 #endif

@@ -111,6 +111,8 @@ enum directive_flag {
     /* process */                                                                                  \
     DIRECTIVE(HOST_NAME, "host-name", KIND_PMTA | KIND_VIRTUAL_MTA, TYPE_DOMAIN, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "name of this host in greeting, EHLO and Received; the system's host name when not set")   \
+    DIRECTIVE(CHECK_SENDERS, "check-senders", KIND_PMTA, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "at start and reload, warn of virtual MTAs whose reverse names or SPF are wrong in the DNS") \
     DIRECTIVE(SPOOL, "spool", KIND_PMTA, TYPE_PATH, "/var/spool/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
         "directory of the message spool; each pipe has its own directory below it")                \
     DIRECTIVE(RUN_DIR, "run-dir", KIND_PMTA, TYPE_PATH, "/run/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
@@ -153,6 +155,10 @@ enum directive_flag {
         "speak TLS from the first byte (port 465)")                                                \
     DIRECTIVE(ALLOW_PLAIN_AUTH, "allow-plain-auth", KIND_LISTENER | KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "offer AUTH without TLS")                                                                  \
+    DIRECTIVE(TLS_CERTIFICATE_FOR, "tls-certificate-for", KIND_LISTENER, TYPE_TEXT, NULL, 0, 0, RELOAD_NEW_SESSION, DIRECTIVE_REPEATABLE, NULL, \
+        "HOST FILE [KEYFILE]: certificate chain and key for clients that ask for this name (SNI; *.example.com is one label); others get tls-certificate") \
+    DIRECTIVE(TLS_CLIENT_CA, "tls-client-ca", KIND_LISTENER, TYPE_PATH, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with the root certificates of clients: they are asked for a certificate, and one that is valid makes its client the [source] with that tls-client-name") \
     /* receiving: source */                                                                        \
     DIRECTIVE(ALWAYS_ALLOW_RELAYING, "always-allow-relaying", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "accept mail to any domain from here without authentication")                              \
@@ -164,6 +170,8 @@ enum directive_flag {
         "honour X-Job; it is removed in any case")                                                 \
     DIRECTIVE(PROCESS_X_ENVID, "process-x-envid", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Envid; it is removed in any case")                                               \
+    DIRECTIVE(TLS_CLIENT_NAME, "tls-client-name", KIND_SOURCE, TYPE_TEXT, NULL, 0, 0, RELOAD_NEW_SESSION, DIRECTIVE_REPEATABLE, NULL, \
+        "DNS name or mail address in the certificate that makes its client this source, wherever it connects from; see tls-client-ca") \
     DIRECTIVE(DEFAULT_VIRTUAL_MTA, "default-virtual-mta", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "virtual MTA or pool for messages that name none")                                         \
     DIRECTIVE(MAX_MESSAGE_SIZE, "max-message-size", KINDS_SOURCE | KIND_PMTA, TYPE_SIZE, "50M", 1024, 2147483648, RELOAD_NEW_SESSION, 0, NULL, \
@@ -211,7 +219,7 @@ enum directive_flag {
     DIRECTIVE(MAX_MSG_PER_CONNECTION, "max-msg-per-connection", KINDS_QUEUE, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
         "messages on one connection before it is closed; 0 is no limit")                           \
     DIRECTIVE(MAX_RCPT_PER_TRANSACTION, "max-rcpt-per-transaction", KINDS_QUEUE, TYPE_INT, "100", 1, 10000, RELOAD_LIVE, 0, NULL, \
-        "recipients of one message sent in one transaction")                                       \
+        "recipients of one message sent in one transaction; max-rcpt-per-message means the same, but in [pmta] and sources")                                       \
     DIRECTIVE(RETRY_AFTER, "retry-after", KINDS_QUEUE, TYPE_RETRY, "10m", 100, 604800000, RELOAD_LIVE, 0, NULL, \
         "time to the next attempt of a queue whose hosts fail: first, second, …, last repeats; or 5m x2 max 4h") \
     DIRECTIVE(BOUNCE_AFTER, "bounce-after", KINDS_QUEUE, TYPE_INTERVAL, "4d12h", 1000, 2592000000, RELOAD_LIVE, 0, NULL, \
@@ -456,6 +464,23 @@ enum directive_flag {
         "PEM file of the authorities that may certify the servers of MTA-STS policies, instead of the system's; for tests and labs") \
     DIRECTIVE(MTA_STS_PORT, "mta-sts-port", KIND_PMTA, TYPE_INT, "443", 1, 65535, RELOAD_LIVE, 0, NULL, \
         "port that MTA-STS policies are fetched from; other than 443 for tests and labs only")     \
+    /* TLS of outgoing sessions, and tls-min-version of a listener */                              \
+    DIRECTIVE(REQUIRE_STARTTLS, "require-starttls", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "send nothing in clear: mail waits when a host offers no TLS or its handshake fails")      \
+    DIRECTIVE(TLS_MIN_VERSION, "tls-min-version", KINDS_QUEUE | KIND_LISTENER, TYPE_ENUM, "TLSv1.2", 0, 0, RELOAD_NEW_SESSION, 0, "TLSv1|TLSv1.1|TLSv1.2|TLSv1.3", \
+        "oldest version of TLS spoken; a host that only knows older ones is sent to in clear where that is allowed; a listener takes its own section's value alone") \
+    DIRECTIVE(TLS_VERIFY, "tls-verify", KINDS_QUEUE, TYPE_ENUM, "opportunistic", 0, 0, RELOAD_NEW_SESSION, 0, "none|opportunistic|dane|sts|mandatory", \
+        "none: encrypt and check nothing; opportunistic: as DANE, else MTA-STS of the domain say, else unchecked; dane: usable TLSA records are required; sts: those or an MTA-STS policy; mandatory: a certificate by tls-ca-file for a name of tls-match") \
+    DIRECTIVE(TLS_MATCH, "tls-match", KINDS_QUEUE, TYPE_DOMAIN_LIST, "hostname", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "names that a certificate may be for with tls-verify = mandatory, up to 8: hostname (of the MX host), nexthop (the domain), or names as they are") \
+    DIRECTIVE(TLS_CA_FILE, "tls-ca-file", KINDS_QUEUE, TYPE_PATH, "/etc/ssl/certs/ca-certificates.crt", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with the root certificates that hosts are checked against")                      \
+    DIRECTIVE(TLS_CLIENT_CERTIFICATE, "tls-client-certificate", KINDS_QUEUE, TYPE_PATH, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with the certificate chain shown to hosts that ask for one")                     \
+    DIRECTIVE(TLS_CLIENT_KEY, "tls-client-key", KINDS_QUEUE, TYPE_PATH, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "PEM file with its private key; the certificate's file when not set")                      \
+    DIRECTIVE(TLS_BROKEN_FOR, "tls-broken-for", KINDS_QUEUE, TYPE_INTERVAL, "1h", 0, 2592000000, RELOAD_NEW_SESSION, 0, NULL, \
+        "how long a host whose TLS handshake failed is sent to in clear, where nothing requires TLS") \
     /* what a source may say */                                                                    \
     DIRECTIVE(SOURCE_GROUP_NAME, "source-group", KIND_SOURCE, TYPE_NAME, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "[source-group] that this source belongs to and takes its settings from")                  \

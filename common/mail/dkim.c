@@ -155,6 +155,45 @@ struct strview dkim_address_domain(struct strview value)
     return d;
 }
 
+static struct strview domain_of(struct strview whole, struct arena *a)
+{
+    struct dkim_field field = {.whole = whole};
+    struct strview d = dkim_address_domain(dkim_field_value(&field, 1, field.name, a));
+    if (!d.len || d.len > 253)
+        return sv(NULL, 0);
+    char *text = arena_strndup(a, d.ptr, d.len);
+    str_lower(text, d.len);
+    return sv(text, d.len);
+}
+
+static bool has_name(struct strview whole, struct strview name)
+{
+    size_t n = name.len;
+    if (!sv_starts_nocase(whole, name))
+        return false;
+    while (n < whole.len && is_wsp(whole.ptr[n]))
+        n++;
+    return n < whole.len && whole.ptr[n] == ':';
+}
+
+void dkim_sender_domains(struct strview block, struct arena *a, struct strview *ret_from,
+                         struct strview *ret_sender)
+{
+    struct strview from = {NULL, 0}, sender = {NULL, 0};
+
+    while (block.len && block.ptr[0] != '\r' && block.ptr[0] != '\n') {
+        struct strview whole = sv(block.ptr, field_length(block));
+        char first = ascii_lower(whole.ptr[0]);
+        if (first == 'f' && has_name(whole, SV("From")))
+            from = whole;
+        else if (first == 's' && has_name(whole, SV("Sender")))
+            sender = whole;
+        block = sv(block.ptr + whole.len, block.len - whole.len);
+    }
+    *ret_from = from.len ? domain_of(from, a) : from;
+    *ret_sender = sender.len ? domain_of(sender, a) : sender;
+}
+
 /* --- signature --- */
 
 /* A word of the field, on a new line when it does not fit into this one. */
@@ -259,6 +298,8 @@ static void sign_names(const struct dkim_signature *s, const struct dkim_field *
     bool first = true;
 
     fold_printf(f, "h=");
+    if (!lists(s->names, SV("From")) && !lists(s->oversign, SV("From"))) /* RFC 6376 section 5.4 */
+        sign_name(s, fields, count, SV("From"), false, f, &first, input);
     for (size_t k = 0; k < ARRAY_LEN(lists_of); k++) {
         struct strview rest = lists_of[k];
         while (next_name(&rest, &name)) {

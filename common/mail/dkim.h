@@ -61,6 +61,11 @@ struct strview dkim_field_value(const struct dkim_field *fields, size_t count, s
  * addr-spec (inside <> when there is one), comments and quoted names passed over. Empty: none. */
 struct strview dkim_address_domain(struct strview value);
 
+/* Domains of the first addresses of From and Sender in a header block, lower case, in arena; empty
+ * where there is none. */
+void dkim_sender_domains(struct strview block, struct arena *a, struct strview *ret_from,
+                         struct strview *ret_sender);
+
 /* --- signature --- */
 
 struct dkim_signature {

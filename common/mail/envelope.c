@@ -24,6 +24,12 @@
     FIELD(REMOTE_MTA, 15, remote_mta, sv)       \
     FIELD(PRIORITY, 16, priority, u64)          \
     FIELD(CHOSEN_VMTA, 17, chosen_vmta, sv)     \
+    FIELD(FROM_DOMAIN, 18, from_domain, sv)     \
+    FIELD(SENDER_DOMAIN, 19, sender_domain, sv) \
+    FIELD(RELAXED_HASH, 20, relaxed_hash, sv)   \
+    FIELD(SIMPLE_HASH, 21, simple_hash, sv)     \
+    FIELD(DKIM_OPTIONS, 22, dkim_options, sv)   \
+    FIELD(BIMI, 23, bimi, sv)         \
     FIELD(ACCT_HEADERS, 40, acct_headers, sv)
 
 enum envelope_tag {

@@ -52,9 +52,16 @@ struct envelope {
     struct strview chosen_vmta; /* the virtual MTA that the pipe chose when it took the message */
     /* values of header fields that accounting wants: "Name: value" lines, LF behind each */
     struct strview acct_headers;
-    uint8_t priority; /* X-Delivery-Priority + 1; 0: not given */
-    uint8_t ret;      /* enum envelope_ret */
-    uint8_t flags;    /* ENVELOPE_x bits */
+    struct strview
+        from_domain; /* of the first address in From, when something may sign; or empty */
+    struct strview sender_domain; /* the same of Sender */
+    struct strview relaxed_hash;  /* SHA-256 of the canonical body (RFC 6376), or empty: then who */
+    struct strview simple_hash;   /* wants it has to compute it */
+    struct strview dkim_options;  /* X-DKIM-Options, checked; or empty */
+    struct strview bimi;          /* BIMI-Selector of the application, taken out; or empty */
+    uint8_t priority;             /* X-Delivery-Priority + 1; 0: not given */
+    uint8_t ret;                  /* enum envelope_ret */
+    uint8_t flags;                /* ENVELOPE_x bits */
     uint32_t rcpt_count;
     struct envelope_rcpt *rcpts;
 };

@@ -28,6 +28,7 @@ struct frame {
     struct strview domain;
     struct spf_record record;
     size_t next;              /* term */
+    bool redirected;          /* by redirect=: it has to have a record */
     enum spf_result included; /* of the include term below that opened it */
 };
 
@@ -50,6 +51,10 @@ struct spf {
     struct spf_question question;
     bool has_question;
     unsigned asking, voids;
+    bool term_was_void; /* of the term at hand a void look-up is counted */
+    struct spf_visit trail[SPF_MAX_TERMS_ASKING + 2];
+    size_t trail_count;
+    struct strview match_term, match_domain;
     enum spf_result result;
     char reason[300];
     struct strview explanation;
@@ -85,14 +90,14 @@ static void end(struct spf *s, enum spf_result result, const char *fmt, ...)
 
 /* --- names --- */
 
-/* A name that can be asked for: labels of 1 to 63 bytes, at least two of them. */
+/* A name that can be asked for: labels of 1 to 63 bytes, at least two of them, no zero byte. */
 static bool is_askable(struct strview d)
 {
     size_t label = 0, labels = 0;
 
     if (d.len && d.ptr[d.len - 1] == '.')
         d.len--;
-    if (!d.len || d.len > 253)
+    if (!d.len || d.len > 253 || memchr(d.ptr, '\0', d.len))
         return false;
     for (size_t i = 0; i < d.len; i++) {
         if (d.ptr[i] != '.') {
@@ -154,12 +159,16 @@ static bool count_asking(struct spf *s)
     return false;
 }
 
-/* An answer without records. False: one too many, and the end. */
+/* An answer without records; section 4.6.4 counts the terms that have one. False: one too many, and
+ * the end. */
 static bool count_void(struct spf *s, const struct lookup_result *r)
 {
     if ((r->status != LOOKUP_NO_DATA && r->status != LOOKUP_NO_DOMAIN &&
          !(r->status == LOOKUP_OK && !r->count)) ||
-        ++s->voids <= SPF_MAX_VOID)
+        s->term_was_void)
+        return true;
+    s->term_was_void = true;
+    if (++s->voids <= SPF_MAX_VOID)
         return true;
     end(s, SPF_PERMERROR, "more than %d questions to the DNS had no answer ('%s')", SPF_MAX_VOID,
         s->question.name);
@@ -237,6 +246,8 @@ static void matched(struct spf *s)
     char text[sizeof(s->reason)];
     snprintf(text, sizeof(text), "%.*s of %.*s", (int)MIN_OF(s->term->text.len, (size_t)120),
              s->term->text.ptr, SV_ARG(top(s)->domain));
+    s->match_term = s->term->text;
+    s->match_domain = top(s)->domain;
     record_ended(s, s->term->result, text);
 }
 
@@ -247,6 +258,20 @@ static void temporary(struct spf *s, const struct lookup_result *r)
 }
 
 /* --- the record --- */
+
+static void remember_record(struct spf *s, struct strview record)
+{
+    const struct frame *f = top(s);
+
+    if (s->trail_count == ARRAY_LEN(s->trail))
+        return;
+    s->trail[s->trail_count++] = (struct spf_visit){
+        .depth = (unsigned)s->depth - 1,
+        .is_redirect = f->redirected,
+        .domain = f->domain,
+        .record = record,
+    };
+}
 
 static void take_record(struct spf *s, const struct lookup_result *r)
 {
@@ -267,11 +292,17 @@ static void take_record(struct spf *s, const struct lookup_result *r)
         }
         found = r->records[i];
     }
+    if (!found.ptr && f->redirected) { /* section 6.1 */
+        end(s, SPF_PERMERROR, "redirect=%.*s has no SPF record", SV_ARG(f->domain));
+        return;
+    }
     if (!found.ptr) {
         record_ended(s, SPF_NONE, "no SPF record");
         return;
     }
-    if (spf_record_parse(arena_sv(&s->arena, found), &s->arena, &f->record, &e) < 0) {
+    found = arena_sv(&s->arena, found);
+    remember_record(s, found);
+    if (spf_record_parse(found, &s->arena, &f->record, &e) < 0) {
         end(s, SPF_PERMERROR, "%.*s: %s", SV_ARG(f->domain), e.text);
         return;
     }
@@ -285,6 +316,7 @@ static void no_term_left(struct spf *s)
     struct strview name;
 
     if (!f->record.redirect.len) {
+        s->match_term = s->match_domain = sv(NULL, 0);
         record_ended(s, SPF_NEUTRAL, "no mechanism matches");
         return;
     }
@@ -296,6 +328,7 @@ static void no_term_left(struct spf *s)
     }
     f->domain = name;
     f->record = (struct spf_record){0};
+    f->redirected = true;
     s->state = NEED_RECORD;
 }
 
@@ -405,6 +438,7 @@ static void next_term(struct spf *s)
         return;
     }
     struct spf_term *t = s->term = &f->record.terms[f->next++];
+    s->term_was_void = false;
     switch (t->mechanism) {
     case SPF_MECH_ALL:
         matched(s);
@@ -460,6 +494,8 @@ static void take_ptr(struct spf *s, const struct lookup_result *r)
 
 static void next_mx_host(struct spf *s)
 {
+    while (s->mx.next < s->mx.count && !is_askable(s->mx.items[s->mx.next]))
+        s->mx.next++; /* a null MX, for one */
     if (s->mx.next == s->mx.count)
         s->state = NEXT_TERM;
     else
@@ -468,6 +504,8 @@ static void next_mx_host(struct spf *s)
 
 static void next_ptr_name(struct spf *s)
 {
+    while (s->ptr.next < s->ptr.count && !is_askable(s->ptr.items[s->ptr.next]))
+        s->ptr.next++;
     if (s->ptr.next == s->ptr.count)
         evaluate(s);
     else
@@ -502,7 +540,9 @@ static void set_sender(struct spf *s, struct strview helo, struct strview mail_f
     struct strview domain = !mail_from.len ? helo
                             : at < 0       ? mail_from
                                      : sv(mail_from.ptr + at + 1, mail_from.len - (size_t)at - 1);
-    buf_printf(&b, "%.*s@%.*s", SV_ARG(local), SV_ARG(domain));
+    buf_append_sv(&b, local);
+    buf_append_char(&b, '@');
+    buf_append_sv(&b, domain);
     m->helo = arena_sv(&s->arena, helo);
     m->sender = arena_sv(&s->arena, buf_view(&b));
     m->local = sv(m->sender.ptr, local.len);
@@ -631,4 +671,16 @@ struct strview spf_explanation(const struct spf *s)
 unsigned spf_lookups(const struct spf *s)
 {
     return s->asking;
+}
+
+const struct spf_visit *spf_trail(const struct spf *s, size_t *ret_count)
+{
+    *ret_count = s->trail_count;
+    return s->trail;
+}
+
+struct strview spf_match(const struct spf *s, struct strview *ret_domain)
+{
+    *ret_domain = s->match_domain;
+    return s->match_term;
 }

@@ -58,4 +58,18 @@ struct strview spf_explanation(const struct spf *s);
 /* Terms that asked the DNS so far. */
 unsigned spf_lookups(const struct spf *s);
 
+/* A record that was read: that of the domain itself (depth 0), of what it includes or redirects to.
+ * Views live as long as s. */
+struct spf_visit {
+    unsigned depth;
+    bool is_redirect; /* it took the place of the one before it at this depth */
+    struct strview domain, record;
+};
+
+/* In the order they were read. */
+const struct spf_visit *spf_trail(const struct spf *s, size_t *ret_count);
+/* The term that gave the result ("ip4:192.0.2.0/24", "-all") and the domain whose record has it; of
+ * a pass by include the one inside. Both empty: none did. */
+struct strview spf_match(const struct spf *s, struct strview *ret_domain);
+
 #endif

@@ -64,6 +64,9 @@ struct spf_macros {
 int spf_macro_expand(struct buf *out, struct strview text, const struct spf_macros *m, bool exp);
 /* 0 when the syntax is right. */
 int spf_macro_check(struct strview text, bool exp);
+/* 0 when text is a domain-spec (section 7.1): macros are right, and it ends in one or in a dot and a
+ * top label, which is not all digits. */
+int spf_domain_spec_check(struct strview text);
 bool spf_macro_uses_p(struct strview text);
 
 #endif

@@ -28,7 +28,7 @@ static size_t parse(struct strview s, bool exp, struct macro *ret)
         return 0;
     ret->letter = ascii_lower(s.ptr[i]);
     ret->escape = ret->letter != s.ptr[i];
-    if (!strchr(exp ? "slodiphcrtv" : "slodiphv", ret->letter))
+    if (!ret->letter || !strchr(exp ? "slodiphcrtv" : "slodiphv", ret->letter))
         return 0;
     for (i++; i < s.len && ascii_is_digit(s.ptr[i]); i++)
         ret->keep = MIN_OF(ret->keep * 10 + (unsigned)(s.ptr[i] - '0'), 1000u);
@@ -39,7 +39,7 @@ static size_t parse(struct strview s, bool exp, struct macro *ret)
         i++;
     }
     for (; i < s.len && s.ptr[i] != '}'; i++) {
-        if (!strchr(delimiters, s.ptr[i]) || n + 1 >= sizeof(ret->split))
+        if (!s.ptr[i] || !strchr(delimiters, s.ptr[i]) || n + 1 >= sizeof(ret->split))
             return 0;
         ret->split[n++] = s.ptr[i];
     }
@@ -111,6 +111,8 @@ static void transform(struct buf *out, struct strview value, const struct macro 
     const char *split = mc->split[0] ? mc->split : ".";
     size_t count = 0, begin = 0;
 
+    if (!value.len)
+        return;
     for (size_t i = 0; i <= value.len && count < MAX; i++) {
         if (i < value.len && (!value.ptr[i] || !strchr(split, value.ptr[i])))
             continue;
@@ -175,6 +177,43 @@ int spf_macro_check(struct strview text, bool exp)
     int r = spf_macro_expand(&out, text, &none, exp);
     buf_free(&out);
     return r;
+}
+
+static bool is_top_label(struct strview s)
+{
+    bool letter = false;
+
+    for (size_t i = 0; i < s.len; i++) {
+        if (!ascii_is_alpha(s.ptr[i]) && !ascii_is_digit(s.ptr[i]) && s.ptr[i] != '-')
+            return false;
+        letter |= !ascii_is_digit(s.ptr[i]);
+    }
+    return letter && s.ptr[0] != '-' && s.ptr[s.len - 1] != '-';
+}
+
+int spf_domain_spec_check(struct strview text)
+{
+    size_t label = 0, macro_end = 0; /* where the last label begins, the last macro ends */
+
+    if (spf_macro_check(text, false) < 0)
+        return ERR_SYNTAX;
+    if (text.len && text.ptr[text.len - 1] == '.')
+        text.len--;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '.')
+            label = i + 1;
+        if (text.ptr[i] != '%')
+            continue;
+        if (text.ptr[++i] == '{')
+            while (text.ptr[i] != '}')
+                i++;
+        macro_end = i + 1;
+    }
+    if (macro_end && macro_end == text.len)
+        return 0;
+    return label > 1 && macro_end < label && is_top_label(sv(text.ptr + label, text.len - label))
+               ? 0
+               : ERR_SYNTAX;
 }
 
 bool spf_macro_uses_p(struct strview text)

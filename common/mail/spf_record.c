@@ -23,28 +23,33 @@ static int wrong(struct err *e, struct strview term, const char *why)
                    why);
 }
 
-/* "/24", "//64", "/24//64" at the end of text are cut off. False: not valid. */
-static bool cut_prefixes(struct strview *text, struct spf_term *t)
+/* ABNF: no zero in front. */
+static bool parse_length(struct strview digits, uint64_t max, uint8_t *ret)
 {
     uint64_t n;
 
+    if (!sv_to_u64(digits, &n) || n > max || (digits.len > 1 && digits.ptr[0] == '0'))
+        return false;
+    *ret = (uint8_t)n;
+    return true;
+}
+
+/* "/24", "//64", "/24//64" at the end of text are cut off. False: not valid. */
+static bool cut_prefixes(struct strview *text, struct spf_term *t)
+{
     for (size_t i = 0; i + 1 < text->len; i++) {
         if (text->ptr[i] != '/' || text->ptr[i + 1] != '/')
             continue;
-        struct strview digits = sv(text->ptr + i + 2, text->len - i - 2);
-        if (!sv_to_u64(digits, &n) || n > 128 || digits.len > 3)
+        if (!parse_length(sv(text->ptr + i + 2, text->len - i - 2), 128, &t->prefix6))
             return false;
-        t->prefix6 = (uint8_t)n;
         text->len = i;
         break;
     }
     for (size_t i = text->len; i-- > 0 && (ascii_is_digit(text->ptr[i]) || text->ptr[i] == '/');) {
         if (text->ptr[i] != '/')
             continue;
-        struct strview digits = sv(text->ptr + i + 1, text->len - i - 1);
-        if (!sv_to_u64(digits, &n) || n > 32 || digits.len > 2)
+        if (!parse_length(sv(text->ptr + i + 1, text->len - i - 1), 32, &t->prefix4))
             return false;
-        t->prefix4 = (uint8_t)n;
         text->len = i;
         break;
     }
@@ -56,11 +61,10 @@ static bool parse_network(struct strview text, struct spf_term *t)
     char address[64];
     bool v6 = t->mechanism == SPF_MECH_IP6;
     ptrdiff_t slash = sv_find(text, '/');
-    uint64_t n = v6 ? 128 : 32;
+    uint8_t n = v6 ? 128 : 32;
 
     if (slash >= 0) {
-        struct strview digits = sv(text.ptr + slash + 1, text.len - (size_t)slash - 1);
-        if (!sv_to_u64(digits, &n) || n > (v6 ? 128 : 32) || digits.len > 3)
+        if (!parse_length(sv(text.ptr + slash + 1, text.len - (size_t)slash - 1), n, &n))
             return false;
         text.len = (size_t)slash;
     }
@@ -68,7 +72,7 @@ static bool parse_network(struct strview text, struct spf_term *t)
         return false;
     memcpy(address, text.ptr, text.len);
     address[text.len] = '\0';
-    *(v6 ? &t->prefix6 : &t->prefix4) = (uint8_t)n;
+    *(v6 ? &t->prefix6 : &t->prefix4) = n;
     return inet_pton(v6 ? AF_INET6 : AF_INET, address, t->address) == 1;
 }
 
@@ -93,7 +97,7 @@ static int parse_argument(struct spf_term *t, char separator, struct strview res
     }
     if (separator == ':' && !rest.len)
         return wrong(e, t->text, "an argument is missing");
-    if (spf_macro_check(rest, false) < 0)
+    if (rest.len && spf_domain_spec_check(rest) < 0)
         return wrong(e, t->text, "not a domain or macro");
     t->domain = rest;
     return 0;
@@ -150,6 +154,8 @@ static int parse_modifier(struct strview word, size_t equals, struct spf_record 
         return wrong(e, word, "given twice");
     if (!value.len)
         return wrong(e, word, "a domain is missing");
+    if (spf_domain_spec_check(value) < 0)
+        return wrong(e, word, "not a domain or macro");
     *known = value;
     return 0;
 }

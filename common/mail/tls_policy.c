@@ -140,6 +140,7 @@ enum tag {
     TAG_DANE_STATUS,
     TAG_DANE_BASE,
     TAG_TLSA, /* usage, selector, matching, data */
+    TAG_DOMAIN_ALIAS,
 };
 
 static void put(struct buf *out, enum tag tag, const void *bytes, size_t n)
@@ -195,6 +196,7 @@ void tls_policy_encode(struct buf *out, const struct tls_policy *p)
     }
     if (secure)
         put(out, TAG_MX_SECURE, &secure, 1);
+    put_text(out, TAG_DOMAIN_ALIAS, p->domain_alias);
     for (size_t i = 0; i < p->dane_count; i++)
         put_host(out, &p->dane[i]);
 }
@@ -266,6 +268,9 @@ static int take(struct tls_policy *p, enum tag tag, struct strview v, struct are
         return take_sts(&p->sts, tag, v);
     case TAG_MX_SECURE:
         p->mx_secure = true;
+        return 0;
+    case TAG_DOMAIN_ALIAS:
+        p->domain_alias = v;
         return 0;
     case TAG_HOST:
         if (p->dane_count == MAX_HOSTS)

@@ -21,7 +21,8 @@ struct sts_policy {
     struct strview *mx; /* patterns: host names, or *.example.com */
     size_t mx_count;
     struct strview text;    /* the policy as fetched, for reports (RFC 8460 section 4.4) */
-    struct strview failure; /* why it could not be fetched although there is a record; or empty */
+    struct strview failure; /* why it could not be fetched although there is a record: result type
+                               of RFC 8460 section 4.3.2, ": ", text; or empty */
 };
 
 /* Reads a policy file. Total on any bytes. 0, or ERR_SYNTAX with *e filled. */
@@ -45,7 +46,8 @@ enum dane_status {
 struct dane_host {
     struct strview host; /* MX host name */
     enum dane_status status;
-    struct strview base_domain;  /* further name that the certificate may have (DANE-TA) */
+    struct strview base_domain;  /* where the records were found, when that is not the host's own
+                                    name: further name that the certificate may have (DANE-TA) */
     struct tlsa_record *records; /* the usable ones */
     size_t count;
 };
@@ -55,7 +57,9 @@ struct tls_policy {
     struct sts_policy sts;
     struct dane_host *dane; /* per MX host; only hosts that have something to say */
     size_t dane_count;
-    bool mx_secure; /* the MX answer itself was validated */
+    bool mx_secure;              /* the MX answer itself was validated */
+    struct strview domain_alias; /* what CNAMEs make of the domain, when that is another name: the
+                                    third name for certificates (RFC 7672 section 3.2.2) */
 };
 
 /* Wire form in ipc route_reply.policy. decode: views point into `in`; total on any bytes. */

@@ -24,8 +24,8 @@ enum admin_level {
         "what runs, since when, and the totals of each process")                                   \
     VERB(SHOW_PIPES, "show-pipes", ADMIN_READ, ROLE_PIPE, "",                                      \
         "one object per pipe: state, queued, rates, connections, spool")                           \
-    VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit]",                     \
-        "queues that hold mail, largest first")                                                    \
+    VERB(SHOW_QUEUES, "show-queues", ADMIN_READ, ROLE_PIPE, "[queue] [limit] [groups]",            \
+        "queues that hold mail, largest first; or the groups that share limits")                                                    \
     VERB(SHOW_LIMITS, "show-limits", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                       \
         "every limit that applies to a queue: where it stands, its level, who waits")              \
     VERB(SHOW_ADAPTIVE, "show-adaptive", ADMIN_READ, ROLE_PIPE, "[queue]",                         \
@@ -44,6 +44,8 @@ enum admin_level {
         "received = delivered + bounced + expired + deleted + queued, per pipe")                   \
     VERB(CONFIG_EXPLAIN, "config-explain", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pipe]",          \
         "each effective value, where it was written and what it overrode")                         \
+    VERB(RESOLVE, "resolve", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                               \
+        "where mail for a domain would go, and which TLS that asks for")                           \
     VERB(PAUSE_PIPE, "pause-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                   \
         "stop delivery of a pipe; mail is still accepted")                                         \
     VERB(RESUME_PIPE, "resume-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                 \
@@ -86,6 +88,10 @@ enum admin_level {
         "the bounce category of a reply, the rule that decides and what it goes by")               \
     VERB(SHOW_UNCLASSIFIED, "show-unclassified", ADMIN_READ, ROLE_PIPE, "[limit]",                 \
         "replies that no rule gave a category, in groups, most frequent first")                    \
+    VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private]", \
+        "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
+    VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \
+        "what SPF says of mail from an address, and by which records")                             \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

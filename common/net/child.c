@@ -252,6 +252,52 @@ static int on_directory(struct child *c, struct ipc_frame *f, const struct ipc_d
     return 0;
 }
 
+static int on_tls_files(struct child *c, struct ipc_frame *f, const struct ipc_tls_files *m)
+{
+    (void)f, (void)m;
+    if (c->ops->tls_file)
+        c->ops->tls_file(c->owner, NULL, -1);
+    return 0;
+}
+
+static int on_tls_file(struct child *c, struct ipc_frame *f, const struct ipc_tls_file *m)
+{
+    int fd = ipc_frame_take_fd(f, 0);
+    if (fd < 0)
+        return ERR_PROTOCOL;
+    if (!c->ops->tls_file) {
+        close(fd);
+        return 0;
+    }
+    char *file = text_of(m->file);
+    c->ops->tls_file(c->owner, file, fd);
+    free(file);
+    return 0;
+}
+
+static int on_keys(struct child *c, struct ipc_frame *f, const struct ipc_keys *m)
+{
+    (void)f, (void)m;
+    if (c->ops->key)
+        c->ops->key(c->owner, NULL, -1);
+    return 0;
+}
+
+static int on_key(struct child *c, struct ipc_frame *f, const struct ipc_key *m)
+{
+    int fd = ipc_frame_take_fd(f, 0);
+    if (fd < 0)
+        return ERR_PROTOCOL;
+    if (!c->ops->key) {
+        close(fd);
+        return 0;
+    }
+    char *file = text_of(m->file);
+    c->ops->key(c->owner, file, fd);
+    free(file);
+    return 0;
+}
+
 static int on_limit_table(struct child *c, struct ipc_frame *f, const struct ipc_limit_table *m)
 {
     int fd = ipc_frame_take_fd(f, 0);
@@ -336,7 +382,11 @@ static int control_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *f
     switch (f->id) {
         HANDLE(config)
         HANDLE(directory)
+        HANDLE(keys)
+        HANDLE(key)
         HANDLE(limit_table)
+        HANDLE(tls_files)
+        HANDLE(tls_file)
         HANDLE(new_edge)
         HANDLE(listener)
         HANDLE(start)

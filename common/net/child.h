@@ -3,9 +3,9 @@
  * configuration, edges, listeners and directories; start when told; answer admin lines; drain and
  * exit. The process fills in a struct child_ops and calls child_main from main().
  *
- * Order guaranteed by root at start: log_output, limit_table, config, directory*, edge*, start, listener*.
- * Later: config at a reload, edge when a peer was restarted, log_output at log rotation, listener
- * at any time, drain once.
+ * Order guaranteed by root at start: log_output, limit_table, key*, config, directory*, edge*, start,
+ * listener*. Later: key*, config at a reload, edge when a peer was restarted, log_output at log
+ * rotation, listener at any time, drain once.
  */
 #ifndef PMTA_NET_CHILD_H
 #define PMTA_NET_CHILD_H
@@ -33,8 +33,15 @@ struct child_ops {
     /* A new configuration snapshot (bytes as config_snapshot_decode takes them). Return 0 when it
      * was applied, or negative with *e filled: the old one stays. */
     int (*config)(void *owner, struct strview snapshot, uint64_t generation, struct err *e);
-    /* A descriptor that is now the owner's. purpose: "spool", "accounting". May be NULL. */
+    /* A descriptor that is now the owner's. purpose: "spool", "accounting", "mta-sts". May
+     * be NULL. */
     void (*directory)(void *owner, const char *purpose, int fd);
+    /* Signing keys: the whole set begins again (file NULL, fd -1), then each file with its
+     * descriptor, which is the owner's. A configuration follows that names them. May be NULL. */
+    void (*key)(void *owner, const char *file, int fd);
+    /* TLS files: the whole set begins again (file NULL, fd -1), then each file with its descriptor,
+     * which is the owner's. A configuration follows that names them. May be NULL. */
+    void (*tls_file)(void *owner, const char *file, int fd);
     /* The table of limits (base/limit_table.h) and our share in it, before the first config; fd is
      * the owner's. May be NULL. */
     void (*limit_table)(void *owner, int fd, unsigned share);

@@ -43,9 +43,10 @@ enum role {
     MSG(listener, 5, ROLE_ROOT, ROLE_RECEIVER, 3,                                                  \
         F(str, name) F(u8, has_tls),                                                               \
         "a listening socket, then certificate chain and key when has_tls")                         \
-    MSG(directory, 6, ROLE_ROOT, ROLE_PIPE, 1,                                                     \
+    MSG(directory, 6, ROLE_ROOT, ROLE_PIPE | ROLE_RESOLVER, 1,                                     \
         F(str, purpose),                                                                           \
-        "an open directory: 'spool', 'accounting', or 'acct-file PATH' and 'acct-move PATH', before the configuration that names them")                                              \
+        "an open directory: 'spool' or 'accounting'; 'acct-file PATH', 'acct-move PATH', before the "  \
+        "configuration that names them; for the resolver 'mta-sts'")                               \
     MSG(start, 7, ROLE_ROOT, ROLE_CHILD, 0,                                                        \
         F(u64, generation),                                                                        \
         "everything has been handed over: begin to work")                                          \
@@ -67,9 +68,22 @@ enum role {
     MSG(admin_reply, 13, ROLE_CHILD, ROLE_ROOT, 0,                                                 \
         F(u64, token) F(u8, last) F(bytes, text),                                                  \
         "JSON objects, one per line; last ends the answer of this child")                          \
+    MSG(keys, 15, ROLE_ROOT, ROLE_PIPE, 0,                                                         \
+        F(u64, generation),                                                                        \
+        "the signing keys of that configuration follow, and then it; others are forgotten with it") \
+    MSG(key, 16, ROLE_ROOT, ROLE_PIPE, 1,                                                          \
+        F(str, file),                                                                              \
+        "a key file, open for reading, under the name that the configuration gives it")            \
     MSG(limit_table, 14, ROLE_ROOT, ROLE_PIPE, 1,                                                  \
         F(u32, share),                                                                             \
         "the table of limits that all pipes share, and the share of this pipe in it")              \
+    MSG(tls_files, 17, ROLE_ROOT, ROLE_PIPE | ROLE_RECEIVER, 0,                                    \
+        F(u64, generation),                                                                        \
+        "the TLS files of that configuration follow, and then it; others are forgotten")           \
+    MSG(tls_file, 18, ROLE_ROOT, ROLE_PIPE | ROLE_RECEIVER, 1,                                     \
+        F(str, file),                                                                              \
+        "root certificates, a certificate or its key, open for reading, under the name that the "  \
+        "configuration gives it")                                                                  \
     /* receiver and pipe */                                                                        \
     MSG(submit, 20, ROLE_RECEIVER, ROLE_PIPE, 1,                                                   \
         F(u64, token) F(u64, content_bytes) F(bytes, envelope) F(bytes, content),                  \

@@ -88,9 +88,47 @@ void stream_local(const struct stream *s, struct sockaddr_storage *ret);
 /* A certificate chain with its key, or what a client needs: refcounted, opaque. */
 struct tls_context;
 
+/* VERSION(NAME, "as the configuration says it", number on the wire) */
+#define TLS_VERSIONS(VERSION)       \
+    VERSION(1_0, "TLSv1", 0x0301)   \
+    VERSION(1_1, "TLSv1.1", 0x0302) \
+    VERSION(1_2, "TLSv1.2", 0x0303) \
+    VERSION(1_3, "TLSv1.3", 0x0304)
+
+enum tls_version {
+#define TLS_VERSION_ENUM(name, text, wire) TLS_VERSION_##name,
+    TLS_VERSIONS(TLS_VERSION_ENUM)
+#undef TLS_VERSION_ENUM
+};
+
+/* Certificates that others are checked against; refcounted. */
+struct tls_roots;
+
+/* A PEM bundle, read from offset 0; the descriptor stays the caller's. NULL with *e filled when there
+ * is no certificate in it or one of them cannot be read. */
+struct tls_roots *tls_roots_read(int fd, struct err *e);
+struct tls_roots *tls_roots_ref(struct tls_roots *r);
+void tls_roots_unref(struct tls_roots *r); /* NULL is fine */
+
+/* A certificate chain with its key, to show to a server; refcounted. */
+struct tls_identity;
+
+/* From PEM files, as tls_context_server. */
+struct tls_identity *tls_identity_read(int cert_fd, int key_fd, struct err *e);
+struct tls_identity *tls_identity_ref(struct tls_identity *i);
+void tls_identity_unref(struct tls_identity *i); /* NULL is fine */
+
 /* From PEM files; the descriptors stay the caller's and are read from offset 0. TLS 1.2 and 1.3.
  * NULL with *e filled when chain or key cannot be used or do not match. */
 struct tls_context *tls_context_server(int cert_fd, int key_fd, struct err *e);
+/* A further certificate of a server, shown to clients that ask for this name (SNI, RFC 6066 section
+ * 3): "mail.example.com", or "*.example.com" for one label. 0, or the error with *e. */
+int tls_context_add(struct tls_context *t, const char *name, int cert_fd, int key_fd,
+                    struct err *e);
+void tls_context_set_min_version(struct tls_context *t, enum tls_version v);
+/* Asks clients for a certificate, which they may leave out; takes a reference. Whether it is any
+ * good says stream_tls_client_certificate. */
+void tls_context_set_client_roots(struct tls_context *t, struct tls_roots *roots);
 /* For outgoing connections, without certificate verification (opportunistic, RFC 7435). */
 struct tls_context *tls_context_client(struct err *e);
 struct tls_context *tls_context_ref(struct tls_context *t);
@@ -102,10 +140,24 @@ void tls_context_unref(struct tls_context *t);
 size_t stream_tls_accept(struct stream *s, struct tls_context *ctx);
 size_t stream_tls_connect(struct stream *s, struct tls_context *ctx, const char *sni_host);
 
+/* How a client connects. */
+struct tls_connect {
+    const char *sni_host; /* NULL or an address: none is sent, and sessions are not resumed */
+    enum tls_version min_version;
+    struct tls_identity *identity; /* NULL: none is shown. The call takes a reference. */
+    /* Sessions are resumed among connections to the same host with the same scope only: what one
+     * connection was not asked to prove, another one cannot inherit. */
+    uint64_t scope;
+};
+size_t stream_tls_connect_as(struct stream *s, struct tls_context *ctx,
+                             const struct tls_connect *how);
+
 bool stream_is_tls(const struct stream *s);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256"; "" without TLS. Valid while the stream is. */
 const char *stream_tls_version(const struct stream *s);
 const char *stream_tls_cipher(const struct stream *s);
+/* The session was resumed: there was no new proof of who the peer is. */
+bool stream_tls_is_resumed(const struct stream *s);
 /* Why the handshake failed; "" when it did not. */
 const char *stream_tls_trouble(const struct stream *s);
 

@@ -22,6 +22,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <openssl/bio.h>
@@ -40,7 +41,13 @@ struct session {
     struct hash_node node;
     struct list by_age;
     SSL_SESSION *ssl;
+    uint64_t scope;
     char host[];
+};
+
+struct session_key {
+    const char *host;
+    uint64_t scope;
 };
 
 /* --- errors --- */
@@ -68,7 +75,9 @@ static int library_err(struct err *e, const char *what)
 
 static bool session_match(const struct hash_node *node, const void *key)
 {
-    return strcmp(container_of(node, const struct session, node)->host, key) == 0;
+    const struct session *one = container_of(node, const struct session, node);
+    const struct session_key *k = key;
+    return one->scope == k->scope && strcmp(one->host, k->host) == 0;
 }
 
 static void session_free(struct tls_context *t, struct session *one)
@@ -79,27 +88,33 @@ static void session_free(struct tls_context *t, struct session *one)
     free(one);
 }
 
-static struct session *session_find(struct tls_context *t, const char *host)
+static uint64_t session_hash(const struct session_key *k)
 {
-    struct hash_node *n = hash_find(&t->sessions, hash_bytes(host, strlen(host)), host);
+    return hash_bytes(k->host, strlen(k->host)) ^ k->scope;
+}
+
+static struct session *session_find(struct tls_context *t, const struct session_key *k)
+{
+    struct hash_node *n = hash_find(&t->sessions, session_hash(k), k);
     return n ? container_of(n, struct session, node) : NULL;
 }
 
-static void session_keep(struct tls_context *t, const char *host, SSL_SESSION *ssl)
+static void session_keep(struct tls_context *t, const struct session_key *k, SSL_SESSION *ssl)
 {
-    struct session *old = session_find(t, host);
+    struct session *old = session_find(t, k);
     if (old)
         session_free(t, old);
     else if (t->sessions.count >= SESSIONS_MAX)
         session_free(t, list_entry(list_first(&t->by_age), struct session, by_age));
 
-    size_t len = strlen(host);
+    size_t len = strlen(k->host);
     struct session *one = xmalloc(sizeof(*one) + len + 1);
-    memcpy(one->host, host, len + 1);
+    memcpy(one->host, k->host, len + 1);
+    one->scope = k->scope;
     one->ssl = ssl;
     list_init(&one->by_age);
     list_push_back(&t->by_age, &one->by_age);
-    hash_insert(&t->sessions, &one->node, hash_bytes(host, len));
+    hash_insert(&t->sessions, &one->node, session_hash(k));
 }
 
 /* The library hands over a reference when this returns 1. */
@@ -108,14 +123,14 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
     const struct tls *tls = SSL_get_app_data(ssl);
     if (!tls || !tls->host)
         return 0;
-    session_keep(tls->ctx, tls->host, session);
+    session_keep(tls->ctx, &(struct session_key){tls->host, tls->scope}, session);
     return 1;
 }
 
 /* A TLS 1.3 ticket is used once (RFC 8446 appendix C.4), an older session again and again. */
 static void session_offer(struct tls *tls)
 {
-    struct session *one = session_find(tls->ctx, tls->host);
+    struct session *one = session_find(tls->ctx, &(struct session_key){tls->host, tls->scope});
     if (!one)
         return;
     SSL_set_session(tls->ssl, one->ssl);
@@ -125,6 +140,18 @@ static void session_offer(struct tls *tls)
 
 /* --- contexts --- */
 
+static SSL_CTX *library_context(struct err *e)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+    if (ctx && SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) &&
+        SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION))
+        return ctx;
+    library_err(e, "cannot set up TLS");
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
 static struct tls_context *context_new(struct err *e)
 {
     struct tls_context *t = xcalloc(1, sizeof(*t));
@@ -132,10 +159,9 @@ static struct tls_context *context_new(struct err *e)
     t->refs = 1;
     hash_init(&t->sessions, session_match);
     list_init(&t->by_age);
-    t->ctx = SSL_CTX_new(TLS_method());
-    if (!t->ctx || !SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) ||
-        !SSL_CTX_set_max_proto_version(t->ctx, TLS1_3_VERSION)) {
-        library_err(e, "cannot set up TLS");
+    list_init(&t->more);
+    t->ctx = library_context(e);
+    if (!t->ctx) {
         tls_context_unref(t);
         return NULL;
     }
@@ -155,7 +181,12 @@ void tls_context_unref(struct tls_context *t)
     while (!list_empty(&t->by_age))
         session_free(t, list_entry(list_first(&t->by_age), struct session, by_age));
     hash_fini(&t->sessions);
-    X509_STORE_free(t->roots);
+    for (struct list *n; (n = list_pop_front(&t->more));) {
+        struct tls_sni *one = list_entry(n, struct tls_sni, link);
+        SSL_CTX_free(one->ctx);
+        free(one);
+    }
+    tls_roots_unref(t->client_roots);
     SSL_CTX_free(t->ctx);
     free(t);
 }
@@ -243,6 +274,39 @@ static int load_key(SSL_CTX *ctx, int fd, struct err *e)
     return status;
 }
 
+/* Chain and key from the two files. */
+static int load_pair(SSL_CTX *ctx, int cert_fd, int key_fd, struct err *e)
+{
+    int status = load_chain(ctx, cert_fd, e);
+    return status ? status : load_key(ctx, key_fd, e);
+}
+
+/* "*.example.com" stands for one label (RFC 6125 section 6.4.3). */
+static bool sni_matches(const char *name, const char *asked)
+{
+    if (name[0] == '*' && name[1] == '.') {
+        asked = strchr(asked, '.');
+        name++;
+    }
+    return asked && strcasecmp(name, asked) == 0;
+}
+
+static int choose_certificate(SSL *ssl, int *alert, void *arg)
+{
+    struct tls_context *t = arg;
+    const char *asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+    (void)alert;
+    list_for_each (n, &t->more) {
+        struct tls_sni *one = list_entry(n, struct tls_sni, link);
+        if (!asked || !sni_matches(one->name, asked))
+            continue;
+        SSL_set_SSL_CTX(ssl, one->ctx);
+        break;
+    }
+    return SSL_TLSEXT_ERR_OK; /* an unknown name gets the listener's own certificate */
+}
+
 struct tls_context *tls_context_server(int cert_fd, int key_fd, struct err *e)
 {
     struct err own;
@@ -250,12 +314,152 @@ struct tls_context *tls_context_server(int cert_fd, int key_fd, struct err *e)
 
     if (!t)
         return NULL;
-    if (load_chain(t->ctx, cert_fd, e ? e : &own) || load_key(t->ctx, key_fd, e ? e : &own)) {
+    if (load_pair(t->ctx, cert_fd, key_fd, e ? e : &own)) {
         tls_context_unref(t);
         return NULL;
     }
     SSL_CTX_set_options(t->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_tlsext_servername_callback(t->ctx, choose_certificate);
+    SSL_CTX_set_tlsext_servername_arg(t->ctx, t);
     return t;
+}
+
+int tls_context_add(struct tls_context *t, const char *name, int cert_fd, int key_fd, struct err *e)
+{
+    struct err own;
+    SSL_CTX *ctx = library_context(e ? e : &own);
+    int status = ctx ? load_pair(ctx, cert_fd, key_fd, e ? e : &own) : ERR_TLS;
+
+    if (status) {
+        SSL_CTX_free(ctx);
+        return status;
+    }
+    struct tls_sni *one = xmalloc(sizeof(*one) + strlen(name) + 1);
+    memcpy(one->name, name, strlen(name) + 1);
+    one->ctx = ctx;
+    list_init(&one->link);
+    list_push_back(&t->more, &one->link);
+    return 0;
+}
+
+static const uint16_t wire_versions[] = {
+#define VERSION_WIRE(name, text, wire) (wire),
+    TLS_VERSIONS(VERSION_WIRE)
+#undef VERSION_WIRE
+};
+
+void tls_context_set_min_version(struct tls_context *t, enum tls_version v)
+{
+    BUG_ON(!SSL_CTX_set_min_proto_version(t->ctx, wire_versions[v]));
+}
+
+/* The handshake goes on whatever the certificate is: who it names is asked for afterwards. */
+static int accept_any(X509_STORE_CTX *ctx, void *arg)
+{
+    (void)ctx;
+    (void)arg;
+    return 1;
+}
+
+void tls_context_set_client_roots(struct tls_context *t, struct tls_roots *roots)
+{
+    static const uint8_t id[] = "pmta";
+
+    tls_roots_unref(t->client_roots);
+    t->client_roots = tls_roots_ref(roots);
+    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(t->ctx, accept_any, NULL);
+    SSL_CTX_set_session_id_context(t->ctx, id, sizeof(id) - 1);
+    SSL_CTX_set_client_CA_list(t->ctx, SSL_dup_CA_list(roots->names));
+    list_for_each (n, &t->more) {
+        struct tls_sni *one = list_entry(n, struct tls_sni, link);
+        SSL_CTX_set_cert_verify_callback(one->ctx, accept_any, NULL);
+        SSL_CTX_set_session_id_context(one->ctx, id, sizeof(id) - 1);
+        SSL_CTX_set_client_CA_list(one->ctx, SSL_dup_CA_list(roots->names));
+    }
+}
+
+/* --- roots and identities --- */
+
+/* Each certificate of the bundle, and its subject. */
+static int read_roots(struct tls_roots *r, BIO *bio, struct err *e)
+{
+    size_t count = 0;
+
+    for (X509 *x; (x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)); count++) {
+        X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));
+        BUG_ON(!name || !sk_X509_NAME_push(r->names, name));
+        X509_STORE_add_cert(r->store, x); /* one that is there already is no trouble */
+        X509_free(x);
+    }
+    uint32_t last = ERR_peek_last_error();
+    bool at_end = ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
+    if (!at_end)
+        return library_err(e, "cannot read a root certificate");
+    ERR_clear_error();
+    return count ? 0 : err_set(e, ERR_TLS, "there is no PEM certificate in the file");
+}
+
+struct tls_roots *tls_roots_read(int fd, struct err *e)
+{
+    struct err own;
+    char *mem;
+    struct tls_roots *r = xcalloc(1, sizeof(*r));
+    BIO *bio = pem_open(fd, &mem, "root certificates", e ? e : &own);
+
+    r->refs = 1;
+    r->store = X509_STORE_new();
+    r->names = sk_X509_NAME_new_null();
+    BUG_ON(!r->store || !r->names);
+    if (!bio || read_roots(r, bio, e ? e : &own)) {
+        tls_roots_unref(r);
+        r = NULL;
+    }
+    pem_close(bio, mem);
+    return r;
+}
+
+struct tls_roots *tls_roots_ref(struct tls_roots *r)
+{
+    r->refs++;
+    return r;
+}
+
+void tls_roots_unref(struct tls_roots *r)
+{
+    if (!r || --r->refs)
+        return;
+    X509_STORE_free(r->store);
+    sk_X509_NAME_pop_free(r->names, X509_NAME_free);
+    free(r);
+}
+
+struct tls_identity *tls_identity_read(int cert_fd, int key_fd, struct err *e)
+{
+    struct err own;
+    struct tls_identity *i = xcalloc(1, sizeof(*i));
+
+    i->refs = 1;
+    i->ctx = library_context(e ? e : &own);
+    if (!i->ctx || load_pair(i->ctx, cert_fd, key_fd, e ? e : &own)) {
+        tls_identity_unref(i);
+        return NULL;
+    }
+    return i;
+}
+
+struct tls_identity *tls_identity_ref(struct tls_identity *i)
+{
+    i->refs++;
+    return i;
+}
+
+void tls_identity_unref(struct tls_identity *i)
+{
+    if (!i || --i->refs)
+        return;
+    SSL_CTX_free(i->ctx);
+    free(i);
 }
 
 struct tls_context *tls_context_client(struct err *e)
@@ -522,15 +726,45 @@ static void set_sni(struct tls *tls)
         ERR_clear_error(); /* not a name that can be sent: go on without */
 }
 
-size_t stream_tls_connect(struct stream *s, struct tls_context *ctx, const char *sni_host)
+/* A server that asks for a certificate gets this one. */
+static void show_identity(struct tls *tls, const struct tls_identity *i)
 {
-    size_t discarded = start(s, ctx, sni_host, false);
+    STACK_OF(X509) *more = NULL;
+
+    SSL_CTX_get0_chain_certs(i->ctx, &more);
+    BUG_ON(!SSL_use_certificate(tls->ssl, SSL_CTX_get0_certificate(i->ctx)) ||
+           !SSL_use_PrivateKey(tls->ssl, SSL_CTX_get0_privatekey(i->ctx)) ||
+           (more && !SSL_set1_chain(tls->ssl, more)));
+}
+
+size_t stream_tls_connect_as(struct stream *s, struct tls_context *ctx,
+                             const struct tls_connect *how)
+{
+    size_t discarded = start(s, ctx, how->sni_host, false);
     struct tls *tls = s->tls;
 
-    if (tls && tls->host) {
-        set_sni(tls);
-        session_offer(tls);
+    if (tls) {
+        BUG_ON(!SSL_set_min_proto_version(tls->ssl, wire_versions[how->min_version]));
+        if (how->identity)
+            show_identity(tls, how->identity);
+        tls->scope = how->scope;
+        if (tls->host) {
+            set_sni(tls);
+            session_offer(tls);
+        }
     }
     begin(s);
     return discarded;
+}
+
+size_t stream_tls_connect(struct stream *s, struct tls_context *ctx, const char *sni_host)
+{
+    return stream_tls_connect_as(
+        s, ctx, &(struct tls_connect){.sni_host = sni_host, .min_version = TLS_VERSION_1_2});
+}
+
+bool stream_tls_is_resumed(const struct stream *s)
+{
+    const struct tls *tls = s->tls;
+    return tls && SSL_session_reused(tls->ssl);
 }

@@ -15,17 +15,6 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 
-static const char *const texts[] = {
-#define TLS_TEXT(name, text) text,
-    TLS_RESULTS(TLS_TEXT)
-#undef TLS_TEXT
-};
-
-const char *tls_result_text(enum tls_result r)
-{
-    return texts[r];
-}
-
 bool tls_tlsa_is_usable(const struct tls_tlsa *t)
 {
     static const size_t lengths[] = {0, SHA256_DIGEST_LENGTH, SHA512_DIGEST_LENGTH};
@@ -33,21 +22,6 @@ bool tls_tlsa_is_usable(const struct tls_tlsa *t)
     if (t->usage < 2 || t->usage > 3 || t->selector > 1 || t->matching > 2 || !t->len)
         return false;
     return t->matching == 0 || t->len == lengths[t->matching];
-}
-
-int tls_context_set_roots(struct tls_context *t, const char *file, struct err *e)
-{
-    X509_STORE *store = X509_STORE_new();
-
-    BUG_ON(!store);
-    if (!X509_STORE_load_locations(store, file, NULL)) {
-        ERR_clear_error();
-        X509_STORE_free(store);
-        return err_set(e, ERR_TLS, "no root certificates can be read from '%s'", file);
-    }
-    X509_STORE_free(t->roots);
-    t->roots = store;
-    return 0;
 }
 
 static STACK_OF(X509) * peer_chain(const struct stream *s)
@@ -77,15 +51,33 @@ static enum tls_result result_of(int error)
     }
 }
 
-/* RFC 6125: a wildcard stands for one whole label. */
+/* The name as an address, with or without brackets: 1 the certificate is for it, 0 it is not, -1 the
+ * name is no address. */
+static int is_for_address(X509 *leaf, const char *name, size_t len)
+{
+    char text[64];
+    bool brackets = name[0] == '[' && name[len - 1] == ']';
+
+    if (len >= sizeof(text))
+        return -1;
+    memcpy(text, name + brackets, len);
+    text[len - 2 * brackets] = '\0';
+    int r = X509_check_ip_asc(leaf, text, 0); /* -2: no address */
+    ERR_clear_error();
+    return r < 0 ? -1 : r;
+}
+
+/* RFC 6125: a wildcard stands for one whole label; addresses stand in fields of their own. */
 static bool is_named(X509 *leaf, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         size_t len = strlen(names[i]);
         if (len && names[i][len - 1] == '.')
             len--;
-        if (len &&
-            X509_check_host(leaf, names[i], len, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1)
+        int is = len ? is_for_address(leaf, names[i], len) : 0;
+        if (is < 0)
+            is = X509_check_host(leaf, names[i], len, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL);
+        if (is == 1)
             return true;
     }
     return false;
@@ -98,15 +90,15 @@ static enum tls_result wrong_name(const char *const *names, size_t count, char *
 }
 
 /* Verifies the chain against the store. */
-static enum tls_result check_chain(X509_STORE *store, STACK_OF(X509) * chain, unsigned long flags,
-                                   char *text, size_t size)
+static enum tls_result check_chain(X509_STORE *store, STACK_OF(X509) * chain, const char *purpose,
+                                   unsigned long flags, char *text, size_t size)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     enum tls_result r = TLS_RESULT_FAILURE;
 
     BUG_ON(!ctx);
     if (X509_STORE_CTX_init(ctx, store, sk_X509_value(chain, 0), chain) == 1) {
-        X509_STORE_CTX_set_default(ctx, "ssl_server");
+        X509_STORE_CTX_set_default(ctx, purpose);
         X509_STORE_CTX_set_flags(ctx, flags);
         X509_STORE_CTX_set_time(ctx, 0, clock_wall_ms() / 1000);
         if (X509_verify_cert(ctx) == 1) {
@@ -125,22 +117,22 @@ static enum tls_result check_chain(X509_STORE *store, STACK_OF(X509) * chain, un
     return r;
 }
 
-enum tls_result stream_tls_verify_roots(const struct stream *s, const char *const *names,
-                                        size_t count, char *ret_text, size_t size)
+enum tls_result stream_tls_verify_roots(const struct stream *s, const struct tls_roots *roots,
+                                        const char *const *names, size_t count, char *ret_text,
+                                        size_t size)
 {
     STACK_OF(X509) *chain = peer_chain(s);
-    const struct tls *tls = s->tls;
 
     ret_text[0] = '\0';
     if (!chain || !sk_X509_num(chain)) {
         snprintf(ret_text, size, "the server showed no certificate");
         return TLS_RESULT_FAILURE;
     }
-    if (!tls->ctx->roots) {
+    if (!roots) {
         snprintf(ret_text, size, "there are no root certificates to check against");
         return TLS_RESULT_NOT_TRUSTED;
     }
-    enum tls_result r = check_chain(tls->ctx->roots, chain, 0, ret_text, size);
+    enum tls_result r = check_chain(roots->store, chain, "ssl_server", 0, ret_text, size);
     if (r == TLS_RESULT_VERIFIED && !is_named(sk_X509_value(chain, 0), names, count))
         r = wrong_name(names, count, ret_text, size);
     return r;
@@ -204,7 +196,7 @@ static enum tls_result check_anchor(const struct tls_tlsa *t, STACK_OF(X509) * c
     X509_STORE *store = X509_STORE_new();
     BUG_ON(!store);
     X509_STORE_add_cert(store, anchor);
-    r = check_chain(store, chain, X509_V_FLAG_PARTIAL_CHAIN, text, size);
+    r = check_chain(store, chain, "ssl_server", X509_V_FLAG_PARTIAL_CHAIN, text, size);
     if (r == TLS_RESULT_VERIFIED && !is_named(sk_X509_value(chain, 0), names, count))
         r = wrong_name(names, count, text, size);
     X509_STORE_free(store);
@@ -240,4 +232,34 @@ enum tls_result stream_tls_verify_dane(const struct stream *s, const struct tls_
             worst = r;
     }
     return worst;
+}
+
+/* --- clients --- */
+
+enum tls_client stream_tls_client_certificate(const struct stream *s, char *ret_text, size_t size)
+{
+    STACK_OF(X509) *chain = peer_chain(s);
+    const struct tls *tls = s->tls;
+
+    ret_text[0] = '\0';
+    if (!chain || !sk_X509_num(chain))
+        return TLS_CLIENT_NONE;
+    if (!tls->ctx->client_roots)
+        return TLS_CLIENT_BAD;
+    return check_chain(tls->ctx->client_roots->store, chain, "ssl_client", 0, ret_text, size) ==
+                   TLS_RESULT_VERIFIED
+               ? TLS_CLIENT_VALID
+               : TLS_CLIENT_BAD;
+}
+
+bool stream_tls_client_is(const struct stream *s, const char *name)
+{
+    STACK_OF(X509) *chain = peer_chain(s);
+
+    if (!chain || !sk_X509_num(chain) || !name[0])
+        return false;
+    X509 *leaf = sk_X509_value(chain, 0);
+    if (strchr(name, '@'))
+        return X509_check_email(leaf, name, strlen(name), 0) == 1;
+    return X509_check_host(leaf, name, strlen(name), X509_CHECK_FLAG_NO_WILDCARDS, NULL) == 1;
 }

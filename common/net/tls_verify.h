@@ -8,30 +8,7 @@
 #define PMTA_NET_TLS_VERIFY_H
 
 #include "net/stream.h"
-
-/* RESULT(NAME, "result-type of RFC 8460 section 4.3") */
-#define TLS_RESULTS(RESULT)                            \
-    RESULT(VERIFIED, "verified")                       \
-    RESULT(NO_STARTTLS, "starttls-not-supported")      \
-    RESULT(HOST_MISMATCH, "certificate-host-mismatch") \
-    RESULT(EXPIRED, "certificate-expired")             \
-    RESULT(NOT_TRUSTED, "certificate-not-trusted")     \
-    RESULT(FAILURE, "validation-failure")              \
-    RESULT(TLSA_INVALID, "tlsa-invalid")               \
-    RESULT(DNSSEC_INVALID, "dnssec-invalid")           \
-    RESULT(DANE_REQUIRED, "dane-required")             \
-    RESULT(STS_FETCH, "sts-policy-fetch-error")        \
-    RESULT(STS_INVALID, "sts-policy-invalid")          \
-    RESULT(STS_WEBPKI, "sts-webpki-invalid")
-
-enum tls_result {
-#define TLS_ENUM(name, text) TLS_RESULT_##name,
-    TLS_RESULTS(TLS_ENUM)
-#undef TLS_ENUM
-        TLS_RESULT_COUNT
-};
-
-const char *tls_result_text(enum tls_result r);
+#include "net/tls_result.h"
 
 /* RFC 6698 section 2.1 */
 struct tls_tlsa {
@@ -45,12 +22,20 @@ struct tls_tlsa {
 /* Usable for SMTP: usage 2 or 3, and a form that we know (RFC 7672 sections 3.1.3 and 3.1.4). */
 bool tls_tlsa_is_usable(const struct tls_tlsa *t);
 
-/* Root certificates, a PEM bundle. 0, or the error with *e; then nothing verifies by roots. */
-int tls_context_set_roots(struct tls_context *t, const char *file, struct err *e);
+/* The chain ends at a root, is valid now, and the certificate is for one of the names: host names, or
+ * addresses with or without brackets. roots may be NULL: then nothing is trusted. */
+enum tls_result stream_tls_verify_roots(const struct stream *s, const struct tls_roots *roots,
+                                        const char *const *names, size_t count, char *ret_text,
+                                        size_t size);
 
-/* The chain ends at a root, is valid now, and the certificate is for one of the names. */
-enum tls_result stream_tls_verify_roots(const struct stream *s, const char *const *names,
-                                        size_t count, char *ret_text, size_t size);
+enum tls_client { TLS_CLIENT_NONE, TLS_CLIENT_VALID, TLS_CLIENT_BAD };
+
+/* What the client of a server context with client roots showed: nothing, a certificate that is valid
+ * for clients below one of these roots, or one that is not (ret_text says why). */
+enum tls_client stream_tls_client_certificate(const struct stream *s, char *ret_text, size_t size);
+/* The client's certificate is for this name: a DNS name or a mail address among its alternative
+ * names, or else its common name. Says nothing about its validity. */
+bool stream_tls_client_is(const struct stream *s, const char *name);
 
 /* One of the records matches: a DANE-EE record by itself, a DANE-TA record with a valid chain below
  * it and a certificate for one of the names. */

@@ -24,36 +24,6 @@ static const char *directive_name(const struct limit *l, const struct config_val
 
 /* --- the limit that a queue waits for --- */
 
-struct search {
-    const struct limit *limit;
-    const struct config_value *found;
-};
-
-static void match_limit(void *arg, const struct throttle_rule *r)
-{
-    struct search *s = arg;
-    if (r->measure == s->limit->measure && strcmp(r->name, s->limit->name) == 0)
-        s->found = r->value;
-}
-
-static bool is_of_host(const struct limit *l, const char *prefix)
-{
-    return strncmp(l->name, prefix, strlen(prefix)) == 0;
-}
-
-static const struct config_value *value_of(struct engine *g, struct queue *q, const struct limit *l)
-{
-    struct search s = {l, NULL};
-
-    if (is_of_host(l, "mx "))
-        return throttle_value(g, q, QLIMIT_MX_CONNECTION_LIMIT);
-    if (is_of_host(l, "address "))
-        return throttle_value(g, q, QLIMIT_IP_CONNECTION_LIMIT);
-    for (size_t i = 0; i < q->vmta->source_count && i < MOST_SOURCES && !s.found; i++)
-        throttle_explain(g, q, &q->vmta->sources[i], NULL, match_limit, &s);
-    return s.found;
-}
-
 static void interval_text(int64_t us, char *out, size_t size)
 {
     char text[UNITS_SIZE];
@@ -75,7 +45,7 @@ bool limit_hold(struct engine *g, struct queue *q, struct limit_hold *ret)
 
     if (!l || !q->ready_count)
         return false;
-    *ret = (struct limit_hold){.value = value_of(g, q, l)};
+    *ret = (struct limit_hold){.value = throttle_origin(g, q, l)};
     const char *name = directive_name(l, ret->value);
     limit_level(l, now_us, &level);
     bool places = l->measure == LIMIT_CONNECTIONS;
@@ -244,6 +214,7 @@ void show_limits(void *owner, struct admin *a)
         return;
     }
     s.queue = q;
+    admin_send(a, group_of_queue(p, q));
     s.seen = json_object();
     for (size_t i = 0; i < q->vmta->source_count && i < MOST_SOURCES; i++) {
         throttle_explain(p->engine, q, &q->vmta->sources[i], NULL, show_limit, &s);

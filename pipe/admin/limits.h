@@ -6,7 +6,10 @@
 
 #include "mail/config.h"
 
+#include <jansson.h>
+
 struct engine;
+struct pipe;
 struct queue;
 
 /* The limit that a queue waits for. */
@@ -21,6 +24,10 @@ struct limit_hold {
 
 /* False: q waits for no limit. */
 bool limit_hold(struct engine *g, struct queue *q, struct limit_hold *ret);
+
+/* For `show limits`: what the queue is counted as, and why it is in its group or in none. A new
+ * reference. */
+json_t *group_of_queue(const struct pipe *p, const struct queue *q);
 
 /* "20 at a time, 500/s"; returns out. */
 const char *limits_in_short(struct engine *g, struct queue *q, char *out, size_t size);

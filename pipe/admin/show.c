@@ -1,10 +1,9 @@
 /*
- * Verbs that look: status, pipes, queues, connections, one message, the ledger.
+ * Verbs that look: status, pipes, connections, one message, the ledger.
  */
-#include "admin/limits.h"
 #include "admin/verbs.h"
 #include "base/clock.h"
-#include "queue/throttle.h"
+#include "queue/engine_int.h"
 
 static const char *state_name(const struct pipe *p)
 {
@@ -18,7 +17,9 @@ static const char *state_name(const struct pipe *p)
     case PIPE_RUNNING:
         break;
     }
-    return engine_is_paused(p->engine) ? "paused" : "running";
+    if (engine_is_paused(p->engine))
+        return "paused";
+    return actions_suspend(p->engine) ? "suspended" : "running";
 }
 
 void show_status(void *owner, struct admin *a)
@@ -78,92 +79,6 @@ void show_pipes(void *owner, struct admin *a)
     if (p->spool_trouble[0])
         json_object_set_new(o, "spool_trouble", admin_json_text(sv_of(p->spool_trouble)));
     admin_send(a, o);
-    admin_end(a);
-}
-
-/* --- queues --- */
-
-static int by_live(const void *a, const void *b)
-{
-    const struct queue *x = *(struct queue *const *)a, *y = *(struct queue *const *)b;
-    if (x->live != y->live)
-        return x->live < y->live ? 1 : -1;
-    return strcmp(x->name, y->name);
-}
-
-static int64_t queue_oldest_ms(const struct queue *q)
-{
-    int64_t oldest = 0;
-    unsigned looks = 0;
-
-    list_for_each (l, &q->lanes) {
-        const struct list *first = list_first(&list_entry(l, struct lane, of_queue)->entries);
-        const struct message *m = first ? list_entry(first, struct entry, link)->message : NULL;
-        if (m && (!oldest || m->received_ms < oldest))
-            oldest = m->received_ms;
-        if (++looks == 1000)
-            break;
-    }
-    for (uint32_t i = 0; i < q->deferred.count && i < 1000; i++) {
-        const struct entry *e = container_of(q->deferred.nodes[i], struct entry, wake);
-        if (!oldest || e->message->received_ms < oldest)
-            oldest = e->message->received_ms;
-    }
-    return oldest;
-}
-
-static int64_t queue_next_ms(const struct queue *q)
-{
-    const struct heap_node *n = heap_min(&q->deferred);
-    if (q->ready_count)
-        return q->retry_at_ms;
-    return n ? n->key : 0;
-}
-
-static json_t *queue_object(const struct pipe *p, struct queue *q)
-{
-    json_t *o =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}", "pipe", p->name,
-                  "queue", q->name, "queued", (json_int_t)q->live, "ready",
-                  (json_int_t)q->ready_count, "held", (json_int_t)q->held_count, "deferred",
-                  (json_int_t)q->deferred.count, "connections", (json_int_t)q->sender_count,
-                  "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections,
-                  "state", queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
-                  (json_int_t)queue_next_ms(q), "oldest_ms", (json_int_t)queue_oldest_ms(q));
-    struct limit_hold hold;
-    char limits[200];
-    json_object_set_new(o, "mode", json_string(q->mode == QUEUE_BACKOFF ? "backoff" : "normal"));
-    json_object_set_new(o, "limits",
-                        json_string(limits_in_short(p->engine, q, limits, sizeof(limits))));
-    if (limit_hold(p->engine, q, &hold))
-        json_object_set_new(o, "held_by", admin_json_text(sv_of(hold.text)));
-    if (q->group && q->group->is_shared)
-        json_object_set_new(o, "group", json_string(queue_identity(q)));
-    if (q->last_text && (q->retry_at_ms || q->deferred.count))
-        json_object_set_new(o, "last_text", admin_json_text(sv_of(q->last_text)));
-    return o;
-}
-
-void show_queues(void *owner, struct admin *a)
-{
-    struct pipe *p = owner;
-    struct strview pattern = admin_text(a, "queue");
-    int64_t limit = admin_number(a, "limit", 100);
-    const struct hash *h = engine_queues(p->engine);
-    struct queue **all = xmalloc((h->count + 1) * sizeof(struct queue *));
-    size_t count = 0;
-
-    for (struct hash_node *n = NULL; (n = hash_next(h, n));) {
-        struct queue *q = container_of(n, struct queue, node);
-        if ((q->live || q->sender_count) &&
-            (!pattern.len || engine_pattern_matches(pattern, q->name) ||
-             engine_pattern_matches(pattern, queue_identity(q))))
-            all[count++] = q;
-    }
-    qsort(all, count, sizeof(struct queue *), by_live);
-    for (size_t i = 0; i < count && (int64_t)i < limit; i++)
-        admin_send(a, queue_object(p, all[i]));
-    free(all);
     admin_end(a);
 }
 

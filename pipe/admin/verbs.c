@@ -13,6 +13,7 @@ static const struct admin_handler handlers[] = {
     {VERB_WHY, why_message},
     {VERB_LEDGER, show_ledger},
     {VERB_CONFIG_EXPLAIN, explain_config},
+    {VERB_RESOLVE, resolve_domain},
     {VERB_PAUSE_PIPE, act_pause_pipe},
     {VERB_RESUME_PIPE, act_resume_pipe},
     {VERB_PAUSE_QUEUE, act_pause_queue},
@@ -37,6 +38,8 @@ static const struct admin_handler handlers[] = {
     {VERB_SET_JOB, act_set_job},
     {VERB_CLASSIFY, classify_reply},
     {VERB_SHOW_UNCLASSIFIED, show_unclassified},
+    {VERB_CHECK_SENDER, check_sender},
+    {VERB_CHECK_SPF, check_spf_result},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

@@ -1,7 +1,7 @@
 /*
- * The admin verbs of a pipe, by file: looking (show.c), why (why.c), what a setting is (explain.c),
- * acting (act.c), what holds queues (actions.c), jobs (jobs.c),
- * bounce categories (classify.c).
+ * The admin verbs of a pipe, by file: looking (show.c, show_queues.c), why (why.c), what a setting
+ * is (explain.c), where mail would go (resolve.c), acting (act.c), what holds queues (actions.c),
+ * jobs (jobs.c), bounce categories (classify.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
 #define PMTA_PIPE_ADMIN_VERBS_H
@@ -25,6 +25,7 @@ void show_message(void *owner, struct admin *a);
 void show_ledger(void *owner, struct admin *a);
 void why_message(void *owner, struct admin *a);
 void explain_config(void *owner, struct admin *a);
+void resolve_domain(void *owner, struct admin *a);
 void act_pause_pipe(void *owner, struct admin *a);
 void act_resume_pipe(void *owner, struct admin *a);
 void act_pause_queue(void *owner, struct admin *a);
@@ -40,6 +41,8 @@ void show_jobs(void *owner, struct admin *a);
 void act_pause_job(void *owner, struct admin *a);
 void act_resume_job(void *owner, struct admin *a);
 void act_set_job(void *owner, struct admin *a);
+void check_sender(void *owner, struct admin *a);
+void check_spf_result(void *owner, struct admin *a);
 
 void classify_reply(void *owner, struct admin *a);
 void show_unclassified(void *owner, struct admin *a);

@@ -43,6 +43,7 @@ static struct config_query query_of(const struct pipe *p, const struct queue *q)
         .domain = q->domain,
         .group = queue_group_domain(q),
         .vmta = sv_of(q->vmta->name),
+        .pool = sv_of(q->vmta->pool),
         .pipe = sv_of(p->name),
     };
 }
@@ -105,11 +106,15 @@ static void say_slowed(const struct pipe *p, const struct queue *q, struct reaso
         x = actions_of(q, ACTION_RATE);
     if (!x)
         return;
-    buf_printf(&r->because, "%s%s since the %s (%s, action %s.%llu)",
-               buf_len(&r->because) ? "; " : "",
-               x->kind == ACTION_BACKOFF ? "the queue is in back-off" : "its rates are cut",
-               *x->reply ? "reply" : "order of an operator", *x->reply ? x->reply : x->by, p->name,
-               (unsigned long long)x->id);
+    bool told = *x->reply && buf_len(&r->because) && strstr(buf_data(&r->because), x->reply);
+    buf_printf(&r->because, "%s%s since ", buf_len(&r->because) ? "; " : "",
+               x->kind == ACTION_BACKOFF ? "the queue is in back-off" : "its rates are cut");
+    if (told)
+        buf_append_str(&r->because, "such a reply (");
+    else
+        buf_printf(&r->because, "the %s (%s, ", *x->reply ? "reply" : "order of an operator",
+                   *x->reply ? x->reply : x->by);
+    buf_printf(&r->because, "action %s.%llu)", p->name, (unsigned long long)x->id);
 }
 
 static void why_deferred(struct pipe *p, const struct entry *e, struct reason *r)
@@ -192,8 +197,8 @@ static void why_lane(const struct entry *e, unsigned held, struct reason *r)
         struct tm tm;
         char date[32];
         strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%SZ", gmtime_r(&since, &tm));
-        snprintf(r->waits_for, sizeof(r->waits_for),
-                 "an operator: job '%.150s' is paused by an operator since %s", m->job->id, date);
+        snprintf(r->waits_for, sizeof(r->waits_for), "an operator: job '%.150s' is paused since %s",
+                 m->job->id, date);
         buf_printf(&r->because, "paused %s ago",
                    units_format_interval(MAX_OF(ago, (int64_t)0), text));
         snprintf(r->next, sizeof(r->next), "after 'pmtactl resume job %.120s'", m->job->id);

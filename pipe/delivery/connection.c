@@ -10,6 +10,7 @@
 #include "pipe/delivery/delivery_impl.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 
 #include <arpa/inet.h>
@@ -46,6 +47,9 @@ struct delivery_conn {
     bool client_open; /* client is initialised */
     bool established;
     bool want_wakeup, want_close, want_abort;
+    struct tls_roots *roots; /* references, or NULL */
+    struct tls_identity *identity;
+    bool in_clear;              /* TLS failed on this host a moment ago */
     bool tls_failed;            /* the handshake: in clear it may work */
     enum tls_result tls_result; /* of this host */
     char tls_text[200];
@@ -54,6 +58,7 @@ struct delivery_conn {
     struct outcome outcome; /* of the last host, or of the end */
     struct buf text;
     char tls[80];
+    char tls_verify[40]; /* of this host */
     char peer_ip[INET6_ADDRSTRLEN];
     char source_ip[INET6_ADDRSTRLEN];
 };
@@ -111,6 +116,7 @@ static void keep_outcome(struct delivery_conn *c, const struct outcome *o)
     c->outcome.text = buf_view(&c->text);
     memcpy(c->tls, c->client_open ? c->client.tls : "", c->client_open ? sizeof(c->tls) : 1);
     c->outcome.tls = c->tls;
+    c->outcome.tls_verify = c->tls_verify;
 }
 
 /* --- hosts --- */
@@ -125,7 +131,8 @@ static void start_host(struct delivery_conn *c)
     c->queued_bytes = c->taken_bytes = 0;
     c->tls_failed = false;
     c->tls_result = TLS_RESULT_NO_STARTTLS;
-    c->tls_text[0] = '\0';
+    c->tls_text[0] = c->tls_verify[0] = '\0';
+    c->in_clear = c->next_step == NEXT_CLEAR;
     c->next_step = NEXT_HOST;
     c->state = CONN_CONNECTING;
     c->wait_until_ms = c->connect_start_ms + c->params.connect_timeout_ms;
@@ -154,6 +161,7 @@ static void connect_failed(struct delivery_conn *c, const char *why)
         .peer_host = sv_of(c->hosts[c->host].name),
         .peer_ip = sv_of(c->peer_ip),
         .tls = "",
+        .tls_verify = "",
         .connect_ms = -1,
         .transmit_ms = -1,
     };
@@ -175,6 +183,8 @@ static void on_timer_closed(uv_handle_t *h)
         free((void *)(uintptr_t)c->hosts[i].name);
     free(c->hosts);
     arena_free(&c->arena);
+    tls_roots_unref(c->roots);
+    tls_identity_unref(c->identity);
     free(c->queue);
     free(c->helo);
     buf_free(&c->text);
@@ -249,6 +259,14 @@ void delivery_conn_run(struct list *node)
     rearm(c);
 }
 
+/* The handshake did not come to its end. */
+static void note_broken_tls(struct delivery_conn *c, const char *why)
+{
+    c->tls_failed = true;
+    c->tls_result = TLS_RESULT_FAILURE;
+    snprintf(c->tls_text, sizeof(c->tls_text), "TLS handshake failed: %s", why);
+}
+
 /* After every event of the engine outside of a read callback. */
 static void settle(struct delivery_conn *c)
 {
@@ -266,7 +284,8 @@ static void on_timer(uv_timer_t *t)
 
     c->armed_ms = INT64_MAX;
     if (c->state == CONN_TALKING && smtp_client_deadline(&c->client) <= clock_mono_ms()) {
-        c->tls_failed |= c->client.handshaking;
+        if (c->client.handshaking)
+            note_broken_tls(c, "timed out");
         if (!c->client.handshaking && output_moved(c))
             smtp_client_touch(&c->client);
         else
@@ -296,6 +315,11 @@ static void on_connected(void *owner, struct stream *s, int status)
     }
     const struct delivery_host *h = &c->hosts[c->host];
     bool required = h->tls && h->tls->required;
+    bool broken = !required && (c->in_clear || delivery_tls_is_broken(c->d, &h->addr));
+    if (broken) {
+        c->tls_result = TLS_RESULT_FAILURE;
+        snprintf(c->tls_text, sizeof(c->tls_text), "the TLS handshake failed lately");
+    }
     struct smtp_client_params p = {
         .queue = c->queue,
         .helo_name = c->helo,
@@ -308,9 +332,9 @@ static void on_connected(void *owner, struct stream *s, int status)
         .data_timeout_ms = c->params.data_timeout_ms,
         .idle_timeout_ms = c->params.idle_timeout_ms,
         .max_messages = c->params.max_messages,
-        .use_starttls =
-            required || (c->params.use_starttls && !delivery_tls_is_broken(c->d, &h->addr)),
+        .use_starttls = required || (c->params.use_starttls && !broken),
         .require_tls = required,
+        .tls_verify = c->tls_verify,
         .use_pipelining = c->params.use_pipelining,
     };
     stream_local(s, &local);
@@ -349,7 +373,8 @@ static void on_ended(void *owner, struct stream *s, int status)
     struct delivery_conn *c = owner;
     (void)s;
     if (c->state == CONN_TALKING) {
-        c->tls_failed |= c->client.handshaking;
+        if (c->client.handshaking)
+            note_broken_tls(c, "the connection ended");
         smtp_client_eof(&c->client, status);
     }
     rearm(c);
@@ -359,8 +384,14 @@ static void on_ended(void *owner, struct stream *s, int status)
 static bool check_peer(struct delivery_conn *c)
 {
     const struct tls_need *need = c->hosts[c->host].tls;
+    char why[160];
 
-    c->tls_result = tls_need_check(need, c->stream, c->tls_text, sizeof(c->tls_text));
+    c->tls_result = tls_need_check(need, c->stream, c->roots, why, sizeof(why));
+    if (c->tls_result == TLS_RESULT_VERIFIED)
+        c->tls_text[0] = '\0';
+    else
+        snprintf(c->tls_text, sizeof(c->tls_text), "%s (%s)", why, need->policy);
+    snprintf(c->tls_verify, sizeof(c->tls_verify), "%s", tls_need_word(need, c->tls_result));
     return c->tls_result == TLS_RESULT_VERIFIED || !need->enforced;
 }
 
@@ -372,10 +403,7 @@ static void on_tls(void *owner, struct stream *s, int status)
     if (c->state != CONN_TALKING)
         return;
     if (status < 0) {
-        c->tls_failed = true;
-        c->tls_result = TLS_RESULT_FAILURE;
-        snprintf(c->tls_text, sizeof(c->tls_text), "TLS handshake failed: %s",
-                 stream_tls_trouble(s));
+        note_broken_tls(c, stream_tls_trouble(s));
         smtp_client_tls(&c->client, false, c->tls_text);
     } else if (check_peer(c)) {
         snprintf(name, sizeof(name), "%s/%s", stream_tls_version(s), stream_tls_cipher(s));
@@ -454,12 +482,32 @@ static bool put_content(void *owner, struct smtp_job *j)
     return false;
 }
 
+/* Whatever the peer has to prove, and what we show it. */
+static uint64_t session_scope(const struct delivery_conn *c)
+{
+    const char *ca = c->params.tls_ca_file, *cert = c->params.tls_certificate;
+    uint64_t scope = tls_need_scope(c->hosts[c->host].tls);
+
+    if (scope && ca)
+        scope ^= hash_bytes(ca, strlen(ca));
+    if (c->identity)
+        scope = (scope << 1 | scope >> 63) ^ hash_bytes(cert, strlen(cert));
+    return scope ^ (uint64_t)c->params.tls_min_version << 60;
+}
+
 static void start_tls(void *owner)
 {
     struct delivery_conn *c = owner;
-    const char *name = c->hosts[c->host].name;
+    const struct delivery_host *h = &c->hosts[c->host];
+    const char *name = h->tls && h->tls->sni ? h->tls->sni : h->name;
 
-    stream_tls_connect(c->stream, c->d->tls, name && name[0] != '[' ? name : NULL);
+    stream_tls_connect_as(c->stream, c->d->tls,
+                          &(struct tls_connect){
+                              .sni_host = name && name[0] != '[' ? name : NULL,
+                              .min_version = c->params.tls_min_version,
+                              .identity = c->identity,
+                              .scope = session_scope(c),
+                          });
 }
 
 static enum delivery_next ask_next(void *owner, struct delivery_job *ret)
@@ -486,8 +534,12 @@ static void tell_job(void *owner, const struct delivery_job *job)
 static void tell_tls(struct delivery_conn *c)
 {
     const struct delivery_host *h = &c->hosts[c->host];
+    const struct tls_need *need = h->tls;
+    bool known = need && need->known != TLS_RESULT_VERIFIED && c->tls_result == TLS_RESULT_VERIFIED;
+
     if (c->ops->tls_done)
-        c->ops->tls_done(c->owner, c, h, c->tls_result, c->client.tls, c->tls_text);
+        c->ops->tls_done(c->owner, c, h, known ? need->known : c->tls_result, c->client.tls,
+                         known ? need->known_text : c->tls_text);
 }
 
 static void tell_established(void *owner)
@@ -509,7 +561,7 @@ static void tell_ended(void *owner, const struct outcome *outcome, bool polite)
     } else if (c->tls_failed && !(h->tls && h->tls->required)) {
         tell_tls(c);
         /* opportunistic (RFC 7435): in clear rather than not at all */
-        delivery_tls_broken(c->d, &h->addr);
+        delivery_tls_broken(c->d, &h->addr, c->params.tls_broken_ms);
         log_info(LOG_DELIVERY, "TLS failed, trying again without queue=%s host=%s peer=%s: %.*s",
                  c->queue, h->name, c->peer_ip, SV_ARG(c->outcome.text));
         c->next_step = NEXT_CLEAR;
@@ -584,6 +636,17 @@ static const struct content_ops content_callbacks = {
 static void copy_params(struct delivery_conn *c, const struct delivery_params *p)
 {
     c->params = *p;
+    struct tls_roots *roots = NULL;
+    for (size_t i = 0; i < p->host_count && !roots; i++)
+        if (p->hosts[i].tls && p->hosts[i].tls->check == TLS_CHECK_ROOTS)
+            roots = tls_files_roots(c->d->files, p->tls_ca_file);
+    struct tls_identity *identity = tls_files_identity(c->d->files, p->tls_certificate, p->tls_key);
+    c->roots = roots ? tls_roots_ref(roots) : NULL;
+    c->identity = identity ? tls_identity_ref(identity) : NULL;
+    c->params.tls_ca_file = p->tls_ca_file ? arena_strdup(&c->arena, p->tls_ca_file) : NULL;
+    c->params.tls_certificate =
+        p->tls_certificate ? arena_strdup(&c->arena, p->tls_certificate) : NULL;
+    c->params.tls_key = NULL;
     c->queue = xstrdup(p->queue);
     c->helo = xstrdup(p->helo_name);
     c->hosts = xcalloc(p->host_count + 1, sizeof(*c->hosts));
@@ -649,6 +712,7 @@ void delivery_info(const struct delivery_conn *c, struct delivery_info *ret)
         .source_ip = sv_of(c->source_ip),
         .phase = c->state == CONN_TALKING ? smtp_client_phase(&c->client) : phases[c->state],
         .tls = c->client_open ? c->client.tls : "",
+        .tls_verify = c->tls_verify,
         .messages = c->messages,
         .opened_ms = c->opened_ms,
     };

@@ -20,7 +20,7 @@ static void on_idle(uv_idle_t *idle)
         delivery_conn_run(node);
 }
 
-int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e)
+int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files, struct err *e)
 {
     struct tls_context *tls = tls_context_client(e);
 
@@ -29,6 +29,7 @@ int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e)
     struct delivery *d = xcalloc(1, sizeof(*d));
     d->loop = loop;
     d->tls = tls;
+    d->files = files;
     list_init(&d->runnable);
     uv_idle_init(loop, &d->runner);
     d->runner.data = d;
@@ -68,10 +69,10 @@ static uint64_t host_hash(const struct sockaddr_storage *addr)
     return hash_bytes(&a->sin_addr, sizeof(a->sin_addr)) ^ a->sin_port;
 }
 
-void delivery_tls_broken(struct delivery *d, const struct sockaddr_storage *addr)
+void delivery_tls_broken(struct delivery *d, const struct sockaddr_storage *addr, int64_t for_ms)
 {
     uint64_t h = host_hash(addr);
-    d->broken[h & (TLS_BROKEN_ROWS - 1)] = (struct tls_broken){h, clock_mono_ms() + TLS_BROKEN_MS};
+    d->broken[h & (TLS_BROKEN_ROWS - 1)] = (struct tls_broken){h, clock_mono_ms() + for_ms};
 }
 
 bool delivery_tls_is_broken(const struct delivery *d, const struct sockaddr_storage *addr)

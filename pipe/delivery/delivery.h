@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
+#include "net/tls_files.h"
 #include "pipe/delivery/tls_need.h"
 
 #include <netinet/in.h>
@@ -17,7 +18,9 @@
 /* Per process: loop, TLS client context, memory of hosts whose TLS is broken. */
 struct delivery;
 
-int delivery_new(struct delivery **ret, uv_loop_t *loop, struct err *e);
+/* files: root and client certificates by the names that delivery_params use; the caller's, and its to
+ * fill anew at any time. */
+int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files, struct err *e);
 void delivery_free(struct delivery *d); /* all connections are closed before */
 
 /* One address to try. */
@@ -42,6 +45,11 @@ struct delivery_params {
     int64_t idle_timeout_ms;
     bool use_starttls;
     bool use_pipelining;
+    enum tls_version tls_min_version;
+    int64_t tls_broken_ms;       /* a host whose TLS is broken is sent to in clear for so long */
+    const char *tls_ca_file;     /* names in the files of delivery_new, or NULL */
+    const char *tls_certificate; /* shown to servers that ask for one */
+    const char *tls_key;
 };
 
 /* A message to send in one transaction, filled in by the queue; everything stays valid until
@@ -114,10 +122,11 @@ struct delivery_info {
     const char *host;
     struct strview peer_ip;
     struct strview source_ip;
-    const char *phase; /* what it does now */
-    const char *tls;   /* "TLSv1.3/CIPHER" or "" */
-    uint64_t messages; /* sent on it */
-    int64_t opened_ms; /* wall clock */
+    const char *phase;      /* what it does now */
+    const char *tls;        /* "TLSv1.3/CIPHER" or "" */
+    const char *tls_verify; /* as in struct outcome */
+    uint64_t messages;      /* sent on it */
+    int64_t opened_ms;      /* wall clock */
 };
 void delivery_info(const struct delivery_conn *c, struct delivery_info *ret);
 

@@ -10,7 +10,6 @@
 
 enum {
     TLS_BROKEN_ROWS = 1024, /* a power of two */
-    TLS_BROKEN_MS = 3600 * 1000,
     CONTENT_CHUNK_BYTES = 128 * 1024,
     OUTPUT_HIGH_BYTES = 256 * 1024,
     INPUT_MAX_BYTES = 64 * 1024,
@@ -28,12 +27,13 @@ struct delivery {
     uv_idle_t runner;
     struct list runnable; /* connections whose step is due in the next turn */
     struct tls_context *tls;
+    struct tls_files *files;
     size_t connections;
     struct tls_broken broken[TLS_BROKEN_ROWS];
 };
 
 void delivery_schedule(struct delivery *d, struct list *node);
-void delivery_tls_broken(struct delivery *d, const struct sockaddr_storage *addr);
+void delivery_tls_broken(struct delivery *d, const struct sockaddr_storage *addr, int64_t for_ms);
 bool delivery_tls_is_broken(const struct delivery *d, const struct sockaddr_storage *addr);
 /* connection.c */
 void delivery_conn_run(struct list *node);

@@ -94,6 +94,7 @@ struct smtp_client_params {
     int64_t data_timeout_ms;
     int64_t idle_timeout_ms;
     uint32_t max_messages;
+    const char *tls_verify; /* read when an outcome is made: see struct outcome; NULL: "" */
     bool use_starttls;
     bool require_tls; /* end rather than send a message in clear */
     bool use_pipelining;

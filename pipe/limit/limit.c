@@ -21,7 +21,8 @@ enum {
     DEBT_BYTES = 64 << 20, /* what is left of a longer debt when a rate of bytes is widened */
 };
 
-#define MOST_AHEAD_US (INT64_C(86400000000) * 3650)
+#define DAY_US        INT64_C(86400000000)
+#define MOST_AHEAD_US (DAY_US * 3650)
 
 struct key {
     enum limit_measure measure;
@@ -43,6 +44,11 @@ struct limits *limits_new(struct limit_table *table)
     hash_init(&s->by_name, matches);
     list_init(&s->far);
     return s;
+}
+
+struct limit_table *limits_table(const struct limits *s)
+{
+    return s->table;
 }
 
 static void limit_free(struct limit *l)
@@ -202,7 +208,7 @@ void limit_set_rate(struct limit *l, const struct rate *r)
         new.period_us = MIN_OF(r->period_ms, INT64_MAX / 1000) * 1000;
         new.burst_us = interval_us(&new) <= BURST_US ? BURST_US : 0;
     }
-    if (old.count == new.count && old.period_us == new.period_us)
+    if (old.count == new.count && old.period_us == new.period_us && !old.until_us)
         return;
     l->rate = new;
     /* a debt of bytes can become long at any rate */
@@ -211,6 +217,23 @@ void limit_set_rate(struct limit *l, const struct rate *r)
     if (wider && new.count)
         cut_level(l);
     limit_has_room(l); /* or none for longer: the next tick finds out */
+}
+
+void limit_set_quota(struct limit *l, uint64_t count, int64_t until_us)
+{
+    BUG_ON(l->measure != LIMIT_MESSAGES || !count || count > LIMIT_QUOTA_MAX);
+    if (l->rate.until_us == until_us && l->rate.count == count)
+        return;
+    if (l->rate.until_us != until_us)
+        l->epoch = ++l->owner->epoch;
+    l->rate = (struct limit_rate){.count = count, .period_us = DAY_US, .until_us = until_us};
+    l->is_kept = true;
+    limit_has_room(l);
+}
+
+uint64_t limit_quota_used(const struct limit *l)
+{
+    return limit_cell_quota_used(l->cell, l->rate.until_us);
 }
 
 /* --- to look at --- */

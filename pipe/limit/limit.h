@@ -48,7 +48,9 @@ struct limit {
     struct heap_node wake;  /* those who wait; without references: when the level means no more */
     struct limit_table *table;
     bool is_private; /* the table was full */
+    int64_t kept_us; /* level that limits_write wrote last */
     bool is_kept;    /* one event leads further ahead than LIMITS_KEEP_US */
+    uint32_t epoch;  /* limits_epoch when its quota began */
     struct list far; /* in limits, while its level is to be kept over a restart */
 };
 
@@ -62,6 +64,7 @@ struct limit_waiter {
 
 /* Takes the table. */
 struct limits *limits_new(struct limit_table *table);
+struct limit_table *limits_table(const struct limits *s);
 /* fn(arg) whenever limits_next_us has become earlier (also from inside calls of this module that
  * give room back or wait), so that the owner can set its timer. Optional. */
 void limits_on_earlier(struct limits *s, void (*fn)(void *arg), void *arg);
@@ -80,6 +83,10 @@ void limit_unref(struct limit *l); /* NULL is fine */
  * one event in that time has none. Rates in bytes may run one message ahead. */
 void limit_set_max(struct limit *l, uint32_t max);
 void limit_set_rate(struct limit *l, const struct rate *r);
+/* A quota (MESSAGES): count until until_us, at most LIMIT_QUOTA_MAX, and then nothing until it is
+ * set again; see struct limit_rate. Kept over a restart within about a second. */
+void limit_set_quota(struct limit *l, uint64_t count, int64_t until_us);
+uint64_t limit_quota_used(const struct limit *l);
 
 /* --- all or nothing --- */
 
@@ -94,8 +101,17 @@ void limits_disconnect(struct limit *const *set, size_t count);
 uint32_t limits_take(struct limit *const *set, size_t count, uint32_t want,
                      struct limit **ret_full);
 void limits_refund(struct limit *const *set, size_t count, uint32_t n);
+/* The same for what was taken at another time, when limits_epoch was `epoch`: a quota of which the
+ * next day has begun since gets nothing back. */
+void limits_refund_since(struct limit *const *set, size_t count, uint32_t n, uint32_t epoch);
+/* Moves on with the days of quotas. */
+uint32_t limits_epoch(const struct limits *s);
 /* Bytes that went out, in each BYTES. */
 void limits_charge_bytes(struct limit *const *set, size_t count, uint64_t bytes);
+
+/* Another pipe waits for a place of l and has fewer than this one; idle: or has as many, as what
+ * this one holds is of no use to it. Who holds one gives it back, who wants one leaves it. */
+bool limit_owes_place(const struct limit *l, bool idle);
 
 /* --- waiting --- */
 

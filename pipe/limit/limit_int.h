@@ -16,6 +16,7 @@ struct limits {
     struct list far;   /* struct limit.far: levels to keep */
     bool changed;      /* one of them moved since it was written */
     bool in_tick;
+    uint32_t epoch;  /* grows whenever the next day of a quota begins */
     int64_t tick_us; /* in limits_tick: its time */
     int64_t seen_us; /* latest wall time seen, to notice a clock that is set back */
     void (*earlier)(void *arg);

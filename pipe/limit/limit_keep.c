@@ -20,7 +20,9 @@ static const char *const measures[] = {
 
 void limit_moved(struct limit *l, int64_t now_us)
 {
-    if (limit_cell_level_us(l->cell) <= now_us + LIMITS_KEEP_US)
+    int64_t level_us = limit_cell_level_us(l->cell);
+
+    if (level_us <= now_us + LIMITS_KEEP_US || level_us == l->kept_us)
         return;
     if (list_empty(&l->far))
         list_push_back(&l->owner->far, &l->far);
@@ -47,6 +49,7 @@ void limits_write(struct limits *s, int64_t now_us, struct buf *out)
     list_for_each_safe (at, &s->far) {
         struct limit *l = list_entry(at, struct limit, far);
         int64_t level_us = limit_cell_level_us(l->cell);
+        l->kept_us = level_us;
         if (level_us <= now_us + LIMITS_KEEP_US)
             list_remove(at);
         else if (buf_len(out) < TEXT_MAX && !strchr(l->name, '\n'))

@@ -110,6 +110,7 @@ int limit_keeper_new(struct limit_keeper **ret, uv_loop_t *loop, int dirfd, stru
     k->timer.data = k;
     limits_on_changed(limits, on_changed, k);
     limits_read(limits, buf_view(&text));
+    limit_table_brought(limits_table(limits));
     buf_free(&text);
     *ret = k;
     return 0;

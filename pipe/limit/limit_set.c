@@ -44,7 +44,7 @@ static bool take_connections(struct limit *const *set, size_t count, struct limi
     for (size_t i = 0; i < count; i++) {
         struct limit *l = set[i];
         if (l && l->measure == LIMIT_CONNECTIONS &&
-            !limit_cell_connect(l->table, l->cell, l->max)) {
+            (limit_owes_place(l, false) || !limit_cell_connect(l->table, l->cell, l->max))) {
             undo_connections(set, i);
             *ret_full = l;
             return false;
@@ -109,19 +109,40 @@ uint32_t limits_take(struct limit *const *set, size_t count, uint32_t want, stru
         uint32_t n = take_from(set[i], want, &now_us);
         if (n < want)
             refund(set, i, LIMIT_MESSAGES, want - n);
-        if (!n)
+        if (!n) {
             *ret_full = set[i];
+            limit_moved(set[i], now_us); /* by another pipe: whoever minds a level keeps it */
+        }
         want = n;
     }
     return want;
 }
 
+uint32_t limits_epoch(const struct limits *s)
+{
+    return s->epoch;
+}
+
+static bool is_of_another_day(const struct limit *l, uint32_t epoch)
+{
+    return l->rate.until_us && (int32_t)(epoch - l->epoch) < 0;
+}
+
 void limits_refund(struct limit *const *set, size_t count, uint32_t n)
+{
+    for (size_t i = 0; i < count; i++)
+        if (set[i]) {
+            limits_refund_since(set, count, n, limits_epoch(set[i]->owner));
+            return;
+        }
+}
+
+void limits_refund_since(struct limit *const *set, size_t count, uint32_t n, uint32_t epoch)
 {
     if (!n)
         return;
     for (size_t i = 0; i < count; i++) {
-        if (!is_rate(set[i], LIMIT_MESSAGES))
+        if (!is_rate(set[i], LIMIT_MESSAGES) || is_of_another_day(set[i], epoch))
             continue;
         limit_cell_refund(set[i]->cell, &set[i]->rate, n);
         if (set[i]->is_kept)

@@ -6,15 +6,27 @@
  *
  * Who is told need not take the room (another limit may refuse it), so as long as somebody waits
  * and there is room, the limit looks again a millisecond later. Only places that other processes
- * hold need a look from time to time: nobody tells us when they are given back.
+ * hold need a look from time to time: nobody tells us when they are given back. With each look the
+ * others are asked for one (limit_cell_want), so that a pipe that came first does not keep them.
  */
 #include "limit/limit_int.h"
 
 enum {
     LOOK_AGAIN_US = 1000,
     OTHERS_US = 100 * 1000, /* places held by other processes */
+    OWED_US = 20 * 1000,    /* a place that is left to another process */
     TOLD_AT_ONCE = 256,
 };
+
+bool limit_owes_place(const struct limit *l, bool idle)
+{
+    uint32_t theirs;
+
+    if (l->measure != LIMIT_CONNECTIONS || !l->max ||
+        !limit_cell_wanted(l->table, l->cell, limits_now(l->owner), &theirs))
+        return false;
+    return idle || limit_cell_own_connections(l->table, l->cell) > theirs;
+}
 
 uint64_t limit_room(const struct limit *l, uint64_t most, int64_t now_us, int64_t *ret_at_us)
 {
@@ -23,6 +35,10 @@ uint64_t limit_room(const struct limit *l, uint64_t most, int64_t now_us, int64_
     if (!l->max)
         return most;
     uint32_t used = limit_cell_connections(l->cell);
+    if (used < l->max && limit_owes_place(l, false)) {
+        *ret_at_us = now_us + OWED_US;
+        return 0;
+    }
     if (used < l->max)
         return MIN_OF(most, l->max - used);
     bool others = used > limit_cell_own_connections(l->table, l->cell);
@@ -57,6 +73,8 @@ void limit_arm(struct limit *l, int64_t now_us)
         return;
     if (limit_room(l, 1, now_us, &at_us))
         at_us = now_us + LOOK_AGAIN_US;
+    else if (l->measure == LIMIT_CONNECTIONS && at_us == now_us + OTHERS_US)
+        limit_cell_want(l->table, l->cell, now_us);
     if (at_us != INT64_MAX)
         limit_wake_at(l, at_us);
 }

@@ -3,14 +3,13 @@
  * when it opens a connection, puts its limits among the others and reports outcomes; the rest
  * happens here: adaptive.c and warmup.c say what holds, this file sets the limits to it.
  *
- * A day's budget is a limit that lets everything through at once and hardly gives anything back: a
- * bucket of as many messages as the budget, one of which comes back in a day (or less than one in
- * 3000). At midnight its level is lowered. So the count is exact before anything is sent, and over
- * all pipes, as that of any limit.
+ * A day's budget is a quota (limit.h) that ends at midnight: the count is exact before anything is
+ * sent, over all pipes that share the limit table, and it outlives a pipe that dies. Nobody resets
+ * it: at midnight each pipe names the next day, and what was taken under another day counts nothing.
  *
  * Pairs belong to struct pace. Without references they stay for weeks, oldest at the head of
- * by_use, so that forgetting looks at the head only. Adaptive needs no timer; warm-up walks its own
- * pairs when a step may be over: at midnight, or at a step of a ramp.
+ * by_use, so that forgetting looks at the head only. Adaptive needs no timer; a warm-up has its next
+ * step in a heap, and a tick looks at a few hundred of those that are due.
  */
 #include "pace/pace_int.h"
 
@@ -25,8 +24,10 @@
 #define FORGET_ADAPTIVE_MS (7 * DAY_MS)
 #define FORGET_WARMUP_MS   (30 * DAY_MS) /* an address that was silent so long is cold again */
 #define TICK_MS            3600000
-#define JUMP_MS            600000 /* wall and monotonic clock differ by more: it was set */
-#define BUDGET_DAYS        3000   /* the longest that a bucket can be */
+#define JUMP_MS            600000         /* wall and monotonic clock differ by more: it was set */
+#define AHEAD_MS           (26 * 3600000) /* a day that begins later than this is a wrong date */
+
+enum { ROLLED_AT_ONCE = 256, FORGOTTEN_AT_ONCE = 64 };
 
 struct key {
     struct strview queue, source;
@@ -56,12 +57,21 @@ struct pace *pace_new(struct limits *limits, struct strview pipe)
     return p;
 }
 
+/* Out of by_use; a text that is being written goes on behind it. */
+static void leave_by_use(struct pace_pair *pair)
+{
+    if (pair->owner->cursor == &pair->use)
+        pair->owner->cursor = pair->use.next;
+    list_remove(&pair->use);
+}
+
 static void pair_free(struct pace_pair *pair)
 {
     BUG_ON(pair->refs);
     hash_remove(&pair->owner->pairs, &pair->node);
-    list_remove(&pair->use);
+    leave_by_use(pair);
     list_remove(&pair->warm);
+    heap_remove(&pair->owner->due, &pair->due);
     limit_unref(pair->rate_limit);
     limit_unref(pair->warm_limit);
     adaptive_fini(&pair->adaptive);
@@ -78,6 +88,7 @@ void pace_free(struct pace *p)
     while (!list_empty(&p->by_use))
         pair_free(list_entry(list_first(&p->by_use), struct pace_pair, use));
     hash_fini(&p->pairs);
+    heap_fini(&p->due);
     free(p->pipe);
     free(p);
 }
@@ -168,50 +179,53 @@ static void configure_adaptive(struct pace_pair *pair, const struct pace_setting
 
 /* --- warm-up --- */
 
-uint64_t pace_pair_used(const struct pace_pair *pair, int64_t now_ms)
+uint64_t pace_pair_used(const struct pace_pair *pair)
 {
-    if (!pair->warm_limit || !pair->step_us)
-        return pair->kept_used;
-    int64_t ahead_us = limit_cell_level_us(pair->warm_limit->cell) - now_ms * 1000;
-    return ahead_us <= 0 ? 0 : (uint64_t)((ahead_us + pair->step_us - 1) / pair->step_us);
+    return pair->until_ms ? limit_quota_used(pair->warm_limit) : 0;
 }
 
-/* The limit is made anew in two moves, so that those who wait for it look again. What other pipes
- * have used stays, unless a new day begins (`fresh`) or messages count differently. */
-static void set_budget(struct pace_pair *pair, uint64_t budget, uint64_t used, bool fresh,
-                       int64_t now_ms)
+static void due_at(struct pace_pair *pair, int64_t now_ms)
 {
-    struct limit *l = pair->warm_limit;
-    int64_t before_us = pair->step_us;
+    int64_t next_ms = warmup_next_ms(&pair->warmup, now_ms);
+    heap_set(&pair->owner->due, &pair->due, MIN_OF(next_ms, now_ms + TICK_MS));
+}
 
-    limit_set_rate(l, &(struct rate){0, 0});
-    pair->step_us = 0;
-    if (budget == WARMUP_UNLIMITED)
+/* The count of another day that is far ahead, left by a clock that was wrong: it is today's. */
+static void correct_day(struct pace_pair *pair, int64_t until_ms)
+{
+    int64_t level_ms = limit_cell_level_us(pair->warm_limit->cell) / 1000;
+
+    if (level_ms - until_ms > AHEAD_MS)
+        limit_cell_quota_move(pair->warm_limit->cell, warmup_midnight_ms(level_ms - 3600000) * 1000,
+                              until_ms * 1000);
+}
+
+static void set_budget(struct pace_pair *pair, uint64_t budget, int64_t now_ms)
+{
+    if (budget == WARMUP_UNLIMITED) {
+        limit_set_rate(pair->warm_limit, &(struct rate){0, 0});
+        pair->until_ms = 0;
         return;
-    int64_t step_ms = MIN_OF(DAY_MS, BUDGET_DAYS * DAY_MS / (int64_t)budget);
-    limit_set_rate(l, &(struct rate){1, step_ms});
-    l->rate.burst_us = (int64_t)(budget - 1) * step_ms * 1000;
-    l->is_kept = true;
-    pair->step_us = step_ms * 1000;
-    if (fresh || (before_us && before_us != pair->step_us))
-        limit_cell_lower(l->cell, now_ms * 1000);
-    if (used)
-        limit_cell_raise(l->cell, now_ms * 1000 + (int64_t)MIN_OF(used, budget) * pair->step_us);
+    }
+    pair->until_ms = warmup_midnight_ms(now_ms);
+    correct_day(pair, pair->until_ms);
+    limit_set_quota(pair->warm_limit, budget, pair->until_ms * 1000);
 }
 
-static void set_warm_limit(struct pace_pair *pair, uint64_t used, bool fresh, int64_t now_ms)
+static void set_warm_limit(struct pace_pair *pair, int64_t now_ms)
 {
     const struct warmup *w = &pair->warmup;
 
     if (!pair->warm_limit)
         pair->warm_limit = pair_limit(pair, "warm-up", "");
+    due_at(pair, now_ms);
     if (w->day_count) {
-        set_budget(pair, warmup_budget(w, w->step), used, fresh, now_ms);
+        set_budget(pair, warmup_budget(w, w->step), now_ms);
         return;
     }
     double rate = warmup_rate(w, w->step);
     struct rate r = rate > 0 ? rate_of(rate) : (struct rate){0, 0};
-    pair->step_us = 0;
+    pair->until_ms = 0;
     limit_set_rate(pair->warm_limit, &r);
 }
 
@@ -226,18 +240,29 @@ static void log_step(const struct pace_pair *pair)
 
 static void roll(struct pace_pair *pair, int64_t now_ms)
 {
-    if (!warmup_advance(&pair->warmup, now_ms))
-        return;
-    pair->owner->changed = true;
-    if (pair->warmup.day_count || pair->warmup.verdict == WARMUP_ADVANCED)
+    bool over = warmup_advance(&pair->warmup, now_ms);
+
+    if (over && (pair->warmup.day_count || pair->warmup.verdict == WARMUP_ADVANCED))
         log_step(pair);
-    set_warm_limit(pair, 0, true, now_ms);
+    pair->owner->changed |= over;
+    if (over || (pair->until_ms && now_ms >= pair->until_ms))
+        set_warm_limit(pair, now_ms);
+    else
+        due_at(pair, now_ms);
 }
 
-static bool same_schedule(const struct warmup *w, const struct rate_form *f)
+static bool same_rate(const struct rate *a, const struct rate *b)
 {
+    return a->count == b->count && a->period_ms == b->period_ms;
+}
+
+static bool same_schedule(const struct warmup *w, const struct pace_settings *s)
+{
+    const struct rate_form *f = &s->warmup_schedule;
     return w->day_count == f->count && w->growth_percent == f->growth_percent &&
-           (!f->count || memcmp(w->days, f->items, f->count * sizeof(f->items[0])) == 0);
+           (!f->count || memcmp(w->days, f->items, f->count * sizeof(f->items[0])) == 0) &&
+           w->wanted_ms == s->warmup_ms && same_rate(&w->start, &s->warmup_start_rate) &&
+           same_rate(&w->full, &s->max_rate);
 }
 
 static void stop_warmup(struct pace_pair *pair)
@@ -245,11 +270,11 @@ static void stop_warmup(struct pace_pair *pair)
     if (list_empty(&pair->warm))
         return;
     list_remove(&pair->warm);
+    heap_remove(&pair->owner->due, &pair->due);
     limit_set_rate(pair->warm_limit, &(struct rate){0, 0});
     limit_unref(pair->warm_limit);
     pair->warm_limit = NULL;
-    pair->kept_used = 0;
-    pair->step_us = 0;
+    pair->until_ms = 0;
     warmup_fini(&pair->warmup);
     pair->warmup = (struct warmup){0};
     pair->owner->changed = true;
@@ -263,22 +288,22 @@ static void configure_warmup(struct pace_pair *pair, const struct pace_settings 
         stop_warmup(pair);
         return;
     }
-    double end = w->ramp_end;
-    int64_t ramp_ms = w->ramp_ms;
-    bool same = same_schedule(w, &s->warmup_schedule) && !list_empty(&pair->warm);
-    uint64_t used = pace_pair_used(pair, now_ms);
-    warmup_configure(w, &s->warmup_schedule, s->warmup_ms, &s->warmup_start_rate, &s->max_rate);
     w->max_deferred = s->warmup_max_deferred_percent;
     w->max_bounced = s->warmup_max_bounced_percent;
     w->upon_trouble = (enum warmup_trouble)s->warmup_upon_trouble;
+    if (!list_empty(&pair->warm) && same_schedule(w, s))
+        return;
+    warmup_configure(w, &s->warmup_schedule, s->warmup_ms, &s->warmup_start_rate, &s->max_rate);
     if (!w->step) {
         warmup_begin(w, now_ms);
         pair->owner->changed = true;
+    } else if (w->date > warmup_date(now_ms) + 1) {
+        warmup_clock_jumped(w, now_ms); /* read back, from a time that has not come */
     }
     if (list_empty(&pair->warm))
         list_push_back(&pair->owner->warming, &pair->warm);
-    if (!same || end != w->ramp_end || ramp_ms != w->ramp_ms)
-        set_warm_limit(pair, used, false, now_ms);
+    set_warm_limit(pair, now_ms);
+    roll(pair, now_ms); /* read back: its day may be over */
 }
 
 /* --- pairs --- */
@@ -292,12 +317,16 @@ struct pace_pair *pace_pair_find(struct pace *p, struct strview queue, struct st
 
 static void forget_oldest(struct pace *p)
 {
+    unsigned n = 0;
+
     list_for_each_safe (at, &p->by_use) {
         struct pace_pair *pair = list_entry(at, struct pace_pair, use);
         if (!pair->refs) {
             pair_free(pair);
             return;
         }
+        if (++n == FORGOTTEN_AT_ONCE)
+            return;
     }
 }
 
@@ -313,6 +342,7 @@ struct pace_pair *pace_pair_new(struct pace *p, struct strview queue, struct str
     pair->source = xstrndup(source.ptr, source.len);
     pair->used_ms = used_ms;
     list_init(&pair->warm);
+    heap_node_init(&pair->due);
     list_push_back(&p->by_use, &pair->use);
     hash_insert(&p->pairs, &pair->node, hash_of(queue, source));
     p->changed = true;
@@ -361,16 +391,6 @@ size_t pace_limits(const struct pace_pair *pair, struct limit **ret)
     return n;
 }
 
-bool pace_source_has_room(struct pace_pair *pair, int64_t now_ms)
-{
-    int64_t at_us;
-
-    if (!pair || !pair->step_us)
-        return true;
-    return limit_cell_peek(pair->warm_limit->cell, &pair->warm_limit->rate, 1, now_ms * 1000,
-                           &at_us) > 0;
-}
-
 void pace_outcome(struct pace *p, struct pace_pair *pair, const struct outcome *o, bool throttling,
                   int64_t now_ms)
 {
@@ -380,7 +400,7 @@ void pace_outcome(struct pace *p, struct pace_pair *pair, const struct outcome *
     if (!pair || !o->code || o->class_ == OUTCOME_DELETED) /* nobody answered: says nothing */
         return;
     pair->used_ms = now_ms;
-    list_remove(&pair->use);
+    leave_by_use(pair);
     list_push_back(&p->by_use, &pair->use);
     if (!list_empty(&pair->warm)) {
         warmup_count(&pair->warmup, deferred, o->class_ == OUTCOME_BOUNCED);
@@ -411,16 +431,19 @@ static void notice_jump(struct pace *p, int64_t now_ms)
              (long long)(off_ms / 1000));
     list_for_each (at, &p->warming) {
         struct pace_pair *pair = list_entry(at, struct pace_pair, warm);
-        uint64_t used = pace_pair_used(pair, now_ms - off_ms);
+        int64_t until_ms = pair->until_ms;
         warmup_clock_jumped(&pair->warmup, now_ms);
-        if (pair->step_us)
-            set_warm_limit(pair, used, true, now_ms);
+        if (until_ms)
+            limit_cell_quota_move(pair->warm_limit->cell, until_ms * 1000,
+                                  warmup_midnight_ms(now_ms) * 1000);
+        set_warm_limit(pair, now_ms);
     }
     p->changed = true;
 }
 
 static void forget_unused(struct pace *p, int64_t now_ms)
 {
+    p->forget_ms = now_ms + TICK_MS;
     list_for_each_safe (at, &p->by_use) {
         struct pace_pair *pair = list_entry(at, struct pace_pair, use);
         bool warm = pair->warmup.step > 0;
@@ -434,18 +457,25 @@ static void forget_unused(struct pace *p, int64_t now_ms)
     }
 }
 
-int64_t pace_tick(struct pace *p, int64_t now_ms)
+void pace_tick(struct pace *p, int64_t now_ms)
 {
-    int64_t next_ms = now_ms + TICK_MS;
+    struct heap_node *first;
 
     notice_jump(p, now_ms);
-    list_for_each (at, &p->warming) {
-        struct pace_pair *pair = list_entry(at, struct pace_pair, warm);
-        roll(pair, now_ms);
-        next_ms = MIN_OF(next_ms, warmup_next_ms(&pair->warmup, now_ms));
-    }
-    forget_unused(p, now_ms);
-    return next_ms;
+    for (int n = 0; n < ROLLED_AT_ONCE && (first = heap_min(&p->due)) && first->key <= now_ms; n++)
+        roll(container_of(first, struct pace_pair, due), now_ms);
+    if (now_ms >= p->forget_ms || p->forget_ms > now_ms + TICK_MS)
+        forget_unused(p, now_ms);
+}
+
+int64_t pace_next_ms(const struct pace *p, int64_t now_ms)
+{
+    const struct heap_node *first = heap_min(&p->due);
+    int64_t next_ms = p->wall_ms + TICK_MS;
+
+    if (now_ms < p->wall_ms - JUMP_MS) /* set back */
+        return now_ms;
+    return first ? MIN_OF(next_ms, first->key) : next_ms;
 }
 
 /* --- to look at, and for operators --- */
@@ -463,8 +493,6 @@ static bool pattern_matches(struct strview pattern, const char *text)
 void pace_visit(struct pace *p, struct strview pattern,
                 void (*fn)(void *arg, const struct pace_view *v), void *arg)
 {
-    int64_t now_ms = clock_wall_ms();
-
     list_for_each (at, &p->by_use) {
         struct pace_pair *pair = list_entry(at, struct pace_pair, use);
         bool warm = !list_empty(&pair->warm);
@@ -475,7 +503,7 @@ void pace_visit(struct pace *p, struct strview pattern,
                     .source = pair->source,
                     .adaptive = pair->is_adaptive ? &pair->adaptive : NULL,
                     .warmup = warm ? &pair->warmup : NULL,
-                    .used = warm ? pace_pair_used(pair, now_ms) : 0,
+                    .used = warm ? pace_pair_used(pair) : 0,
                 });
     }
 }
@@ -489,10 +517,9 @@ size_t pace_act(struct pace *p, enum pace_act act, struct strview queue, struct 
         struct pace_pair *pair = list_entry(at, struct pace_pair, warm);
         if (!pattern_matches(queue, pair->queue) || !pattern_matches(source, pair->source))
             continue;
-        uint64_t used = pace_pair_used(pair, now_ms);
         if (act == PACE_SET_DAY) {
             warmup_set_step(&pair->warmup, day, now_ms);
-            set_warm_limit(pair, used, false, now_ms);
+            set_warm_limit(pair, now_ms);
         } else {
             pair->warmup.held = act == PACE_HOLD;
         }

@@ -42,21 +42,22 @@ void pace_pair_put(struct pace_pair *pair); /* NULL is fine */
 
 /* The limits it puts on (MESSAGES), at most 2; they live as long as the pair. */
 size_t pace_limits(const struct pace_pair *pair, struct limit **ret);
-/* Today's budget of warm-up is not used up: the source may be chosen. True for NULL. */
-bool pace_source_has_room(struct pace_pair *pair, int64_t now_ms);
 
 /* One recipient's attempt ended; throttling: the reply says that we are too fast. */
 void pace_outcome(struct pace *p, struct pace_pair *pair, const struct outcome *o, bool throttling,
                   int64_t now_ms);
 
-/* Time goes on: midnight, and the ramp of warmup. Returns when to call again (wall ms), at most an
- * hour later. */
-int64_t pace_tick(struct pace *p, int64_t now_ms);
+/* Time goes on: midnight, and the ramp of warmup. A few hundred pairs a call. */
+void pace_tick(struct pace *p, int64_t now_ms);
+/* When to call it next (wall ms), at most an hour later; now_ms or less: at once. */
+int64_t pace_next_ms(const struct pace *p, int64_t now_ms);
 
-/* Progress that survives a restart, as text, and back. True when it changed since the last time.
- * Reading comes
- * before the first pair. */
-bool pace_write(struct pace *p, struct buf *out);
+/* Progress that survives a restart, as text, and back. Counts of the day are kept with the limits.
+ * Appends the next pairs of all, at most `most`; false: the text goes on with the next call. */
+bool pace_write_some(struct pace *p, struct buf *out, unsigned most);
+/* Something changed since a text was begun. */
+bool pace_changed(const struct pace *p);
+/* Before the first pair. */
 void pace_read(struct pace *p, struct strview text);
 
 /* --- to look at, and for operators --- */

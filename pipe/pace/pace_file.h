@@ -1,5 +1,5 @@
 /*
- * The state file "pace": written a few seconds after something changed, and at the end.
+ * The state file "pace": written about a second after something changed, and at the end.
  */
 #ifndef PMTA_PIPE_PACE_PACE_FILE_H
 #define PMTA_PIPE_PACE_PACE_FILE_H

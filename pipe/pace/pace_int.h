@@ -8,7 +8,7 @@
 #include "pace/pace.h"
 #include "pace/warmup.h"
 
-enum { PACE_PAIRS_MAX = 1000000, PACE_TEXT_MAX = 6 << 20 };
+enum { PACE_PAIRS_MAX = 200000 }; /* so that all fit into a state file */
 
 struct pace {
     struct limits *limits;
@@ -16,8 +16,13 @@ struct pace {
     struct hash pairs;
     struct list by_use;  /* pace_pair.use, longest unused first */
     struct list warming; /* pace_pair.warm */
+    struct heap due;     /* pace_pair.due: when a step may be over */
     bool changed;
     int64_t wall_ms, mono_ms; /* when both were compared last; 0: never */
+    int64_t forget_ms;        /* when the unused are looked for */
+
+    struct list *cursor; /* pace_write_some goes on here; NULL: no text is under way */
+    uint32_t round;      /* of writing */
 };
 
 struct pace_pair {
@@ -36,14 +41,15 @@ struct pace_pair {
 
     struct warmup warmup;
     struct limit *warm_limit;
-    int64_t step_us;    /* of the budget: what one message moves the level by; 0: no budget */
-    uint64_t kept_used; /* as read back, until the limit is there */
+    struct heap_node due;
+    int64_t until_ms; /* end of the day that the budget is of; 0: no budget */
+    uint32_t round;   /* when it was written last */
 };
 
 struct pace_pair *pace_pair_find(struct pace *p, struct strview queue, struct strview source);
 struct pace_pair *pace_pair_new(struct pace *p, struct strview queue, struct strview source,
                                 int64_t used_ms);
 /* Messages that were taken from today's budget, by all pipes. */
-uint64_t pace_pair_used(const struct pace_pair *pair, int64_t now_ms);
+uint64_t pace_pair_used(const struct pace_pair *pair);
 
 #endif

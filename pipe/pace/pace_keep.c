@@ -1,14 +1,15 @@
 /*
  * What pairs have learnt, over a restart. The text has one line per pair and kind:
  *     adaptive QUEUE SOURCE RATE FAILED SPAN USED_MS
- *     warmup QUEUE SOURCE STEP DATE BEGAN_MS STEP_MS ATTEMPTS DEFERRED BOUNCED USED VERDICT PERCENT
- *            HELD USED_MS
+ *     warmup QUEUE SOURCE STEP DATE BEGAN_MS STEP_MS ATTEMPTS DEFERRED BOUNCED VERDICT PERCENT HELD
+ *            USED_MS
  * Blanks, '%' and what is not printable in names is %XX; an empty name is '-'. What is no such line
  * is skipped: a younger version may have written it.
+ *
+ * The text is made in slices, in order of use, while the order goes on changing: a pair that was
+ * used meanwhile stands further behind, and one that was written before is not written again.
  */
 #include "pace/pace_int.h"
-
-#include "base/clock.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -44,7 +45,7 @@ static void write_adaptive(const struct pace_pair *pair, struct buf *out)
                    held ? a->base : a->failed, a->span_s, pair->used_ms);
 }
 
-static void write_warmup(const struct pace_pair *pair, int64_t now_ms, struct buf *out)
+static void write_warmup(const struct pace_pair *pair, struct buf *out)
 {
     const struct warmup *w = &pair->warmup;
 
@@ -52,29 +53,38 @@ static void write_warmup(const struct pace_pair *pair, int64_t now_ms, struct bu
     write_name(out, pair->queue);
     write_name(out, pair->source);
     buf_printf(out,
-               " %u %d %" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+               " %u %d %" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu64
                " %s %d %d %" PRId64 "\n",
                w->step, w->date, w->began_ms, w->step_ms, w->attempts, w->deferred, w->bounced,
-               pace_pair_used(pair, now_ms), warmup_verdict_name(w->verdict), w->verdict_percent,
-               w->held, pair->used_ms);
+               warmup_verdict_name(w->verdict), w->verdict_percent, w->held, pair->used_ms);
 }
 
-bool pace_write(struct pace *p, struct buf *out)
+bool pace_changed(const struct pace *p)
 {
-    bool changed = p->changed;
-    int64_t now_ms = clock_wall_ms();
+    return p->changed;
+}
 
-    /* the ones used last matter most */
-    for (struct list *at = p->by_use.prev; at != &p->by_use && buf_len(out) < PACE_TEXT_MAX;
-         at = at->prev) {
-        const struct pace_pair *pair = list_entry(at, struct pace_pair, use);
+bool pace_write_some(struct pace *p, struct buf *out, unsigned most)
+{
+    if (!p->cursor) {
+        p->cursor = p->by_use.next;
+        p->changed = false;
+        p->round++;
+    }
+    for (; most && p->cursor != &p->by_use; most--, p->cursor = p->cursor->next) {
+        struct pace_pair *pair = list_entry(p->cursor, struct pace_pair, use);
+        if (pair->round == p->round)
+            continue;
+        pair->round = p->round;
         if (pair->is_adaptive || pair->kept_rate > 0)
             write_adaptive(pair, out);
         if (pair->warmup.step)
-            write_warmup(pair, now_ms, out);
+            write_warmup(pair, out);
     }
-    p->changed = false;
-    return changed;
+    if (p->cursor != &p->by_use)
+        return false;
+    p->cursor = NULL;
+    return true;
 }
 
 /* --- back --- */
@@ -192,7 +202,6 @@ static void read_warmup(struct pace *p, struct words *w, struct buf *queue, stru
     in.attempts = (uint64_t)number(w, 0, INT64_MAX / 200);
     in.deferred = (uint64_t)number(w, 0, INT64_MAX / 200);
     in.bounced = (uint64_t)number(w, 0, INT64_MAX / 200);
-    uint64_t used = (uint64_t)number(w, 0, INT64_MAX / 200);
     int verdict = verdict_of(word(w));
     in.verdict_percent = (int)number(w, 0, 100);
     in.held = number(w, 0, 1) == 1;
@@ -204,7 +213,6 @@ static void read_warmup(struct pace *p, struct words *w, struct buf *queue, stru
         return;
     in.verdict = (enum warmup_verdict)verdict;
     pair->warmup = in;
-    pair->kept_used = used;
 }
 
 static void read_line(struct pace *p, struct strview line, struct buf *queue, struct buf *source)
@@ -220,21 +228,13 @@ static void read_line(struct pace *p, struct strview line, struct buf *queue, st
         read_warmup(p, &w, queue, source);
 }
 
-/* The newest come first, and by_use has the oldest first: read lines go to its head. */
 void pace_read(struct pace *p, struct strview text)
 {
     struct buf queue = {0}, source = {0};
     struct strview line;
 
-    while (sv_split(&text, '\n', &line)) {
-        size_t before = p->pairs.count;
+    while (sv_split(&text, '\n', &line))
         read_line(p, line, &queue, &source);
-        if (p->pairs.count > before) {
-            struct list *last = p->by_use.prev;
-            list_remove(last);
-            list_push_front(&p->by_use, last);
-        }
-    }
     p->changed = false;
     buf_free(&queue);
     buf_free(&source);

@@ -80,6 +80,9 @@ void warmup_configure(struct warmup *w, const struct rate_form *schedule, int64_
         w->days = xmalloc(w->day_count * sizeof(w->days[0]));
         memcpy(w->days, schedule->items, w->day_count * sizeof(w->days[0]));
     }
+    w->wanted_ms = ramp_ms;
+    w->start = *start;
+    w->full = *full;
     w->ramp_ms = w->day_count ? 0 : ramp_ms;
     w->ramp_is_open = full->count == 0;
     w->ramp_end = w->ramp_is_open ? WARMUP_RAMP_END : per_second(full);

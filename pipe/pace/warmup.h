@@ -9,6 +9,7 @@
 #ifndef PMTA_PIPE_PACE_WARMUP_H
 #define PMTA_PIPE_PACE_WARMUP_H
 
+#include "base/limit_table.h"
 #include "mail/config.h"
 
 /* VERDICT(NAME, "name", "what it says to people"): how the last step ended */
@@ -39,10 +40,12 @@ enum {
 };
 #define WARMUP_RAMP_END   100.0 /* per second, when there is no max-msg-rate: after it, no limit */
 #define WARMUP_UNLIMITED  UINT64_MAX
-#define WARMUP_BUDGET_MAX UINT64_C(50000000) /* per day; more is no limit */
+#define WARMUP_BUDGET_MAX LIMIT_QUOTA_MAX /* per day; more is no limit */
 
 struct warmup {
-    /* what is wanted */
+    /* what is wanted, as configured, and what follows from it */
+    int64_t wanted_ms;
+    struct rate start, full;
     struct rate *days; /* owned; of the schedule */
     size_t day_count;
     uint32_t growth_percent;

@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/signing.h"
+#include "sign/keyring.h"
 #include "queue/mode.h"
 
 #include <stdio.h>
@@ -42,7 +44,7 @@ struct engine *engine_new(const struct engine_parts *parts)
     list_init(&g->host_waiters);
     g->limits = limits_new(parts->limit_table ? parts->limit_table : limit_table_new_private());
     g->pace = pace_new(g->limits, sv_of(g->pipe));
-    g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
+    pace_tick(g->pace, clock_wall_ms());
     list_init(&g->loads_free);
     list_init(&g->finishers);
     actions_init(&g->actions, g);
@@ -59,6 +61,7 @@ void engine_free(struct engine *g)
         struct queue *q = container_of(n, struct queue, node);
         q->live = 0;
         scheduler_leave(q);
+        heap_remove(&g->wake, &q->wake);
         for (size_t i = 0; i < q->route.count; i++)
             route_unref(g->parts.routes, q->route.routes[i]);
         free(q->route.routes);
@@ -71,8 +74,11 @@ void engine_free(struct engine *g)
     pace_free(g->pace);
     queue_groups_fini(g);
     heap_fini(&g->wake);
-    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));)
-        body_unref(container_of(n, struct message, node)->body);
+    for (struct hash_node *n = NULL; (n = hash_next(&g->index.by_id, n));) {
+        struct message *m = container_of(n, struct message, node);
+        signing_forget(m);
+        body_unref(m->body);
+    }
     index_fini(&g->index);
     lanes_fini(g);
     jobs_free(g->jobs);
@@ -159,6 +165,7 @@ void engine_configure(struct engine *g, struct config *cfg)
 
     config_unref(g->config);
     g->config = config_ref(cfg);
+    g->signs = g->parts.signer && keyring_is_wanted(cfg, sv_of(g->pipe));
     rules_free(g->rules);
     g->rules = rules_new(cfg);
     g->config_generation++;
@@ -412,4 +419,30 @@ int64_t engine_oldest_ms(const struct engine *g)
 struct jobs *engine_jobs(const struct engine *g)
 {
     return g->jobs;
+}
+
+/* --- TLS --- */
+
+void engine_on_tls(struct engine *g,
+                   void (*told)(void *arg, struct strview domain, const struct tls_policy *policy,
+                                const struct tls_told *t),
+                   void *arg)
+{
+    g->tls_told = told;
+    g->tls_told_arg = arg;
+}
+
+void engine_tell_tls(const struct queue *q, const struct tls_told *t)
+{
+    const struct engine *g = q->engine;
+    const struct route *r = q->route.count ? q->route.routes[0] : NULL;
+
+    /* that a host offers no TLS is nothing to tell where nobody asked for it */
+    if (t->result != TLS_RESULT_VERIFIED && (t->need || t->result != TLS_RESULT_NO_STARTTLS))
+        log_info(LOG_TLS, "TLS is not as it should be queue=%s host=%s result=%s policy=%s: %s",
+                 q->name, t->host, tls_result_text(t->result),
+                 t->need && *t->need->policy ? t->need->policy : "none",
+                 t->text && *t->text ? t->text : "the server does not offer STARTTLS");
+    if (g->tls_told)
+        g->tls_told(g->tls_told_arg, routing_domain(q), r ? &r->policy : NULL, t);
 }

@@ -22,6 +22,8 @@ struct engine_parts {
     const char *pipe;
     struct delivery *delivery;
     struct routes *routes;
+    struct keyring *keyring; /* both NULL: nothing is signed */
+    struct signer *signer;
     struct limit_table *limit_table; /* taken; NULL: one of this process alone */
 };
 
@@ -134,5 +136,22 @@ void engine_connections(const struct engine *g,
                         void (*fn)(void *arg, const struct queue *q, const struct delivery_info *i),
                         void *arg);
 int64_t engine_oldest_ms(const struct engine *g); /* 0 when nothing is queued */
+
+/* How TLS to a host of a queue went, or why it was not even tried (need NULL, tls ""). Views are valid
+ * during the call. */
+struct tls_told {
+    const char *host;
+    struct strview peer_ip, source_ip;
+    const struct tls_need *need;
+    enum tls_result result;
+    const char *tls; /* "TLSv1.3/CIPHER"; "" or NULL: in clear or not at all */
+    const char *text;
+};
+struct tls_policy;
+/* Tells all of it from now on; domain is the one that the MX hosts are of, policy may be NULL. */
+void engine_on_tls(struct engine *g,
+                   void (*told)(void *arg, struct strview domain, const struct tls_policy *policy,
+                                const struct tls_told *t),
+                   void *arg);
 
 #endif

@@ -22,6 +22,7 @@ struct engine {
     struct spool *spool;
     struct config *config;
     uint64_t config_generation;
+    bool signs; /* the configuration has keys or BIMI selectors for this pipe */
     char *helo_fallback;
 
     struct index index;
@@ -60,7 +61,6 @@ struct engine {
     bool started;
     bool paused;
     struct pace *pace;
-    int64_t pace_at_ms; /* when pace_tick is due, wall */
     uint32_t connection_count;
     int64_t armed_ms;      /* the timer, monotonic; INT64_MAX: not */
     int64_t next_sweep_ms; /* monotonic */
@@ -80,6 +80,9 @@ struct engine {
     bool suspended; /* an action holds the pipe */
     void (*notice)(void *arg, struct strview to_list, struct strview subject, struct strview body);
     void *notice_arg;
+    void (*tls_told)(void *arg, struct strview domain, const struct tls_policy *policy,
+                     const struct tls_told *t);
+    void *tls_told_arg;
 
     /* drain */
     bool draining;
@@ -92,6 +95,9 @@ struct engine {
 struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta);
 /* Reads the settings of q again. */
 void engine_configure_queue(struct engine *g, struct queue *q);
+
+/* engine.c: to the log, and to who asked for it */
+void engine_tell_tls(const struct queue *q, const struct tls_told *t);
 
 /* scheduler.c: something changed for this queue (entry ready, place free, resumed, due) */
 void scheduler_init(struct engine *g);
@@ -131,6 +137,8 @@ void scheduler_check_drained(struct engine *g);
 /* What the timer does: wakes queues that are due, forgets old ones. Tests call it after they moved
  * the clock. */
 void scheduler_tick(struct engine *g);
+/* When scheduler_tick has something to do next, wall; for who drives it with a clock of its own. */
+int64_t scheduler_next_ms(const struct engine *g);
 
 /* sender.c: one outgoing connection of a queue */
 struct sender;

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/signing.h"
 
 #include <fnmatch.h>
 
@@ -333,6 +334,7 @@ static void unreadable(struct finisher *f, struct message *m, int status)
     if (!m->live) {
         body_unref(m->body);
         m->body = NULL;
+        signing_forget(m);
     }
 }
 

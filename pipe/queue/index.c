@@ -169,7 +169,7 @@ void message_unpin(struct index *x, struct message *m)
     BUG_ON(m->pins == 0);
     if (--m->pins || m->live)
         return;
-    BUG_ON(m->body);
+    BUG_ON(m->body || m->signing);
     hash_remove(&x->by_id, &m->node);
     x->memory_bytes -= message_size(m->entry_count);
     list_remove(&m->by_age);

@@ -15,6 +15,7 @@
 
 struct queue;
 struct body;
+struct signing;
 
 enum { PRIORITY_USUAL = 50, PRIORITY_MAX = 100 }; /* within a queue; higher goes first */
 
@@ -49,6 +50,7 @@ struct message {
     struct job *job;         /* a reference, or NULL */
     struct windows *windows; /* a reference, or NULL */
     struct body *body;       /* content still in memory from its arrival, or NULL */
+    struct signing *signing; /* signatures made for its recipients, while in memory; or NULL */
     struct spool_place place;
     uint32_t pins; /* reads and jobs under way that need the message to stay */
     uint16_t live; /* entries that are not DONE */

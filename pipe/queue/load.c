@@ -5,6 +5,7 @@
 #include "queue/load.h"
 
 #include "base/log.h"
+#include "queue/signing.h"
 
 enum { LOAD_MEMORY_MAX = 1024 * 1024 }; /* larger content is streamed from the spool */
 
@@ -17,6 +18,7 @@ static struct load *load_new(struct engine *g)
     l->engine = g;
     l->dropped = l->granted = l->was_sent = false;
     l->status = 0;
+    l->signing = NULL;
     l->count = l->left = 0;
     l->read.content.fd = -1;
     g->loads_out++;
@@ -55,7 +57,10 @@ static void on_read(struct spool_read *r, int status)
         load_put_back(l);
         return;
     }
-    l->arrived(l);
+    if (l->state == LOAD_READY)
+        signing_begin(l);
+    if (l->state != LOAD_SIGNING)
+        l->arrived(l);
 }
 
 static void fetch(struct load *l)
@@ -66,7 +71,7 @@ static void fetch(struct load *l)
         l->body = body_ref(m->body);
         l->status = decode(l, l->body->envelope);
         if (l->status == 0) {
-            l->state = LOAD_READY;
+            signing_begin(l);
             return;
         }
         body_unref(l->body);
@@ -118,6 +123,7 @@ void load_hand_over(struct load *l, struct delivery_job *ret)
         .env = &l->env,
         .rcpts = l->rcpts,
         .rcpt_count = l->count,
+        .prefix = signing_fields(l),
         .content = l->body ? l->body->content : c->content,
         .content_fd = l->body ? -1 : c->fd,
         .content_offset = l->body ? 0 : c->fd_offset,
@@ -131,6 +137,7 @@ static void drop_message_body(struct message *m)
 {
     body_unref(m->body);
     m->body = NULL;
+    signing_forget(m);
 }
 
 void load_release(struct load *l)
@@ -139,6 +146,9 @@ void load_release(struct load *l)
     struct message *m = l->message;
 
     BUG_ON(l->left);
+    signing_release(l);
+    if (!m->body)
+        signing_forget(m);
     if (l->body)
         body_unref(l->body);
     else if (l->read.content.owner)
@@ -162,7 +172,7 @@ void load_put_back(struct load *l)
     struct queue *q = l->queue;
     uint32_t untried = 0;
 
-    if (l->state == LOAD_READING) {
+    if (l->state == LOAD_READING || l->state == LOAD_SIGNING) {
         l->dropped = true;
         list_remove(&l->link);
         return;
@@ -178,6 +188,25 @@ void load_put_back(struct load *l)
     scheduler_kick(q->engine, q);
 }
 
+/* A key that has to sign cannot: each recipient waits for its next attempt and says so. */
+static void defer_unsigned(struct load *l)
+{
+    struct outcome o = {
+        .class_ = OUTCOME_DEFERRED,
+        .phase = PHASE_QUEUE,
+        .enhanced = {4, 7, 5},
+        .text = sv_of(l->trouble),
+        .connect_ms = -1,
+        .transmit_ms = -1,
+    };
+
+    job_refund(l->message->job, l->count);
+    for (uint32_t i = 0; i < l->count; i++)
+        settle_entry(l->engine, l->entries[i], &l->env, &o, NULL);
+    l->left = 0;
+    load_release(l);
+}
+
 /* The record is damaged: spool_read set it aside and counted it; here the recipients leave the
  * index. Otherwise the disk could not be read now: they wait. */
 void load_fail(struct load *l)
@@ -185,6 +214,10 @@ void load_fail(struct load *l)
     struct engine *g = l->engine;
     struct queue *q = l->queue;
 
+    if (l->status == ERR_KEY) {
+        defer_unsigned(l);
+        return;
+    }
     log_error(LOG_QUEUE, "message could not be read back, %s id=%s queue=%s reason='%s'",
               l->status == ERR_CORRUPT ? "set aside in quarantine" : "trying again later", l->id,
               q->name, err_name(l->status));

@@ -11,8 +11,9 @@
 enum load_state {
     LOAD_FREE,
     LOAD_READING, /* the spool reads it */
+    LOAD_SIGNING, /* the signer has it */
     LOAD_READY,
-    LOAD_FAILED, /* could not be read; status says why */
+    LOAD_FAILED, /* could not be read, or not be signed; status says why */
     LOAD_HANDED, /* a connection has it */
 };
 
@@ -26,8 +27,9 @@ struct load {
     bool granted;  /* rates of this version counted its recipients */
     bool was_sent; /* content went out */
     uint32_t version;
-    bool dropped;                    /* its connection went away while it was read */
-    void (*arrived)(struct load *l); /* a read has ended; not inside load_take */
+    uint32_t epoch;                  /* limits_epoch when they were counted */
+    bool dropped;                    /* its connection went away while it was read or signed */
+    void (*arrived)(struct load *l); /* that has ended; not inside load_take */
     void *owner;
 
     struct entry **entries; /* those of the message that go in this transaction */
@@ -35,6 +37,10 @@ struct load {
     uint32_t count;
     uint32_t cap;
     uint32_t left; /* without outcome yet */
+
+    struct signing *signing; /* what goes before the content; NULL: nothing */
+    struct list sign_link;   /* SIGNING: with those that wait for it */
+    const char *trouble;     /* FAILED with ERR_KEY: one sentence, in the arena or for ever */
 
     struct body *body;
     struct spool_read read;
@@ -44,20 +50,26 @@ struct load {
 };
 
 /* Takes the message whose turn it is in q, with at most max_rcpts recipients; fewer when its job's
- * rate grants fewer. NULL when nothing may go. READY or READING. */
+ * rate grants fewer. NULL when nothing may go. READY, READING, SIGNING or FAILED. */
 struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
                        void (*arrived)(struct load *l), void *owner);
+
+/* It waits for a signature, or has one. */
+static inline bool load_is_signed(const struct load *l)
+{
+    return l->signing != NULL;
+}
 
 /* What delivery needs; the load is READY and becomes HANDED. */
 void load_hand_over(struct load *l, struct delivery_job *ret);
 
 /* Puts entries without outcome back at the head of their lane and releases the load; when it is
- * being read, once that has ended. */
+ * being read or signed, once that has ended. */
 void load_put_back(struct load *l);
 /* All entries have their outcome. */
 void load_release(struct load *l);
-/* A load that FAILED: a corrupt message is closed in the books, one that cannot be read now is
- * retried later. Releases it. */
+/* A load that FAILED: a corrupt message is closed in the books, one that cannot be read or signed
+ * now is retried later. Releases it. */
 void load_fail(struct load *l);
 
 #endif

@@ -131,8 +131,10 @@ const char *queue_state_name(const struct queue *q, bool pipe_paused)
         return "paused";
     if (q->sender_count > q->coming)
         return "active";
-    if (q->retry_at_ms || q->held)
-        return "backoff";
+    if (q->held)
+        return "held";
+    if (q->retry_at_ms)
+        return "retry";
     if (q->ready_count)
         return q->sender_count || q->route.pending ? "connecting" : "active";
     if (q->held_count)

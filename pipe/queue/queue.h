@@ -84,13 +84,13 @@ struct queue {
     struct list failing;     /* in actions->failing while failures is not 0 */
 
     bool paused;         /* a pause pattern matches */
-    int64_t retry_at_ms; /* wall; 0: not in back-off */
+    int64_t retry_at_ms; /* wall; 0: its hosts did not fail */
     int64_t
         hold_until_ms; /* wall; no further connection while some are open: the peer refused one */
     uint32_t failures; /* rounds in a row that failed for the whole queue; a delivery ends them */
     int64_t failed_at_ms;  /* wall; the latest of them */
     uint32_t leaving;      /* of the senders: told to end because there are too many */
-    char *last_text;       /* why the queue is in back-off, or the last temporary reply */
+    char *last_text;       /* why the queue waits for its retry, or the last temporary reply */
     int64_t idle_since_ms; /* monotonic; when the last entry left */
     uint64_t config_generation;
 };
@@ -115,7 +115,8 @@ struct entry *queue_any_waiting(struct queue *q);
 /* Moves what is due at `now` from deferred to ready. True when something moved. */
 bool queue_collect_due(struct queue *q, int64_t now_wall_ms);
 
-/* "active", "paused", "backoff", "waiting" (all deferred), "held" (jobs and windows), "idle". */
+/* "active", "connecting", "paused", "retry" (its hosts failed), "held" (by an action, jobs or
+ * windows), "waiting" (all deferred), "idle". */
 const char *queue_state_name(const struct queue *q, bool pipe_paused);
 
 void queue_set_text(struct queue *q, struct strview text);

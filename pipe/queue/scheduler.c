@@ -161,21 +161,46 @@ static bool route_known(const struct queue *q)
 /* --- addresses to try, in order --- */
 
 struct host_plan {
+    struct arena arena; /* what TLS has to be */
     struct delivery_host *hosts;
     uint32_t *preference;
     size_t count;
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
     bool skipped;              /* hosts were left out (skip-mx) */
+    bool insecure;          /* hosts were left out because TLS to them would not be good enough */
+    char why[TLS_WHY_SIZE]; /* of the last of these */
 };
 
-static void plan_add(struct host_plan *p, const char *name, const struct sockaddr_storage *addr,
-                     uint16_t port, uint32_t preference)
+/* What TLS to the host has to be; false: it is left out. */
+static bool plan_tls(struct host_plan *p, const struct queue *q, const struct route *r,
+                     const char *name, const struct tls_need **ret)
 {
+    struct tls_host h = {&q->settings.tls, r ? &r->policy : NULL, name, routing_domain(q)};
+    enum tls_result result = tls_rules_host(&h, &p->arena, ret, p->why);
+
+    if (result == TLS_RESULT_VERIFIED)
+        return true;
+    p->insecure = true;
+    engine_tell_tls(q, &(struct tls_told){.host = name, .result = result, .text = p->why});
+    return false;
+}
+
+/* Takes name. */
+static void plan_add(struct host_plan *p, const struct queue *q, const struct route *r,
+                     const char *name, const struct sockaddr_storage *addr, uint16_t port,
+                     uint32_t preference)
+{
+    const struct tls_need *need;
+
+    if (!plan_tls(p, q, r, name, &need)) {
+        free((void *)(uintptr_t)name);
+        return;
+    }
     p->hosts = xrealloc(p->hosts, (p->count + 1) * sizeof(p->hosts[0]));
     p->preference = xrealloc(p->preference, (p->count + 1) * sizeof(p->preference[0]));
     p->preference[p->count] = preference;
     struct delivery_host *h = &p->hosts[p->count++];
-    *h = (struct delivery_host){.name = name, .addr = *addr};
+    *h = (struct delivery_host){.name = name, .addr = *addr, .tls = need};
     if (addr->ss_family == AF_INET6)
         ((struct sockaddr_in6 *)&h->addr)->sin6_port = htons(port);
     else
@@ -202,7 +227,7 @@ static void plan_route(struct host_plan *p, const struct queue *q, const struct 
         if (!routing_uses_host(q, a->host))
             continue;
         if (family_fits(source, &a->addr))
-            plan_add(p, xstrdup(name), &a->addr, port, group << 16 | a->preference);
+            plan_add(p, q, r, xstrdup(name), &a->addr, port, group << 16 | a->preference);
     }
 }
 
@@ -247,7 +272,7 @@ static void plan_make(struct queue *q, const struct vmta_source *source, struct 
             char name[256];
             snprintf(name, sizeof(name), "%.*s", SV_ARG(h->name));
             if (family_fits(source, &h->addr))
-                plan_add(p, xstrdup(name), &h->addr, port, group << 16);
+                plan_add(p, q, NULL, xstrdup(name), &h->addr, port, group << 16);
         } else {
             plan_route(p, q, q->route.routes[i], source, port, group);
         }
@@ -262,6 +287,7 @@ static void plan_free(struct host_plan *p)
         free((void *)(uintptr_t)p->hosts[i].name);
     free(p->hosts);
     free(p->preference);
+    arena_free(&p->arena);
 }
 
 /* --- connecting --- */
@@ -301,6 +327,20 @@ static void no_address(struct engine *g, struct queue *q, const struct route *r)
         return;
     }
     finisher_queue(g, q, &o);
+}
+
+/* TLS to none of the hosts would be good enough. */
+static void no_secure_host(struct engine *g, struct queue *q, const char *why)
+{
+    struct outcome o = {
+        .class_ = OUTCOME_DEFERRED,
+        .phase = PHASE_STARTTLS,
+        .enhanced = {4, 7, 5},
+        .text = sv_of(why),
+        .connect_ms = -1,
+        .transmit_ms = -1,
+    };
+    settle_queue_failure(g, q, &o);
 }
 
 /* --- what limits say --- */
@@ -427,6 +467,7 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
     struct limit *line = NULL;
     size_t planned = 0;
     bool opened = false, of_host = false, skipped = false, asked = false;
+    char insecure[TLS_WHY_SIZE] = "";
 
     for (size_t i = 0; i < q->vmta->source_count && !opened; i++) {
         const struct vmta_source *source =
@@ -438,6 +479,8 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
         plan_make(q, source, &plan);
         planned += plan.count;
         skipped |= plan.skipped;
+        if (plan.insecure)
+            snprintf(insecure, sizeof(insecure), "%s", plan.why);
         if (!plan.count)
             worst = plan.worst;
         else
@@ -448,6 +491,8 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
     }
     if (!planned && skipped)
         react_all_hosts_skipped(g, q);
+    else if (!planned && insecure[0])
+        no_secure_host(g, q, insecure);
     else if (!planned && asked)
         no_address(g, q, worst);
     else if (!planned)
@@ -573,7 +618,8 @@ static int64_t next_wait_ms(const struct engine *g)
         wait = MIN_OF(wait, n->key - clock_wall_ms());
     if (actions_next_ms(g) != INT64_MAX)
         wait = MIN_OF(wait, actions_next_ms(g) - clock_wall_ms());
-    wait = MIN_OF(wait, g->pace_at_ms - clock_wall_ms());
+    int64_t now = clock_wall_ms();
+    wait = MIN_OF(wait, pace_next_ms(g->pace, now) - now);
     if (lanes_next_ms(g) != INT64_MAX)
         wait = MIN_OF(wait, lanes_next_ms(g) - clock_wall_ms());
     if (limit_us != INT64_MAX)
@@ -581,11 +627,19 @@ static int64_t next_wait_ms(const struct engine *g)
     return MAX_OF(wait, (int64_t)0);
 }
 
+int64_t scheduler_next_ms(const struct engine *g)
+{
+    return clock_wall_ms() + next_wait_ms(g);
+}
+
 static void arm(struct engine *g)
 {
+    if (uv_is_closing(
+            (uv_handle_t *)&g->timer)) /* limits that go at the end may still say something */
+        return;
     int64_t wait = next_wait_ms(g), at = clock_mono_ms() + wait;
 
-    if (at >= g->armed_ms || uv_is_closing((uv_handle_t *)&g->timer))
+    if (at >= g->armed_ms)
         return;
     g->armed_ms = at;
     uv_update_time(g->parts.loop);
@@ -661,8 +715,9 @@ void scheduler_tick(struct engine *g)
     lanes_tick(g, clock_wall_ms());
     wake_due(g);
     actions_tick(g);
-    if (clock_wall_ms() >= g->pace_at_ms)
-        g->pace_at_ms = pace_tick(g->pace, clock_wall_ms());
+    int64_t now = clock_wall_ms();
+    if (now >= pace_next_ms(g->pace, now))
+        pace_tick(g->pace, now);
     limits_tick(g->limits, clock_wall_us());
     if (clock_mono_ms() >= g->next_sweep_ms)
         sweep(g);

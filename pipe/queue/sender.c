@@ -11,12 +11,15 @@
 
 enum {
     PREFETCH = 2,
+    PREFETCH_SIGNED = 8,
     HOLD_MS = 10000,           /* after a refused connection while others are open */
     FAIR_SHARE_MESSAGES = 100, /* then a connection gives its place to queues that wait for one */
     FAIR_SHARE_MS = 10000,     /* or then */
-    CREDIT_MS = 50,            /* a recipient granted longer ago is asked for again */
-    MOST_YIELDING = 16,        /* connections ending at a time so that others get their places */
-    MOST_LOOKED_AT = 256,      /* idle connections, for one that holds a place */
+    CREDIT_MS = 50,            /* a recipient granted longer ago is asked for again, */
+    CREDIT_MAX_MS = 5000,      /* at slow rates later: after a tenth of what one event takes */
+    EARLY_US = 10 * 1000,
+    MOST_YIELDING = 16,   /* connections ending at a time so that others get their places */
+    MOST_LOOKED_AT = 256, /* idle connections, for one that holds a place */
 };
 
 enum sender_state {
@@ -42,6 +45,7 @@ struct sender {
     struct pace_pair *pair; /* or NULL */
     uint32_t version;       /* throttle_numbers.version that these are of */
     uint32_t credit;        /* recipients that rates granted in advance */
+    uint32_t credit_epoch;  /* limits_epoch at that time */
     int64_t credit_at_ms;
     int64_t opened_ms;
     struct limit *refused; /* the limit that the last take_load was refused by; not a reference */
@@ -142,7 +146,7 @@ static bool holds(const struct throttle_set *s, const struct limit *l)
 
 static void return_credit(struct sender *s)
 {
-    limits_refund(s->rates.items, s->rates.count, s->credit);
+    limits_refund_since(s->rates.items, s->rates.count, s->credit, s->credit_epoch);
     s->credit = 0;
 }
 
@@ -195,12 +199,27 @@ static bool limits_are_current(const struct sender *s)
     return s->version == throttle_numbers(s->engine, s->queue)->version;
 }
 
-/* Another queue waits for a place that this connection holds. */
+/* Another pipe waits for one. */
+static struct limit *owed_place(const struct throttle_set *places, bool idle)
+{
+    for (size_t i = 0; i < places->count; i++)
+        if (limit_owes_place(places->items[i], idle))
+            return places->items[i];
+    return NULL;
+}
+
+/* Another queue waits for a place that this connection holds; by_anybody: this connection rests. */
 static struct limit *wanted_place(const struct sender *s, bool by_anybody)
 {
     const struct queue *q = s->queue;
+    bool no_use = by_anybody && !q->ready_count;
     struct limit *l = scheduler_wanted(q, s->places.items, s->places.count, by_anybody);
-    return l ? l : scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
+
+    if (!l)
+        l = scheduler_wanted(q, s->host_places.items, s->host_places.count, by_anybody);
+    if (!l)
+        l = owed_place(&s->places, no_use);
+    return l ? l : owed_place(&s->host_places, no_use);
 }
 
 static bool is_more_urgent(const struct limit *l, const struct queue *than)
@@ -225,7 +244,7 @@ static bool should_yield(struct sender *s)
 
     if (!l || s->is_yielding)
         return s->is_yielding;
-    uint32_t most = MIN_OF(l->waiting, (uint32_t)MOST_YIELDING);
+    uint32_t most = MIN_OF(MAX_OF(l->waiting, 1u), (uint32_t)MOST_YIELDING);
     bool had_share = s->accepted >= FAIR_SHARE_MESSAGES ||
                      (s->accepted && clock_mono_ms() - s->opened_ms >= FAIR_SHARE_MS) ||
                      (s->accepted && is_more_urgent(l, s->queue));
@@ -244,13 +263,28 @@ static uint32_t likely_rcpts(struct queue *q, uint32_t most)
     return first ? MIN_OF((uint32_t)first->message->live, most) : 0;
 }
 
+/* How long a recipient granted in advance may be used. A slow rate grants one while the connection
+ * for it is still to be opened; asking again then would lose that time with every message. */
+static int64_t credit_ms(const struct sender *s)
+{
+    int64_t ms = CREDIT_MS;
+
+    for (size_t i = 0; i < s->rates.count; i++) {
+        const struct limit *l = s->rates.items[i];
+        if (l->measure == LIMIT_MESSAGES && l->rate.count)
+            ms = MAX_OF(ms, l->rate.period_us / 10000 / (int64_t)l->rate.count);
+    }
+    return MIN_OF(ms, (int64_t)CREDIT_MAX_MS);
+}
+
 /* Up to `want` recipients from all rates; 0: s->refused. */
 static uint32_t take_rcpts(struct sender *s, uint32_t want)
 {
     uint32_t granted = s->credit;
     struct limit *full = NULL;
 
-    if (granted && clock_mono_ms() - s->credit_at_ms > CREDIT_MS) {
+    if (granted && (clock_mono_ms() - s->credit_at_ms > credit_ms(s) ||
+                    s->credit_epoch != limits_epoch(s->engine->limits))) {
         return_credit(s); /* time has passed since: counted from now on */
         granted = 0;
     } else if (!granted) {
@@ -290,6 +324,7 @@ static struct load *take_load(struct sender *s)
     if (l) {
         l->granted = true;
         l->version = s->version;
+        l->epoch = limits_epoch(s->engine->limits);
     }
     return l;
 }
@@ -298,25 +333,48 @@ static struct load *take_load(struct sender *s)
 static void refund_load(struct sender *s, struct load *l)
 {
     if (l->granted && l->version == s->version)
-        limits_refund(s->rates.items, s->rates.count, l->left);
+        limits_refund_since(s->rates.items, s->rates.count, l->left, l->epoch);
     l->granted = false;
 }
 
+/* What each connection takes one early is no more than what a rate lets by in EARLY_US. */
+static bool early_is_little(const struct sender *s)
+{
+    for (size_t i = 0; i < s->rates.count; i++) {
+        const struct limit *l = s->rates.items[i];
+        if (l->measure != LIMIT_MESSAGES)
+            return false;
+        if (l->rate.count &&
+            (double)l->rate.period_us * s->queue->sender_count > (double)l->rate.count * EARLY_US)
+            return false;
+    }
+    return true;
+}
+
+/* A rate holds the queue back, so what a connection takes early would be sent late. */
 static bool rate_binds(const struct sender *s)
 {
-    return s->rates.count && s->queue->bound_until_ms && clock_mono_ms() < s->queue->bound_until_ms;
+    const struct queue *q = s->queue;
+
+    if (!s->rates.count || !q->bound_until_ms || clock_mono_ms() >= q->bound_until_ms)
+        return false;
+    return !list_empty(&q->idle) || !early_is_little(s);
 }
 
 static void prefetch(struct sender *s)
 {
     struct queue *q = s->queue;
 
-    while (s->load_count < PREFETCH && queue_may_send(s->engine, q)) {
+    while (s->load_count < PREFETCH_SIGNED && queue_may_send(s->engine, q)) {
         struct load *last =
             list_empty(&s->loads) ? NULL : list_entry(s->loads.prev, struct load, link);
+        /* signing takes longer than sending: several at a time */
+        if (s->load_count >= PREFETCH && !load_is_signed(last))
+            return;
         /* one that is in memory needs no prefetching, and the last ones are left to others; where a
          * rate binds, what is taken early would be sent late */
-        if (last && (last->body || q->ready_count <= q->sender_count || rate_binds(s)))
+        if (last && ((last->body && !load_is_signed(last)) || q->ready_count <= q->sender_count ||
+                     rate_binds(s)))
             return;
         struct load *l = take_load(s);
         if (!l)
@@ -378,7 +436,7 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         if (list_empty(&s->loads))
             return rest(s);
         struct load *l = list_entry(list_first(&s->loads), struct load, link);
-        if (l->state == LOAD_READING) {
+        if (l->state == LOAD_READING || l->state == LOAD_SIGNING) {
             set_state(s, SENDER_BUSY);
             return DELIVERY_WAIT;
         }
@@ -391,7 +449,7 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         load_hand_over(l, ret);
         s->in_hand++;
         set_state(s, SENDER_BUSY);
-        if (!l->body && !s->is_yielding && !rate_binds(s))
+        if ((!l->body || load_is_signed(l)) && !s->is_yielding && !rate_binds(s))
             prefetch(s); /* the next one is read while this one is sent */
         return DELIVERY_JOB;
     }
@@ -478,6 +536,24 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
              outcome_status(o, status), log_safe(o->text.ptr, o->text.len, 400));
 }
 
+static void on_tls_done(void *owner, struct delivery_conn *c, const struct delivery_host *host,
+                        enum tls_result result, const char *tls, const char *text)
+{
+    struct sender *s = owner;
+    struct delivery_info i;
+
+    delivery_info(c, &i);
+    engine_tell_tls(s->queue, &(struct tls_told){
+                                  .host = host->name,
+                                  .peer_ip = i.peer_ip,
+                                  .source_ip = i.source_ip,
+                                  .need = host->tls,
+                                  .result = result,
+                                  .tls = tls,
+                                  .text = text,
+                              });
+}
+
 static void on_closed(void *owner, struct delivery_conn *c, const struct outcome *o)
 {
     struct sender *s = owner;
@@ -558,6 +634,7 @@ static const struct delivery_ops ops = {
     .job_done = on_job_done,
     .established = on_established,
     .host_failed = on_host_failed,
+    .tls_done = on_tls_done,
     .closed = on_closed,
 };
 
@@ -578,6 +655,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
     s->pair = throttle_pair(g, q, source);
     s->version = numbers->version;
     s->credit = places->credit;
+    s->credit_epoch = limits_epoch(g->limits);
     s->credit_at_ms = s->opened_ms = clock_mono_ms();
     list_init(&s->loads);
     list_init(&s->idle_link);
@@ -601,7 +679,12 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
             .command_timeout_ms = set->command_timeout_ms,
             .data_timeout_ms = set->data_timeout_ms,
             .idle_timeout_ms = set->idle_timeout_ms,
-            .use_starttls = set->use_starttls,
+            .use_starttls = set->tls.use_starttls,
+            .tls_min_version = set->tls.min_version,
+            .tls_broken_ms = set->tls.broken_ms,
+            .tls_ca_file = set->tls.ca_file,
+            .tls_certificate = set->tls.certificate,
+            .tls_key = set->tls.key,
             .use_pipelining = set->use_pipelining,
         },
         &ops, s);
@@ -620,6 +703,7 @@ static bool claim(struct sender *s, struct limit **ret_full)
     if (*ret_full)
         return false;
     s->credit += limits_take(s->rates.items, s->rates.count, 1, ret_full);
+    s->credit_epoch = limits_epoch(s->engine->limits);
     s->credit_at_ms = clock_mono_ms();
     return s->credit != 0;
 }

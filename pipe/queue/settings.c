@@ -67,11 +67,9 @@ void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, stru
         .command_timeout_ms = config_number(cfg, &q, DIR_COMMAND_TIMEOUT),
         .data_timeout_ms = config_number(cfg, &q, DIR_DATA_SEND_TIMEOUT),
         .idle_timeout_ms = config_number(cfg, &q, DIR_IDLE_TIMEOUT_OUT),
-        .use_starttls = config_bool(cfg, &q, DIR_USE_STARTTLS),
-        .use_dane = config_bool(cfg, &q, DIR_USE_DANE),
-        .use_mta_sts = config_bool(cfg, &q, DIR_USE_MTA_STS),
         .use_pipelining = config_bool(cfg, &q, DIR_USE_PIPELINING),
     };
+    tls_settings_resolve(&ret->tls, cfg, &q);
     retry_settings_resolve(&ret->retry, cfg, &q);
     react_settings_resolve(&ret->react, cfg, &q);
     if (hosts && *hosts)
@@ -90,8 +88,7 @@ struct route_wants queue_settings_wants(const struct queue_settings *s, size_t i
     uint16_t port = s->host_count ? s->hosts[i].port : 0;
 
     return (struct route_wants){
-        .bits = (uint8_t)((s->use_starttls && s->use_dane ? ROUTE_WANT_TLSA : 0) |
-                          (s->use_starttls && s->use_mta_sts ? ROUTE_WANT_STS : 0)),
+        .bits = tls_settings_wants(&s->tls),
         .port = port ? port : s->port,
     };
 }

@@ -9,6 +9,7 @@
 #include "mail/host_list.h"
 #include "queue/react.h"
 #include "queue/retry.h"
+#include "queue/tls_rules.h"
 #include "pace/pace.h"
 #include "route/routes.h"
 
@@ -52,9 +53,7 @@ struct queue_settings {
     int64_t command_timeout_ms;
     int64_t data_timeout_ms;
     int64_t idle_timeout_ms;
-    bool use_starttls;
-    bool use_dane;
-    bool use_mta_sts;
+    struct tls_settings tls;
     bool use_pipelining;
 };
 

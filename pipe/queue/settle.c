@@ -6,6 +6,7 @@
 #include "queue/engine_int.h"
 
 #include "base/clock.h"
+#include "queue/signing.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -56,6 +57,7 @@ static void forget_body(struct message *m)
 {
     body_unref(m->body);
     m->body = NULL;
+    signing_forget(m);
 }
 
 /* A rule makes a temporary reply final; the text keeps the reply and says which action it was. */

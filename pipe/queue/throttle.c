@@ -17,7 +17,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { NAME_SIZE = 800 };
+enum { NAME_SIZE = 800, MOST_SOURCES = 64 };
 
 struct throttle {
     struct config *config; /* a reference: values live in it */
@@ -467,4 +467,52 @@ void throttle_explain(struct engine *g, struct queue *q, const struct vmta_sourc
     source_rules(&k, source);
     if (host)
         host_rules(&k, source, host);
+}
+
+/* --- back from a limit to the configuration --- */
+
+struct search {
+    const struct limit *limit;
+    const struct config_value *found;
+};
+
+static void match_limit(void *arg, const struct throttle_rule *r)
+{
+    struct search *s = arg;
+    if (r->measure == s->limit->measure && strcmp(r->name, s->limit->name) == 0)
+        s->found = r->value;
+}
+
+static bool is_named(const struct limit *l, const char *prefix)
+{
+    return strncmp(l->name, prefix, strlen(prefix)) == 0;
+}
+
+static const struct config_value *pace_origin(const struct throttle *t,
+                                              const struct config_query *query, bool is_adaptive)
+{
+    const struct config_value *v = config_get(t->config, query, DIR_WARMUP_SCHEDULE);
+
+    if (is_adaptive)
+        return config_get(t->config, query, DIR_ADAPTIVE);
+    return v->origin.file ? v : config_get(t->config, query, DIR_WARMUP);
+}
+
+const struct config_value *throttle_origin(struct engine *g, struct queue *q, const struct limit *l)
+{
+    const struct throttle *t = throttle_of(g, q);
+    struct search s = {l, NULL};
+
+    if (is_named(l, "mx "))
+        return t->values[QLIMIT_MX_CONNECTION_LIMIT];
+    if (is_named(l, "address "))
+        return t->values[QLIMIT_IP_CONNECTION_LIMIT];
+    if (is_named(l, "adaptive ") || is_named(l, "warm-up ")) {
+        struct rules k = rules_for(g, q, NULL, NULL);
+        struct config_query query = query_of(&k);
+        return pace_origin(t, &query, is_named(l, "adaptive "));
+    }
+    for (size_t i = 0; i < q->vmta->source_count && i < MOST_SOURCES && !s.found; i++)
+        throttle_explain(g, q, &q->vmta->sources[i], NULL, match_limit, &s);
+    return s.found;
 }

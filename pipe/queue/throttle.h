@@ -69,4 +69,8 @@ void throttle_explain(struct engine *g, struct queue *q, const struct vmta_sourc
                       const struct delivery_host *host,
                       void (*fn)(void *arg, const struct throttle_rule *r), void *arg);
 
+/* The value that sets a limit of q, or NULL; lives in the configuration of q. */
+const struct config_value *throttle_origin(struct engine *g, struct queue *q,
+                                           const struct limit *l);
+
 #endif

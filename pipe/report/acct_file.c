@@ -302,7 +302,7 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
 /* The columns that this file has had from the beginning; see docs/accounting.md. */
 #define DEFAULT_COLUMNS                                                                         \
     "type,timeLogged,timeQueued,orig,rcpt,dsnAction,dsnStatus,dsnDiag,dsnMta,srcMta,vmta,pipe," \
-    "queue,jobId,envId,dlvSize,msgId"
+    "queue,jobId,envId,dlvSize,dlvTlsProtocol,dlvTlsCipher,dlvTlsVerified,msgId"
 
 struct acct_file *acct_file_new_default(const char *pipe, int dirfd)
 {

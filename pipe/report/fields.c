@@ -267,6 +267,8 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
         return tls_part(e, false);
     case ACCT_FIELD_DLV_TLS_CIPHER:
         return tls_part(e, true);
+    case ACCT_FIELD_DLV_TLS_VERIFIED:
+        return sv_of(o && o->tls && *o->tls && o->tls_verify ? o->tls_verify : "");
     case ACCT_FIELD_RCV_SMTP_USER:
         return e->user;
     case ACCT_FIELD_RCV_SOURCE_IP:

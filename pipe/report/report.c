@@ -474,21 +474,24 @@ static void log_rcpt(const struct report_rcpt *w, const char *id, const char *ca
     int64_t connect = MAX_OF(o->connect_ms, (int64_t)0);
     int64_t transmit = MAX_OF(o->transmit_ms, (int64_t)0);
     int64_t waited = MAX_OF(total - connect - transmit, (int64_t)0);
+    const char *verify =
+        o->tls && *o->tls && o->tls_verify && *o->tls_verify ? o->tls_verify : NULL;
     char status[16], next[48] = "";
 
     if (o->class_ == OUTCOME_DEFERRED)
         snprintf(next, sizeof(next), " next_in=%llds", (long long)(w->next_ms - now + 500) / 1000);
     log_info(
         LOG_DELIVERY,
-        "%s id=%s rcpt=%s from=%s queue=%s attempt=%u host=%.*s ip=%.*s%s%s "
+        "%s id=%s rcpt=%s from=%s queue=%s attempt=%u host=%.*s ip=%.*s%s%s%s%s "
         "delay=%lld.%03lld delays=queue:%lld,connect:%lld,transmit:%lld status=%s phase=%s%s%s%s "
         "reply='%s'",
         outcome_class_name(o->class_), id, log_safe(rcpt->address.ptr, rcpt->address.len, 320),
         log_safe(w->env->sender.ptr, w->env->sender.len, 320), w->queue, w->attempts,
         SV_ARG(o->peer_host), SV_ARG(o->peer_ip), o->tls && *o->tls ? " tls=" : "",
-        o->tls ? o->tls : "", (long long)total / 1000, (long long)total % 1000, (long long)waited,
-        (long long)connect, (long long)transmit, outcome_status(o, status),
-        outcome_phase_name(o->phase), next, category ? " category=" : "", category ? category : "",
+        o->tls ? o->tls : "", verify ? " verify=" : "", verify ? verify : "",
+        (long long)total / 1000, (long long)total % 1000, (long long)waited, (long long)connect,
+        (long long)transmit, outcome_status(o, status), outcome_phase_name(o->phase), next,
+        category ? " category=" : "", category ? category : "",
         log_safe(o->text.ptr, o->text.len, 400));
 }
 

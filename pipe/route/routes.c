@@ -3,7 +3,7 @@
  * while the table or a queue refers to it; expired ones are replaced when asked for again, and
  * swept when the table is full.
  */
-#include "route/routes.h"
+#include "route/routes_int.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,14 +12,6 @@ enum {
     MAX_CACHED = 200000,
     TEMPORARY_TTL_MS = 5000, /* a failure is asked again soon: the queue has its own back-off */
     MIN_TTL_MS = 1000,
-};
-
-struct routes {
-    uv_loop_t *loop;
-    struct ipc_edge *edge;
-    struct hash by_name;
-    struct hash pending; /* by token */
-    uint64_t last_token;
 };
 
 struct route_key {
@@ -84,6 +76,7 @@ void routes_free(struct routes *r)
     if (!r)
         return;
     ipc_edge_close(r->edge);
+    lookups_close(r);
     for (struct hash_node *n; (n = hash_next(&r->by_name, NULL));)
         uncache(r, container_of(n, struct route, node));
     hash_fini(&r->by_name);
@@ -234,6 +227,8 @@ static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
     struct ipc_route_reply m;
 
     (void)edge;
+    if (frame->id == IPC_lookup_reply)
+        return lookups_take(r, frame->bytes);
     if (frame->id != IPC_route_reply || ipc_decode_route_reply(frame->bytes, &m) < 0)
         return ERR_PROTOCOL;
     struct route *route = find_pending(r, m.token);
@@ -258,4 +253,5 @@ void routes_set_edge(struct routes *r, int fd)
     r->edge = ipc_edge_open(r->loop, fd, ROLE_PIPE, ROLE_RESOLVER, &ops, r);
     for (struct hash_node *n = NULL; (n = hash_next(&r->pending, n));)
         ask(r, container_of(n, struct route, pending_node));
+    lookups_ask_again(r);
 }

@@ -14,10 +14,13 @@ struct keyring;
 struct keyring *keyring_new(void);
 void keyring_free(struct keyring *r);
 
-/* A key file as root opened it; fd stays the caller's. Replaces the one of that name. When it cannot
- * be used, messages that need it are deferred; 0, or the error with *e. */
+/* A key file as root opened it; fd stays the caller's. Replaces the one of that name, unless the file
+ * has not changed. When it cannot be used, messages that need it are deferred; 0, or the error with
+ * *e. */
 int keyring_put(struct keyring *r, const char *file, int fd, struct err *e);
-/* Files that are not named any more are forgotten: call begin, put what is named, call end. */
+/* A new set of keys: call begin, put each, take the configuration over that names them, call end.
+ * What was not put is forgotten then, and not before, so that mail of the configuration that is
+ * still in force is signed meanwhile. */
 void keyring_begin(struct keyring *r);
 void keyring_end(struct keyring *r);
 
@@ -41,13 +44,15 @@ struct sign_plan {
     bool timestamp;
     int64_t expire_after_s;
     const char *bimi_selector; /* or NULL */
-    const char *unusable; /* a configured key that cannot be used, when dkim-required; or NULL */
+    const char *unusable; /* when dkim-required: why the message must wait, one sentence; or NULL */
+    int64_t valid_until_ms; /* wall; a key's from= or until= comes then */
 };
 
 struct sign_scope {
     struct strview vmta, pool, pipe;
     struct strview from_domain;   /* of the From field; may be empty */
     struct strview sender_domain; /* of the Sender field; may be empty */
+    struct strview options;       /* X-DKIM-Options; may be empty */
 };
 
 /* The plan, with a reference; never NULL. Nothing to do when count is 0 and bimi_selector NULL.
@@ -55,8 +60,8 @@ struct sign_scope {
 struct sign_plan *keyring_plan(struct keyring *r, struct config *cfg, const struct sign_scope *s);
 void sign_plan_unref(struct sign_plan *p); /* NULL is fine; main thread only */
 
-/* Whether this configuration signs anything or inserts BIMI selectors at all: one look per
+/* Whether this configuration has keys or BIMI selectors for the pipe at all: one look per
  * configuration, so that mail that is not signed costs nothing. */
-bool keyring_is_wanted(const struct config *cfg);
+bool keyring_is_wanted(const struct config *cfg, struct strview pipe);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * The signer of a pipe: makes DKIM-Signature (and BIMI-Selector) fields in the thread pool, several
- * messages per job, at most as many jobs at a time as there are cores, so that the pool always has a
- * thread for the disk.
+ * The signer of a pipe: makes DKIM-Signature (and BIMI-Selector) fields in threads of its own,
+ * several messages at a time. There is one thread per core, started when there is work, and they run
+ * at a lower priority than the loop: a pipe that signs at full load leaves disk, connections and
+ * other pipes what they need.
  */
 #ifndef PMTA_PIPE_SIGN_SIGNER_H
 #define PMTA_PIPE_SIGN_SIGNER_H
@@ -13,15 +14,21 @@
 
 struct signer;
 
+enum { SIGN_HASH_BYTES = 32 };
+
 /* The caller's memory until done. */
 struct sign_request {
     struct list link;
     struct sign_plan *plan; /* the caller's reference */
-    struct strview header;  /* header block in wire form, blank line included; or empty and: */
-    int fd;                 /* header_bytes from offset here */
-    uint64_t offset;
-    uint32_t header_bytes;
-    uint8_t body_hash[32]; /* of the plan's body_canon */
+    /* header and body in wire form; in memory, or (empty) content_bytes from offset in fd */
+    struct strview content;
+    int fd;
+    uint64_t offset, content_bytes;
+    uint32_t header_bytes;              /* blank line included */
+    bool has_body_hash;                 /* else it is made here, from the content */
+    uint8_t body_hash[SIGN_HASH_BYTES]; /* of the plan's body_canon */
+    struct strview
+        bimi; /* what the application said in BIMI-Selector, when the plan says nothing */
     int64_t time_s;
     struct buf fields; /* out: what goes before the header, wire form */
     int status;        /* out: 0, or negative when the fields could not be made */
@@ -29,14 +36,14 @@ struct sign_request {
 };
 
 struct signer *signer_new(uv_loop_t *loop);
-/* Nothing is under way. */
+/* Nothing is under way. Waits for its threads; the memory goes with the next turn of the loop. */
 void signer_free(struct signer *s);
 
 void signer_submit(struct signer *s, struct sign_request *r);
 /* Requests that are not done. */
 size_t signer_pending(const struct signer *s);
 
-/* What a job does with one request; also for tools and tests, without a loop. */
+/* What a thread does with one request; also for tools and tests, without a loop. */
 void sign_request_run(struct sign_request *r);
 
 #endif

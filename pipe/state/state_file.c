@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { MAX_BYTES = 8 * 1024 * 1024 };
+enum { MAX_BYTES = 64 * 1024 * 1024 };
 
 int state_file_open(struct state_file *f, uv_loop_t *loop, int dirfd, const char *name,
                     struct err *e)
@@ -96,8 +96,8 @@ static void after(uv_work_t *w, int status)
     free(j);
 }
 
-void state_file_write(struct state_file *f, struct strview text,
-                      void (*done)(void *arg, int status), void *arg)
+void state_file_write_own(struct state_file *f, struct buf *text,
+                          void (*done)(void *arg, int status), void *arg)
 {
     struct write_job *j = xcalloc(1, sizeof(*j));
 
@@ -105,6 +105,16 @@ void state_file_write(struct state_file *f, struct strview text,
     j->number = ++f->writes_out;
     j->done = done;
     j->arg = arg;
-    buf_append_sv(&j->text, text);
+    j->text = *text;
+    *text = (struct buf){0};
     uv_queue_work(f->loop, &j->work, in_pool, after);
+}
+
+void state_file_write(struct state_file *f, struct strview text,
+                      void (*done)(void *arg, int status), void *arg)
+{
+    struct buf copy = {0};
+
+    buf_append_sv(&copy, text);
+    state_file_write_own(f, &copy, done, arg);
 }

@@ -29,5 +29,8 @@ int state_file_read(struct state_file *f, struct buf *ret, struct err *e);
 /* Saves text; done(arg, status) from the loop once it is durable. */
 void state_file_write(struct state_file *f, struct strview text,
                       void (*done)(void *arg, int status), void *arg);
+/* The same; the text is taken and left empty. */
+void state_file_write_own(struct state_file *f, struct buf *text,
+                          void (*done)(void *arg, int status), void *arg);
 
 #endif

@@ -24,6 +24,7 @@ static int take_config(void *owner, struct strview snapshot, uint64_t generation
         return status;
     config_unref(r->config); /* sessions hold references of their own */
     r->config = cfg;
+    receiver_note_signing(r);
     listener_close_removed(r);
     r->shared.max_buffered_bytes = (uint64_t)config_number(cfg, NULL, DIR_MAX_BUFFERED_IN);
     log_debug(LOG_CONFIG, "configuration applied generation=%llu", (unsigned long long)generation);

@@ -9,12 +9,14 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "mail/config.h"
+#include "mail/signing.h"
 #include "net/child.h"
 #include "net/stream.h"
 #include "smtp_server.h"
 
 struct auth_check;
 struct session;
+struct pipe_signing;
 
 struct receiver {
     struct child *child;
@@ -26,7 +28,8 @@ struct receiver {
     struct admission admission;
     struct hash requests; /* struct pipe_request by token */
     struct auth_check *auth;
-    uv_timer_t timer; /* once a second */
+    struct pipe_signing *signing; /* one per pipe of the configuration, after that of all */
+    uv_timer_t timer;             /* once a second */
     uint32_t session_count;
     uint64_t next_token;
     uint64_t next_session;
@@ -51,6 +54,14 @@ struct client_settings {
 struct client_settings *client_settings_new(struct receiver *r, const char *listener, bool has_tls,
                                             const struct sockaddr *client, struct strview user);
 void client_settings_free(struct client_settings *c);
+
+/* --- signing.c --- */
+
+/* After a configuration was taken over: what each pipe may sign with. */
+void receiver_note_signing(struct receiver *r);
+/* ops of the engine; owner is the session's receiver. */
+void receiver_signing_needs(const struct receiver *r, struct strview pipe,
+                            struct signing_needs *ret);
 
 /* --- listener.c --- */
 

@@ -385,7 +385,24 @@ static bool virtual_mta_exists(void *owner, struct strview name)
            config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, name);
 }
 
-static const struct smtp_server_ops engine_ops = {pipe_exists, virtual_mta_exists};
+static void signing_needs_of(void *owner, struct strview pipe, struct signing_needs *ret)
+{
+    struct session *s = owner;
+    receiver_signing_needs(s->receiver, pipe, ret);
+}
+
+static bool signing_key_exists(void *owner, struct strview pipe, const struct signing_options *o)
+{
+    struct session *s = owner;
+    return signing_options_known(s->receiver->config, pipe, o);
+}
+
+static const struct smtp_server_ops engine_ops = {
+    .pipe_exists = pipe_exists,
+    .virtual_mta_exists = virtual_mta_exists,
+    .signing_needs = signing_needs_of,
+    .signing_key_exists = signing_key_exists,
+};
 
 /* --- opening --- */
 

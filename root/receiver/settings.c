@@ -79,6 +79,7 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
         s->process_x_pipe = config_bool(cfg, &q, DIR_PROCESS_X_PIPE);
         s->process_x_virtual_mta = config_bool(cfg, &q, DIR_PROCESS_X_VIRTUAL_MTA);
         s->process_x_job = config_bool(cfg, &q, DIR_PROCESS_X_JOB);
+        s->process_x_dkim_options = config_bool(cfg, &q, DIR_PROCESS_X_DKIM_OPTIONS);
         s->process_x_envid = config_bool(cfg, &q, DIR_PROCESS_X_ENVID);
         s->process_x_schedule = config_bool(cfg, &q, DIR_PROCESS_X_SCHEDULE);
         s->process_x_delivery_priority = config_bool(cfg, &q, DIR_PROCESS_X_DELIVERY_PRIORITY);

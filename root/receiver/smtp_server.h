@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "mail/envelope.h"
+#include "mail/signing.h"
 
 /* What the configuration says for one client. The owner keeps it alive and unchanged as long as the
  * engine uses it; authentication may bring another one. */
@@ -36,6 +37,7 @@ struct smtp_server_settings {
     bool process_x_virtual_mta;
     bool process_x_job;
     bool process_x_envid;
+    bool process_x_dkim_options;
     bool process_x_schedule;
     bool process_x_delivery_priority;
     bool process_x_remote_mta_name;
@@ -56,6 +58,10 @@ struct smtp_server_shared {
 struct smtp_server_ops {
     bool (*pipe_exists)(void *owner, struct strview name);
     bool (*virtual_mta_exists)(void *owner, struct strview name);
+    /* What signatures of mail through that pipe (empty: any pipe) may need of the message. */
+    void (*signing_needs)(void *owner, struct strview pipe, struct signing_needs *ret);
+    /* The pipe has a key for what X-DKIM-Options asks for. */
+    bool (*signing_key_exists)(void *owner, struct strview pipe, const struct signing_options *o);
 };
 
 enum smtp_want {

@@ -59,11 +59,14 @@ static void begin_content(struct smtp_server *s, bool bdat)
 {
     const struct smtp_server_settings *set = s->settings;
     struct smtp_transaction *tx = &s->tx;
+    struct signing_needs needs;
 
     buf_reset(&tx->content);
     put_received(s);
     tx->trace_bytes = (uint32_t)buf_len(&tx->content);
     header_scan_reset(&tx->header, tx->trace_bytes, set->max_header_bytes);
+    s->ops->signing_needs(s->owner, sv(NULL, 0), &needs);
+    tx->header.take_bimi = needs.bimi;
     data_scan_reset(&tx->scan, bdat, set->fix_lone_lf, set->max_line_bytes);
     tx->begun = true;
 }
@@ -135,6 +138,7 @@ static void complete(struct smtp_server *s)
             smtp_server_route(s);
         smtp_server_account(s);
     }
+    smtp_server_hash(s);
     feed_file(s);
     if (smtp_server_file_busy(s)) {
         if (s->state != STATE_FLUSH)
@@ -223,6 +227,17 @@ static void check_header(struct smtp_server *s)
         smtp_server_route(s);
 }
 
+void smtp_server_hash(struct smtp_server *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+
+    if (!tx->hash || tx->refusal[0])
+        return;
+    size_t from = (size_t)(tx->hashed_bytes - tx->filed_bytes), len = buf_len(&tx->content);
+    body_hash_feed(tx->hash, buf_data(&tx->content) + from, len - from);
+    tx->hashed_bytes = tx->filed_bytes + len;
+}
+
 /* One piece through the scanner. Returns how much was taken. */
 static size_t take_piece(struct smtp_server *s, const char *in, size_t len, bool *ret_ended)
 {
@@ -234,6 +249,7 @@ static size_t take_piece(struct smtp_server *s, const char *in, size_t len, bool
     check_size(s, *ret_ended);
     if (!tx->refusal[0])
         check_header(s);
+    smtp_server_hash(s);
     smtp_server_account(s);
     if (!tx->refusal[0] && s->shared->buffered_bytes > s->shared->max_buffered_bytes)
         smtp_server_refuse_message(s, TROUBLE_MEMORY, over_memory);

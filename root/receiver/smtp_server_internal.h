@@ -6,6 +6,7 @@
 #ifndef PMTA_RECEIVER_SMTP_SERVER_INTERNAL_H
 #define PMTA_RECEIVER_SMTP_SERVER_INTERNAL_H
 
+#include "body_hash.h"
 #include "data_scan.h"
 #include "mail/header_scan.h"
 #include "mail/smtp_command.h"
@@ -65,7 +66,9 @@ struct smtp_transaction {
     size_t envelope_bytes; /* estimate of the encoded size */
     struct data_scan scan;
     struct header_scan header;
-    struct buf content;   /* not in the file yet */
+    struct body_hash *hash; /* in the arena; NULL: nothing will sign the message */
+    uint64_t hashed_bytes;  /* of the content, header block included */
+    struct buf content;     /* not in the file yet */
     size_t accounted;     /* bytes of it, and of the piece that is out, in shared->buffered_bytes */
     uint64_t filed_bytes; /* taken out to the file */
     uint64_t received_bytes; /* raw input, for limits */
@@ -155,6 +158,8 @@ void smtp_server_refuse_message(struct smtp_server *s, enum smtp_trouble why, co
 /* Brings shared->buffered_bytes up to date. */
 void smtp_server_account(struct smtp_server *s);
 
+/* What has come of the body since the last call goes into its hashes. */
+void smtp_server_hash(struct smtp_server *s);
 /* The header block is complete: honours X-… and chooses the pipe. */
 void smtp_server_route(struct smtp_server *s);
 /* The message is complete, and so is its header. */

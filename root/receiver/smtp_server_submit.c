@@ -6,12 +6,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/dkim.h"
 #include "mail/schedule.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { JOB_MAX = 255, REMOTE_MTA_MAX = 255, PRIORITY_MAX = 100 };
+enum { JOB_MAX = 255, REMOTE_MTA_MAX = 255, PRIORITY_MAX = 100, BIMI_MAX = 500 };
 
 static bool is_word(struct strview s, size_t max)
 {
@@ -51,6 +52,43 @@ static bool encode_envid(struct arena *a, struct strview v, struct strview *ret)
     }
     *ret = arena_sv(a, sv(out, n));
     return true;
+}
+
+static void honour_dkim_options(struct smtp_server *s, struct strview text)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct signing_options options;
+    char reply[SMTP_REPLY_MAX];
+    struct err e;
+
+    if (signing_options_parse(text, &options, &e) < 0) {
+        snprintf(reply, sizeof(reply), "550 5.6.0 X-DKIM-Options is not valid (%.300s)", e.text);
+        smtp_server_refuse_message(s, TROUBLE_ROUTE, reply);
+    } else if (!s->ops->signing_key_exists(s->owner, tx->pipe, &options)) {
+        smtp_server_refuse_message(s, TROUBLE_ROUTE,
+                                   "550 5.7.1 X-DKIM-Options asks for a key that is not "
+                                   "configured");
+    }
+    tx->envelope.dkim_options = arena_sv(&tx->arena, text);
+}
+
+/* A BIMI-Selector field of the application goes back in when none of ours takes its place. */
+static void prepare_signing(struct smtp_server *s)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct envelope *env = &tx->envelope;
+    struct strview bimi = header_scan_value(&tx->header, HEADER_BIMI_SELECTOR);
+    struct strview block = sv(buf_data(&tx->content), tx->header.end);
+    struct signing_needs needs;
+
+    if (bimi.len && bimi.len <= BIMI_MAX)
+        env->bimi = arena_sv(&tx->arena, bimi);
+    s->ops->signing_needs(s->owner, tx->pipe, &needs);
+    if (!needs.keys && !needs.bimi)
+        return;
+    dkim_sender_domains(block, &tx->arena, &env->from_domain, &env->sender_domain);
+    tx->hash = body_hash_new(&tx->arena, needs.relaxed, needs.simple);
+    tx->hashed_bytes = tx->header.end;
 }
 
 static void honour_schedule(struct smtp_server *s, struct strview text)
@@ -102,6 +140,7 @@ static void honour_fields(struct smtp_server *s)
     struct strview vmta = header_scan_value(&tx->header, HEADER_X_VIRTUAL_MTA);
     struct strview job = header_scan_value(&tx->header, HEADER_X_JOB);
     struct strview envid = header_scan_value(&tx->header, HEADER_X_ENVID);
+    struct strview dkim = header_scan_value(&tx->header, HEADER_X_DKIM_OPTIONS);
     struct strview schedule = header_scan_value(&tx->header, HEADER_X_SCHEDULE);
     struct strview priority = header_scan_value(&tx->header, HEADER_X_DELIVERY_PRIORITY);
 
@@ -118,6 +157,8 @@ static void honour_fields(struct smtp_server *s)
     }
     if (set->process_x_envid && envid.len && !encode_envid(&tx->arena, envid, &tx->envelope.envid))
         smtp_server_refuse_message(s, TROUBLE_ROUTE, "550 5.6.0 X-Envid is too long");
+    if (set->process_x_dkim_options && dkim.len)
+        honour_dkim_options(s, dkim);
     if (set->process_x_schedule && schedule.len)
         honour_schedule(s, schedule);
     if (set->process_x_delivery_priority && priority.len)
@@ -143,6 +184,8 @@ void smtp_server_route(struct smtp_server *s)
     }
     tx->pipe = arena_sv(&tx->arena, name);
     honour_fields(s);
+    if (!tx->refusal[0])
+        prepare_signing(s);
 }
 
 void smtp_server_submit(struct smtp_server *s)
@@ -157,6 +200,8 @@ void smtp_server_submit(struct smtp_server *s)
     env->content_bytes = tx->filed_bytes + buf_len(&tx->content);
     env->header_bytes = (uint32_t)tx->header.end;
     env->stuffed_dots = tx->scan.stuffed_dots - tx->header.dots_removed;
+    if (tx->hash)
+        body_hash_end(tx->hash, &env->relaxed_hash, &env->simple_hash);
     if (tx->scan.eight_bit)
         env->flags |= ENVELOPE_8BIT;
     smtp_server_enter(s, STATE_SUBMIT);

@@ -11,7 +11,7 @@
 
 #include <ldns/ldns.h>
 
-/* What is collected before the answer gets its memory. Hosts are offsets into names. */
+/* What is collected before the answer gets its memory. Hosts and data are offsets into tail. */
 struct gather {
     const struct query *query;
     const ldns_pkt *pkt;
@@ -21,8 +21,8 @@ struct gather {
     uint32_t ttl_s;
     size_t count;
     struct answer_record records[ANSWER_MAX_RECORDS];
-    size_t host_at[ANSWER_MAX_RECORDS];
-    struct buf names;
+    size_t tail_at[ANSWER_MAX_RECORDS];
+    struct buf tail;
 };
 
 struct answer *answer_ref(struct answer *a)
@@ -78,11 +78,11 @@ struct answer *answer_failed(uint32_t ttl_s, const char *fmt, ...)
     return a;
 }
 
-static int name_of(const ldns_rdf *rdf, char *out)
+static int name_of(const ldns_rdf *rdf, enum domain_form form, char *out)
 {
     if (!rdf || ldns_rdf_get_type(rdf) != LDNS_RDF_TYPE_DNAME)
         return ERR_SYNTAX;
-    return domain_from_wire(ldns_rdf_data(rdf), ldns_rdf_size(rdf), out);
+    return domain_from_wire(ldns_rdf_data(rdf), ldns_rdf_size(rdf), form, out);
 }
 
 /* RFC 2181 section 8: a TTL with the top bit set is 0. */
@@ -97,7 +97,7 @@ static bool is_wanted(const struct gather *g, const ldns_rr *rr, ldns_rr_type ty
     char owner[DOMAIN_SIZE];
 
     return ldns_rr_get_type(rr) == type && ldns_rr_get_class(rr) == LDNS_RR_CLASS_IN &&
-           name_of(ldns_rr_owner(rr), owner) == 0 && strcmp(owner, g->name) == 0;
+           name_of(ldns_rr_owner(rr), DOMAIN_ANY, owner) == 0 && strcmp(owner, g->name) == 0;
 }
 
 static void take_ttl(struct gather *g, const ldns_rr *rr)
@@ -105,21 +105,54 @@ static void take_ttl(struct gather *g, const ldns_rr *rr)
     g->ttl_s = MIN_OF(g->ttl_s, bounded_ttl(ldns_rr_ttl(rr), ANSWER_MAX_TTL_S));
 }
 
-static bool take_mx(struct gather *g, const ldns_rr *rr)
+static bool take_host(struct gather *g, const ldns_rdf *rdf)
 {
     char host[DOMAIN_SIZE];
+
+    if (name_of(rdf, DOMAIN_HOST, host) < 0) {
+        g->unusable_host = true;
+        return false;
+    }
+    g->tail_at[g->count] = buf_len(&g->tail);
+    buf_append(&g->tail, host, strlen(host) + 1);
+    return true;
+}
+
+static bool take_mx(struct gather *g, const ldns_rr *rr)
+{
     const ldns_rdf *pref = ldns_rr_rdf(rr, 0);
 
     if (!pref || ldns_rdf_size(pref) != 2)
         return false;
-    if (name_of(ldns_rr_rdf(rr, 1), host) < 0) {
-        g->unusable_host = true;
-        return false;
-    }
     g->records[g->count].preference = ldns_read_uint16(ldns_rdf_data(pref));
-    g->host_at[g->count] = buf_len(&g->names);
-    buf_append(&g->names, host, strlen(host) + 1);
+    return take_host(g, ldns_rr_rdf(rr, 1));
+}
+
+/* TXT: character strings, each with a byte of length in front (RFC 1035 section 3.3). */
+static bool take_strings(struct gather *g, const ldns_rr *rr)
+{
+    size_t from = buf_len(&g->tail);
+
+    for (size_t i = 0; i < ldns_rr_rd_count(rr); i++) {
+        const ldns_rdf *rdf = ldns_rr_rdf(rr, i);
+        if (ldns_rdf_size(rdf) > 1)
+            buf_append(&g->tail, ldns_rdf_data(rdf) + 1, ldns_rdf_size(rdf) - 1);
+    }
+    g->tail_at[g->count] = from;
+    g->records[g->count].bytes = (uint16_t)(buf_len(&g->tail) - from);
     return true;
+}
+
+/* TLSA: usage, selector, matching type, and at least one byte (RFC 6698 section 2.1). */
+static bool take_tlsa(struct gather *g, const ldns_rr *rr)
+{
+    size_t from = buf_len(&g->tail);
+
+    for (size_t i = 0; i < ldns_rr_rd_count(rr); i++)
+        buf_append(&g->tail, ldns_rdf_data(ldns_rr_rdf(rr, i)), ldns_rdf_size(ldns_rr_rdf(rr, i)));
+    g->tail_at[g->count] = from;
+    g->records[g->count].bytes = (uint16_t)(buf_len(&g->tail) - from);
+    return g->records[g->count].bytes > 3;
 }
 
 static bool take_address(struct gather *g, const ldns_rr *rr)
@@ -131,6 +164,25 @@ static bool take_address(struct gather *g, const ldns_rr *rr)
         return false;
     memcpy(g->records[g->count].address, ldns_rdf_data(rdf), want);
     return true;
+}
+
+static bool take_record(struct gather *g, const ldns_rr *rr)
+{
+    switch (g->query->type) {
+    case QUERY_A:
+    case QUERY_AAAA:
+        return take_address(g, rr);
+    case QUERY_MX:
+        return take_mx(g, rr);
+    case QUERY_PTR:
+    case QUERY_CNAME:
+        return take_host(g, ldns_rr_rdf(rr, 0));
+    case QUERY_TXT:
+        return take_strings(g, rr);
+    case QUERY_TLSA:
+        return take_tlsa(g, rr);
+    }
+    return false;
 }
 
 /* Collects the records asked for at the present name. Returns whether there were any, usable or
@@ -146,10 +198,17 @@ static bool take_records(struct gather *g)
             continue;
         found = true;
         take_ttl(g, rr);
-        if (g->query->type == QUERY_MX ? take_mx(g, rr) : take_address(g, rr))
-            g->count++;
+        g->count += take_record(g, rr);
     }
     return found;
+}
+
+/* Addresses and hosts live at names of hosts; reverse zones are delegated by names with a slash
+ * (RFC 2317), and what else pipes ask for may be anywhere. */
+static enum domain_form alias_form(const struct gather *g)
+{
+    enum query_type t = g->query->type;
+    return t == QUERY_PTR || t == QUERY_TXT || t == QUERY_TLSA ? DOMAIN_ANY : DOMAIN_HOST;
 }
 
 /* Follows one CNAME: 1 when there was one, 0 when not, negative when it leads to no usable name. */
@@ -162,7 +221,7 @@ static int follow_alias(struct gather *g)
         if (!is_wanted(g, rr, LDNS_RR_TYPE_CNAME))
             continue;
         char target[DOMAIN_SIZE];
-        if (name_of(ldns_rr_rdf(rr, 0), target) < 0 || !target[0])
+        if (name_of(ldns_rr_rdf(rr, 0), alias_form(g), target) < 0 || !target[0])
             return ERR_SYNTAX;
         memcpy(g->name, target, sizeof(target));
         take_ttl(g, rr);
@@ -215,16 +274,25 @@ static struct answer *negative(const struct gather *g)
     return new_with_text(ANSWER_NO_DATA, ttl_s, "");
 }
 
-static struct answer *positive(const struct gather *g)
+static bool has_tail(enum query_type t)
+{
+    return t != QUERY_A && t != QUERY_AAAA;
+}
+
+static struct answer *positive(struct gather *g)
 {
     char *tail;
-    struct answer *a = new_answer(ANSWER_OK, g->count, buf_view(&g->names), &tail);
+    size_t name_at = buf_len(&g->tail);
 
+    if (g->aliases || g->query->aliased)
+        buf_append(&g->tail, g->name, strlen(g->name) + 1);
+    struct answer *a = new_answer(ANSWER_OK, g->count, buf_view(&g->tail), &tail);
     a->ttl_s = g->ttl_s;
+    a->text = tail + name_at; /* "" when there was no alias: the tail ends in a NUL */
     for (size_t i = 0; i < g->count; i++) {
         a->records[i] = g->records[i];
-        if (g->query->type == QUERY_MX)
-            a->records[i].host = tail + g->host_at[i];
+        if (has_tail(g->query->type))
+            a->records[i].host = tail + g->tail_at[i];
     }
     return a;
 }
@@ -274,7 +342,7 @@ static struct answer *answer_to(const struct query *q, const ldns_pkt *pkt)
     a->authenticated = ldns_pkt_ad(pkt);
     a->aliases = (uint8_t)g.aliases;
     a->unusable_host = g.unusable_host;
-    buf_free(&g.names);
+    buf_free(&g.tail);
     return a;
 }
 

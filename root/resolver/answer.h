@@ -1,6 +1,6 @@
 /*
- * answer: what a name server said to one question, reduced to what routing needs. Immutable and
- * refcounted: the cache and everyone who waits share it.
+ * answer: what a name server said to one question, reduced to what its type is about. Immutable
+ * and refcounted: the cache and everyone who waits share it.
  */
 #ifndef PMTA_RESOLVER_ANSWER_H
 #define PMTA_RESOLVER_ANSWER_H
@@ -26,8 +26,12 @@ enum answer_status {
 
 struct answer_record {
     uint16_t preference; /* MX */
+    uint16_t bytes;      /* TXT, TLSA: of data */
     uint8_t address[16]; /* A (4 bytes) and AAAA */
-    const char *host;    /* MX target, "" for the root; NULL for addresses */
+    union {
+        const char *host;    /* MX, PTR, CNAME: the target, "" for the root */
+        const uint8_t *data; /* TXT: the strings joined; TLSA: as in the packet */
+    };
 };
 
 struct answer {
@@ -35,10 +39,11 @@ struct answer {
     enum answer_status status;
     uint32_t ttl_s;     /* smallest of the records used, bounded; 0: not to be cached */
     bool authenticated; /* AD bit; means something when the path to the server is trusted */
-    bool unusable_host; /* some MX record had a target that is no host name */
+    bool unusable_host; /* some record had a target that is no host name */
     uint8_t aliases;    /* CNAMEs that were followed in this packet */
     uint16_t count;
-    const char *text; /* ANSWER_FAILED: why; ANSWER_ALIAS: the name it led to; else "" */
+    const char *text; /* ANSWER_FAILED: why; ANSWER_ALIAS: the name it led to; ANSWER_OK: the name
+                         that has the records when CNAMEs led to it; else "" */
     size_t bytes;     /* memory, all of it in one piece */
     struct answer_record records[];
 };

@@ -12,7 +12,12 @@ static bool is_label_char(char c)
     return ascii_is_alpha(c) || ascii_is_digit(c) || c == '-' || c == '_';
 }
 
-static bool is_valid(struct strview name)
+static bool is_char(char c, enum domain_form form)
+{
+    return form == DOMAIN_ANY ? c > ' ' && c < 0x7f && c != '.' : is_label_char(c);
+}
+
+static bool is_valid(struct strview name, enum domain_form form)
 {
     size_t label = 0;
 
@@ -23,7 +28,7 @@ static bool is_valid(struct strview name)
             if (!label)
                 return false;
             label = 0;
-        } else if (!is_label_char(name.ptr[i]) || ++label > 63) {
+        } else if (!is_char(name.ptr[i], form) || ++label > 63) {
             return false;
         }
     }
@@ -38,11 +43,11 @@ static bool is_ascii(struct strview s)
     return true;
 }
 
-static int copy_checked(struct strview in, char *out, struct err *e)
+static int copy_checked(struct strview in, enum domain_form form, char *out, struct err *e)
 {
     if (in.len && in.ptr[in.len - 1] == '.')
         in.len--;
-    if (!is_valid(in))
+    if (!is_valid(in, form))
         return err_set(e, ERR_SYNTAX, "not a domain name");
     memcpy(out, in.ptr, in.len);
     out[in.len] = '\0';
@@ -63,14 +68,19 @@ static int to_a_labels(struct strview in, char *out, struct err *e)
     if (rc != IDN2_OK)
         return err_set(e, ERR_SYNTAX, "not an internationalised domain name: %s",
                        idn2_strerror(rc));
-    int code = copy_checked(sv_of(ascii), out, e);
+    int code = copy_checked(sv_of(ascii), DOMAIN_HOST, out, e);
     idn2_free(ascii);
     return code;
 }
 
 int domain_normalise(struct strview in, char *out, struct err *e)
 {
-    return is_ascii(in) ? copy_checked(in, out, e) : to_a_labels(in, out, e);
+    return is_ascii(in) ? copy_checked(in, DOMAIN_HOST, out, e) : to_a_labels(in, out, e);
+}
+
+int domain_normalise_any(struct strview in, char *out, struct err *e)
+{
+    return copy_checked(in, DOMAIN_ANY, out, e);
 }
 
 static bool parse_ip(struct strview in, int family, struct domain_address *ret)
@@ -101,7 +111,7 @@ int domain_parse_literal(struct strview in, bool bare_ok, struct domain_address 
     return ERR_SYNTAX;
 }
 
-int domain_from_wire(const uint8_t *wire, size_t len, char *out)
+int domain_from_wire(const uint8_t *wire, size_t len, enum domain_form form, char *out)
 {
     size_t at = 0, n = 0;
 
@@ -112,7 +122,7 @@ int domain_from_wire(const uint8_t *wire, size_t len, char *out)
         if (n)
             out[n++] = '.';
         for (size_t i = 0; i < label; i++) {
-            if (!is_label_char((char)wire[at + i]))
+            if (!is_char((char)wire[at + i], form))
                 return ERR_SYNTAX;
             out[n++] = ascii_lower((char)wire[at + i]);
         }

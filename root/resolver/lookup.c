@@ -33,6 +33,7 @@ struct lookup {
     uint32_t refused; /* servers that answered with a failure */
     unsigned attempts, exchanges, aliases;
     uint32_t ttl_s; /* smallest along the CNAMEs */
+    bool insecure;  /* a packet along the CNAMEs was not validated */
     bool tcp;
     bool again; /* the same server once more: by TCP or without EDNS */
     char trouble[SERVER_TEXT_SIZE + 128];
@@ -79,8 +80,20 @@ void lookups_fini(struct lookups *l)
     cache_fini(&l->cache);
 }
 
-void lookups_set_servers(struct lookups *l, const struct servers *s, int64_t timeout_ms)
+static bool same_servers(const struct servers *a, const struct servers *b)
 {
+    for (size_t i = 0; a->count == b->count && i < a->count; i++)
+        if (memcmp(&a->items[i].addr, &b->items[i].addr, sizeof(a->items[i].addr)) != 0)
+            return false;
+    return a->count == b->count;
+}
+
+void lookups_set_servers(struct lookups *l, const struct servers *s, int64_t timeout_ms,
+                         bool validating)
+{
+    if (validating && !(l->validating && same_servers(&l->servers, s)))
+        cache_clear(&l->cache); /* its AD bits may be of others */
+    l->validating = validating;
     l->servers = *s;
     l->servers_generation++;
     l->timeout_ms = timeout_ms;
@@ -152,6 +165,7 @@ static void attempt_refused(struct lookup *x, const char *what)
 static void follow(struct lookup *x, const struct answer *a)
 {
     x->aliases += a->aliases;
+    x->insecure |= !a->authenticated;
     x->ttl_s = MIN_OF(x->ttl_s, a->ttl_s);
     if (x->aliases > ANSWER_MAX_ALIASES) {
         finish(x,
@@ -171,6 +185,7 @@ static void take_answer(struct lookup *x, struct answer *a)
     case ANSWER_NO_DATA:
     case ANSWER_NO_DOMAIN:
         a->ttl_s = MIN_OF(a->ttl_s, x->ttl_s);
+        a->authenticated &= !x->insecure;
         finish(x, answer_ref(a));
         return;
     case ANSWER_ALIAS:
@@ -201,6 +216,7 @@ static void take_packet(struct lookup *x, const struct exchange_result *r)
     }
     struct answer *a = answer_parse(&x->query, r->data, r->len);
     if (a) {
+        a->authenticated &= is_current(x);
         take_answer(x, a);
         answer_unref(a);
         return;
@@ -267,6 +283,7 @@ static void next_attempt(struct lookup *x)
         finish_failed(x);
         return;
     }
+    x->query.aliased = strcmp(x->target, x->name) != 0;
     x->exchanges++;
     l->queries++;
     l->by_tcp += x->tcp;

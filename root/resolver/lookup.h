@@ -22,6 +22,7 @@ struct lookups {
     struct servers servers;
     unsigned servers_generation;
     int64_t timeout_ms; /* of one attempt */
+    bool validating;    /* the servers validate, and nobody can forge what they say */
     struct cache cache;
     struct hash running; /* queued and under way, by question */
     struct fair fair;
@@ -41,8 +42,16 @@ void lookups_init(struct lookups *l, const struct exchange_ops *ops, void *ops_o
 /* Nobody may wait any more whose memory is gone; no callback fires. */
 void lookups_fini(struct lookups *l);
 
-/* Replaces the name servers; what is under way goes on with the new ones at its next attempt. */
-void lookups_set_servers(struct lookups *l, const struct servers *s, int64_t timeout_ms);
+/* Replaces the name servers; what is under way goes on with the new ones at its next attempt. When
+ * they validate, what others said is forgotten. */
+void lookups_set_servers(struct lookups *l, const struct servers *s, int64_t timeout_ms,
+                         bool validating);
+
+/* Whether the answer passed DNSSEC, along all CNAMEs, at a server that is believed. */
+static inline bool lookup_is_secure(const struct lookups *l, const struct answer *a)
+{
+    return l->validating && a->authenticated;
+}
 
 /* From the cache, or NULL; see cache_get. */
 struct answer *lookup_cached(struct lookups *l, const char *name, enum query_type type,

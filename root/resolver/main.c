@@ -1,6 +1,8 @@
 /*
- * pmta-resolver: the only process that speaks DNS. It reads route_request from the pipes' edges and
- * answers route_reply, from the cache at once, else when the engine (resolve.c) has an answer.
+ * pmta-resolver: the only process that speaks DNS, and the one that fetches MTA-STS policies. It
+ * reads route_request and lookup_request from the pipes' edges and answers route_reply and
+ * lookup_reply, from the cache at once, else when the engine (resolve.c) has an answer. Root hands it
+ * a directory in which policies survive a restart (policies.c); it is ready when that has been read.
  *
  * Name servers come from the configuration (name-server), else from /etc/resolv.conf, else
  * 127.0.0.1. A pipe that goes away loses what waits for it; a pipe that breaks the protocol loses
@@ -8,7 +10,7 @@
  * failure.
  */
 #include "exchange.h"
-#include "resolve.h"
+#include "policies.h"
 
 #include "base/log.h"
 #include "mail/config.h"
@@ -27,9 +29,12 @@ struct process {
     struct child *child;
     struct exchange_pool *pool;
     struct resolve *resolve;
+    struct policies policies;
     struct list peers;
     struct config *config;
     uv_timer_t drain_timer;
+    bool loading; /* policies of an earlier run */
+    bool started;
     bool draining, exiting;
     uint64_t requests, from_cache, refused;
 };
@@ -84,9 +89,26 @@ static void choose_servers(struct process *p)
         add_of_system(&s, old);
     if (!s.count && server_parse(SV("127.0.0.1"), &local, NULL) == 0)
         servers_add(&s, &local, old);
-    resolve_set_servers(p->resolve, &s, config_number(p->config, NULL, DIR_DNS_TIMEOUT));
-    for (size_t i = 0; i < s.count; i++)
+    bool validating = config_bool(p->config, NULL, DIR_NAME_SERVER_VALIDATES);
+    resolve_set_servers(p->resolve, &s, config_number(p->config, NULL, DIR_DNS_TIMEOUT),
+                        validating);
+    for (size_t i = 0; i < s.count; i++) {
         log_info(LOG_DNS, "name server '%s'", s.items[i].text);
+        if (validating && !server_is_near(&s.items[i]))
+            log_warn(LOG_DNS,
+                     "name-server-validates believes '%s', which is on a public address: whoever "
+                     "can forge its packets can forge TLSA records, going on",
+                     s.items[i].text);
+    }
+}
+
+static void configure_policies(struct process *p)
+{
+    struct fetch_options options = {
+        .ca_file = config_text(p->config, NULL, DIR_MTA_STS_CA_FILE),
+        .port = (uint16_t)config_number(p->config, NULL, DIR_MTA_STS_PORT),
+    };
+    policies_configure(&p->policies, &options);
 }
 
 static void on_wake(void *arg);
@@ -101,6 +123,7 @@ static void set_up(struct process *p)
     limits.questions = exchange_socket_limit(limits.questions);
     p->pool = exchange_pool_new(child_loop(p->child), on_wake, p);
     p->resolve = resolve_new(&exchange_pool_ops, p->pool, &limits);
+    policies_start(&p->policies, child_loop(p->child), p->resolve);
     uv_timer_init(child_loop(p->child), &p->drain_timer);
     p->drain_timer.data = p;
 }
@@ -112,6 +135,7 @@ static void exit_now(struct process *p)
     if (p->exiting)
         return;
     p->exiting = true;
+    policies_stop(&p->policies);
     exchange_pool_close(p->pool);
     p->pool = NULL;
     uv_timer_stop(&p->drain_timer);
@@ -152,61 +176,100 @@ static void on_wake(void *arg)
 
 /* --- requests --- */
 
-static void send_reply(struct peer *peer, uint64_t token, const struct route_result *r)
+static void send_route(void *owner, uint64_t token, const struct route_result *r)
 {
+    struct peer *peer = owner;
     struct ipc_route_reply m = {
         .token = token,
         .status = (uint8_t)r->status,
         .ttl_s = r->ttl_s,
         .text = sv_of(r->text),
         .hosts = buf_view(&r->hosts),
+        .policy = buf_view(&r->policy),
     };
     ipc_send(peer->edge, route_reply, &m);
 }
 
-static void on_route(void *owner, uint64_t token, const struct route_result *r)
+static void send_answer(void *owner, uint64_t token, const struct ask_result *r)
 {
-    send_reply(owner, token, r);
+    struct peer *peer = owner;
+    struct ipc_lookup_reply m = {
+        .token = token,
+        .status = (uint8_t)r->status,
+        .secure = r->secure,
+        .ttl_s = r->ttl_s,
+        .text = sv_of(r->text),
+        .records = buf_view(&r->records),
+    };
+    ipc_send(peer->edge, lookup_reply, &m);
 }
 
-static void send_refusal(struct peer *peer, uint64_t token, const char *text)
-{
-    struct route_result r = {.status = ROUTE_TEMPORARY};
+static const struct resolve_replies replies = {send_route, send_answer};
 
-    peer->process->refused++;
-    snprintf(r.text, sizeof(r.text), "%s", text);
-    send_reply(peer, token, &r);
+static const char *refusal(const struct process *p)
+{
+    return p->draining ? "the resolver is stopping" : "too many lookups wait";
 }
 
-static void take_request(struct peer *peer, const struct ipc_route_request *m)
+static int take_route_request(struct peer *peer, struct strview frame)
 {
     struct process *p = peer->process;
-    struct route_result r;
-
-    p->requests++;
-    if (resolve_cached(p->resolve, m->kind, m->domain, &r)) {
-        p->from_cache++;
-        send_reply(peer, m->token, &r);
-        route_result_free(&r);
-    } else if (p->draining) {
-        send_refusal(peer, m->token, "the resolver is stopping");
-    } else if (resolve_request(peer->client, m->token, m->kind, m->domain) < 0) {
-        send_refusal(peer, m->token, "too many lookups wait");
-    }
-}
-
-static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
-{
     struct ipc_route_request m;
-    int rc = ipc_decode_route_request(frame->bytes, &m);
+    struct route_result r;
+    int rc = ipc_decode_route_request(frame, &m);
 
-    (void)edge;
     if (rc < 0)
         return rc;
     if (m.kind != ROUTE_MX && m.kind != ROUTE_HOST)
         return ERR_PROTOCOL;
-    take_request(owner, &m);
+    struct route_request q = {m.kind, m.domain, m.wants, m.port};
+    p->requests++;
+    if (resolve_cached(p->resolve, &q, &r)) {
+        p->from_cache++;
+        send_route(peer, m.token, &r);
+        route_result_free(&r);
+    } else if (p->draining || resolve_request(peer->client, m.token, &q) < 0) {
+        p->refused++;
+        r = (struct route_result){.status = ROUTE_TEMPORARY};
+        snprintf(r.text, sizeof(r.text), "%s", refusal(p));
+        send_route(peer, m.token, &r);
+    }
     return 0;
+}
+
+static int take_lookup_request(struct peer *peer, struct strview frame)
+{
+    struct process *p = peer->process;
+    struct ipc_lookup_request m;
+    struct ask_result r;
+    int rc = ipc_decode_lookup_request(frame, &m);
+
+    if (rc < 0)
+        return rc;
+    if (!ask_kind_is_known(m.kind))
+        return ERR_PROTOCOL;
+    p->requests++;
+    if (resolve_cached_answer(p->resolve, m.kind, m.name, &r)) {
+        p->from_cache++;
+        send_answer(peer, m.token, &r);
+        ask_result_free(&r);
+    } else if (p->draining || resolve_ask(peer->client, m.token, m.kind, m.name) < 0) {
+        p->refused++;
+        r = (struct ask_result){.status = LOOKUP_TEMPORARY};
+        snprintf(r.text, sizeof(r.text), "%s", refusal(p));
+        send_answer(peer, m.token, &r);
+    }
+    return 0;
+}
+
+static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
+{
+    (void)edge;
+    if (frame->id == IPC_route_request)
+        return take_route_request(owner, frame->bytes);
+    if (frame->id == IPC_lookup_request)
+        return take_lookup_request(owner, frame->bytes);
+    return ERR_PROTOCOL;
 }
 
 /* --- edges --- */
@@ -255,7 +318,7 @@ static void on_edge(void *owner, enum role role, const char *name, int fd)
     peer->process = p;
     peer->name = xstrdup(name);
     list_push_back(&p->peers, &peer->link);
-    peer->client = resolve_client_open(p->resolve, on_route, peer);
+    peer->client = resolve_client_open(p->resolve, &replies, peer);
     peer->edge = ipc_edge_open(child_loop(p->child), fd, ROLE_RESOLVER, ROLE_PIPE, &edge_ops, peer);
 }
 
@@ -274,13 +337,39 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     p->config = cfg;
     set_up(p);
     choose_servers(p);
+    configure_policies(p);
     return 0;
+}
+
+static void on_loaded(void *arg)
+{
+    struct process *p = arg;
+
+    p->loading = false;
+    if (p->started && !p->exiting)
+        child_ready(p->child, "");
+}
+
+static void on_directory(void *owner, const char *purpose, int fd)
+{
+    struct process *p = owner;
+
+    set_up(p);
+    if (strcmp(purpose, "mta-sts") != 0 || p->loading || p->started || p->draining) {
+        close(fd);
+        return;
+    }
+    p->loading = true;
+    policies_load(&p->policies, fd, on_loaded, p);
 }
 
 static void on_start(void *owner)
 {
     struct process *p = owner;
-    child_ready(p->child, "");
+
+    p->started = true;
+    if (!p->loading)
+        child_ready(p->child, "");
 }
 
 static json_t *servers_status(const struct servers *s)
@@ -298,12 +387,20 @@ static json_t *servers_status(const struct servers *s)
     return list;
 }
 
+static json_t *policies_status(const struct sts *s)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "domains", (json_int_t)s->entries.count, "bytes",
+                     (json_int_t)s->bytes, "fetches", (json_int_t)s->fetches, "failures",
+                     (json_int_t)s->failures, "evictions", (json_int_t)s->evictions);
+}
+
 static char *status_text(const struct process *p)
 {
     const struct lookups *l = resolve_lookups(p->resolve);
     const struct cache *c = &l->cache;
     json_t *o = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, "
+        "s:o}",
         "process", "resolver", "requests", (json_int_t)p->requests, "from_cache",
         (json_int_t)p->from_cache, "refused", (json_int_t)p->refused, "pending",
         (json_int_t)resolve_pending(p->resolve), "queries", (json_int_t)l->queries, "tcp_queries",
@@ -311,7 +408,8 @@ static char *status_text(const struct process *p)
         (json_int_t)l->coalesced, "in_flight", (json_int_t)l->fair.active, "cache_entries",
         (json_int_t)c->entries.count, "cache_bytes", (json_int_t)c->bytes, "cache_hits",
         (json_int_t)c->hits, "cache_misses", (json_int_t)c->misses, "cache_evictions",
-        (json_int_t)c->evictions, "servers", servers_status(&l->servers));
+        (json_int_t)c->evictions, "validates", l->validating, "mta_sts",
+        policies_status(p->policies.sts), "servers", servers_status(&l->servers));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(4));
 
     BUG_ON(!text);
@@ -343,6 +441,7 @@ static const struct child_ops child_operations = {
     .role = ROLE_RESOLVER,
     .program = "pmta-resolver",
     .config = on_config,
+    .directory = on_directory,
     .edge = on_edge,
     .start = on_start,
     .admin = on_admin,

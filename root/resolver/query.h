@@ -7,11 +7,15 @@
 #include "base/err.h"
 #include "domain.h"
 
-/* TYPE(NAME, number) of RFC 1035 section 3.2.2 and RFC 3596 */
+/* TYPE(NAME, number) of RFC 1035 section 3.2.2, RFC 3596 and RFC 6698 */
 #define QUERY_TYPES(TYPE) \
     TYPE(A, 1)            \
+    TYPE(CNAME, 5)        \
+    TYPE(PTR, 12)         \
     TYPE(MX, 15)          \
-    TYPE(AAAA, 28)
+    TYPE(TXT, 16)         \
+    TYPE(AAAA, 28)        \
+    TYPE(TLSA, 52)
 
 enum query_type {
 #define QUERY_ENUM(name, number) QUERY_##name = (number),
@@ -28,6 +32,7 @@ struct query {
     char name[DOMAIN_SIZE];
     enum query_type type;
     bool edns;
+    bool aliased; /* name is where CNAMEs have led, not what was asked at first; false when built */
     uint16_t id;
     size_t question_bytes; /* name, type, class after the 12 bytes of header */
     size_t wire_bytes;

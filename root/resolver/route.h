@@ -5,58 +5,76 @@
 #ifndef PMTA_RESOLVER_ROUTE_H
 #define PMTA_RESOLVER_ROUTE_H
 
-#include "lookup.h"
+#include "dane.h"
 #include "mail/route.h"
+#include "sts.h"
 
 enum {
-    ROUTE_JOB_MAX_HOSTS = 20,     /* MX hosts looked at, best preference first */
-    ROUTE_JOB_MAX_PER_HOST = 32,  /* addresses of one family taken of one host */
-    ROUTE_JOB_PARTIAL_TTL_S = 60, /* when some host's addresses could not be had */
+    ROUTE_JOB_MAX_HOSTS = 20,          /* MX hosts looked at, best preference first */
+    ROUTE_JOB_MAX_PER_HOST = 32,       /* addresses of one family taken of one host */
+    ROUTE_JOB_PARTIAL_TTL_S = 60,      /* when some host's addresses could not be had */
+    ROUTE_JOB_MIN_TLS_TTL_S = 30,      /* what the TTLs of TLSA records count at least */
+    ROUTE_JOB_POLICY_BYTES = 8 * 1024, /* of a policy's text that goes to the pipe */
+    ROUTE_JOB_TLSA_BYTES = 32 * 1024,  /* of all hosts' records together */
 };
 
 struct route_result {
     enum route_status status;
     uint32_t ttl_s;
-    char text[320];   /* why there is no route; empty when there is one */
-    struct buf hosts; /* as mail/route.h writes them */
+    char text[320];    /* why there is no route; empty when there is one */
+    struct buf hosts;  /* as mail/route.h writes them */
+    struct buf policy; /* as mail/tls_policy.h writes it; empty when there is nothing to say */
 };
 
 void route_result_free(struct route_result *r);
 
-struct route_job;
-
-struct route_question {
-    struct lookup_waiter waiter;
-    struct route_job *job;
-    struct answer *answer; /* a reference; NULL: not asked or not answered yet */
-    uint32_t ttl_s;
+/* What is asked for. */
+struct route_request {
+    enum route_kind kind;
+    struct strview domain; /* as in an address: ASCII, UTF-8, address literal */
+    uint8_t wants;         /* ROUTE_WANT_ bits */
+    uint16_t port;         /* of TLSA records; 0: 25 */
 };
 
 struct route_host {
     uint16_t preference;
     const char *name; /* in the MX answer, or the domain */
-    struct route_question v4, v6;
+    struct question v4, v6;
+    struct dane dane;
+};
+
+enum route_phase {
+    ROUTE_BEGIN,
+    ROUTE_ASKED_MX,
+    ROUTE_ASKED_ADDRESSES,
+    ROUTE_ASKED_TLSA,
+    ROUTE_KNOWN
 };
 
 struct route_job {
-    struct lookups *lookups;
-    struct fair_client *client; /* who the questions are asked for; NULL: the cache alone */
+    struct question_set questions;
+    struct sts *sts;
+    enum route_phase phase;
     enum route_kind kind;
+    uint8_t wants;
+    uint16_t port;
     enum route_status bad; /* with text: the domain cannot be asked about */
     char text[128];
     struct domain_address literal; /* family 0: none */
     char domain[DOMAIN_SIZE];
-    struct route_question mx;
+    struct question mx;
     struct route_host hosts[ROUTE_JOB_MAX_HOSTS];
     size_t host_count;
-    unsigned pending; /* questions without an answer */
-    void *owner;      /* the caller's */
+    struct sts_waiter sts_waiter;
+    bool sts_pending;
+    struct sts_view sts_view;
+    void *owner; /* the caller's */
     void (*done)(struct route_job *job, struct route_result *result);
 };
 
-/* Caller's memory. domain: as in an address (ASCII, UTF-8, address literal). */
-void route_job_init(struct route_job *job, struct lookups *l, enum route_kind kind,
-                    struct strview domain);
+/* Caller's memory. sts may be NULL: then there are no policies. */
+void route_job_init(struct route_job *job, struct lookups *l, struct sts *sts,
+                    const struct route_request *q);
 /* Not while questions are under way, but for the end of everything. */
 void route_job_fini(struct route_job *job);
 

@@ -107,6 +107,24 @@ static void format(const struct sockaddr_storage *addr, char *out)
     }
 }
 
+static bool is_near_v4(uint32_t ip)
+{
+    return ip >> 24 == 127 || ip >> 24 == 10 || ip >> 20 == 0xac1 || ip >> 16 == 0xc0a8 ||
+           ip >> 16 == 0xa9fe;
+}
+
+bool server_is_near(const struct server *s)
+{
+    const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)&s->addr;
+    const struct in6_addr *ip = &a->sin6_addr;
+
+    if (s->addr.ss_family == AF_INET)
+        return is_near_v4(ntohl(((const struct sockaddr_in *)&s->addr)->sin_addr.s_addr));
+    return IN6_IS_ADDR_LOOPBACK(ip) || IN6_IS_ADDR_LINKLOCAL(ip) ||
+           (ip->s6_addr[0] & 0xfe) == 0xfc ||
+           (IN6_IS_ADDR_V4MAPPED(ip) && is_near_v4(ntohl(ip->s6_addr32[3])));
+}
+
 static const struct server *find(const struct servers *s, const struct sockaddr_storage *addr)
 {
     for (size_t i = 0; i < s->count; i++)

@@ -38,6 +38,9 @@ struct servers {
 /* IP, IP:PORT or [IP6]:PORT; IPv6 may have %interface. Returns 0, or ERR_SYNTAX with *e filled. */
 int server_parse(struct strview text, struct sockaddr_storage *ret, struct err *e);
 
+/* On this machine or in a private network (RFC 1918, RFC 4193, link-local). */
+bool server_is_near(const struct server *s);
+
 /* Puts one more in; what is known about an equal address in `old` (may be NULL) is kept. Returns 0,
  * or ERR_LIMIT when there are SERVER_MAX, ERR_BUSY when it is in already. */
 int servers_add(struct servers *s, const struct sockaddr_storage *addr, const struct servers *old);

@@ -4,6 +4,8 @@
  * limit that stays, one that falls and rises, one that counts by the minute.
  *
  *     adaptive_curve FILE.svg
+ *
+ * The figures go to standard output, one JSON object per run.
  */
 #include "pace_sim.h"
 
@@ -18,7 +20,7 @@ enum {
     LEFT = 76,
     RIGHT = 34,
     PLOT = 170,
-    FOOT = 46,
+    FOOT = 56,
     SECONDS_MAX = 3600,
 };
 
@@ -87,6 +89,12 @@ static void draw_grid(FILE *f, const struct run *r, double top, double base_y)
         fprintf(f, "<text x='%d' y='%.1f' class='num' text-anchor='end'>%g/s</text>\n", LEFT - 10,
                 y + 4, v);
     }
+    fprintf(f,
+            "<text transform='translate(18 %.1f) rotate(-90)' class='fact' "
+            "text-anchor='middle'>recipients</text>\n",
+            base_y - PLOT / 2.0);
+    fprintf(f, "<text x='%d' y='%.1f' class='fact' text-anchor='middle'>time since start</text>\n",
+            LEFT + (WIDTH - LEFT - RIGHT) / 2, base_y + 36);
     for (int t = 0; t <= (int)r->sim.seconds; t += 300)
         fprintf(f, "<text x='%.1f' y='%.1f' class='num' text-anchor='middle'>%d min</text>\n",
                 x_of(r, t), base_y + 18, t / 60);
@@ -119,6 +127,17 @@ static void draw_lines(FILE *f, const struct run *r, double top, double base_y)
         fprintf(f, "%s%.1f %.1f", t ? " L" : "M", x_of(r, t),
                 y_of(r->seconds[t].rate, top, base_y));
     fprintf(f, "'/>\n");
+}
+
+/* Each level of the hidden limit, by its line. */
+static void draw_levels(FILE *f, const struct run *r, double top, double base_y)
+{
+    for (int t = 0; t < (int)r->sim.seconds; t++) {
+        double limit = r->seconds[t].limit;
+        if (t == 0 || limit != r->seconds[t - 1].limit)
+            fprintf(f, "<text x='%.1f' y='%.1f' class='level'>takes %g/s</text>\n",
+                    x_of(r, t ? t : SIM_SETTLED_S) + 8, y_of(limit, top, base_y) - 7, limit);
+    }
 }
 
 /* A mark for each incident, with its area by how many were put off. */
@@ -159,6 +178,7 @@ static void draw_run(FILE *f, const struct run *r, int panel)
     draw_grid(f, r, top, base_y);
     draw_delivered(f, r, top, base_y);
     draw_lines(f, r, top, base_y);
+    draw_levels(f, r, top, base_y);
     draw_deferrals(f, r, base_y);
 }
 
@@ -170,7 +190,7 @@ static const char style[] =
     ".settling{fill:#f6f8fb}.area{fill:#2f7df6;fill-opacity:.13}"
     ".rate{fill:none;stroke:#1f66d6;stroke-width:1.7;stroke-linejoin:round}"
     ".limit{fill:none;stroke:#e0662c;stroke-width:1.4;stroke-dasharray:7 5}"
-    ".mark{fill:#d6304a;fill-opacity:.55}</style>\n";
+    ".level{font-size:11px;fill:#c2551f}.mark{fill:#d6304a;fill-opacity:.55}</style>\n";
 
 static void draw_legend(FILE *f)
 {
@@ -240,7 +260,8 @@ int main(int argc, char **argv)
         double share = 100 * (double)r->result.delivered / r->result.capacity;
         double deferred =
             100 * (double)r->result.deferred / (double)(r->result.delivered + r->result.deferred);
-        printf("%-52s goodput %5.1f%%  deferred %.2f%%\n", r->title, share, deferred);
+        printf("{\"name\":\"%s\",\"goodput_percent\":%.2f,\"deferred_percent\":%.3f}\n", r->title,
+               share, deferred);
         if (share < 85 || deferred > 3)
             status = 1;
     }
@@ -249,6 +270,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "adaptive_curve: %s: %s\n", argv[1], strerror(-rc));
         return 2;
     }
-    printf("curve: %s\n", argv[1]);
     return status;
 }

@@ -587,7 +587,7 @@ def print_table(rows, m):
     print(f"\nPipeMTA bench: {m['cores']} cores, Linux {m['kernel']}, {m['file_system']}, "
           f"fdatasync {m['fdatasync_ms']:.2f} ms, load before {m['load_before']:.1f}\n")
     width = max(len(r[0]) for r in rows)
-    middle = max(len(r[1]) for r in rows if len(r[1]) < 60)
+    middle = max((len(r[1]) for r in rows if len(r[1]) < 60), default=0)
     for what, value, target, good in rows:
         mark = {True: "reached", False: "MISSED", None: ""}[good]
         goal = f"  target {target}: {mark}" if target else ""

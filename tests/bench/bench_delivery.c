@@ -117,7 +117,7 @@ int main(int argc, char **argv)
         bench.fd = open(argv[6], O_RDONLY | O_CLOEXEC);
     if (getenv("BENCH_DEBUG"))
         log_set_debug(log_subsystem_bit("delivery"));
-    if (delivery_new(&d, uv_default_loop(), &e) < 0) {
+    if (delivery_new(&d, uv_default_loop(), tls_files_new(), &e) < 0) {
         fprintf(stderr, "%s\n", e.text);
         return 1;
     }

@@ -50,7 +50,7 @@ static int identify(void *arg, const char *path, struct config_file_id *ret)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input in = {.text = sv((const char *)data, size)};
-    const struct config_files files = {&in, list, match, read_text, identify};
+    const struct config_files files = {&in, list, match, read_text, identify, NULL};
     struct config *cfg = NULL, *copy = NULL;
     struct config_report report = {0};
     struct buf snapshot = {0};

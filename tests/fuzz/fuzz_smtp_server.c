@@ -26,7 +26,19 @@ static bool known(void *owner, struct strview name)
     return sv_eq(name, SV("bulk"));
 }
 
-static const struct smtp_server_ops ops = {known, known};
+static void signing_needs_of(void *owner, struct strview pipe, struct signing_needs *ret)
+{
+    (void)owner, (void)pipe;
+    *ret = (struct signing_needs){.keys = true, .bimi = true, .relaxed = true, .simple = true};
+}
+
+static bool key_exists(void *owner, struct strview pipe, const struct signing_options *o)
+{
+    (void)owner, (void)pipe;
+    return !o->selector.len || sv_eq(o->selector, SV("s1"));
+}
+
+static const struct smtp_server_ops ops = {known, known, signing_needs_of, key_exists};
 
 static void check_message(const struct buf *m, const struct envelope *env)
 {

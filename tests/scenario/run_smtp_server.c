@@ -12,7 +12,7 @@
  *   offers TEXT           / lacks TEXT: as expect-last 250, and a line in between is or is not TEXT
  *   expect-none           nothing was answered
  *   submit KEY=VALUE ...  a message came out: pipe sender rcpts rcpt vmta job envid user dots flags
- * ret content TEXT          ... and is exactly this after our Received field answer CODE TEXT the
+ * ret from sender-header bimi dkim relaxed simple (hashes in hex) content TEXT          ... and is exactly this after our Received field answer CODE TEXT the
  * pipe's answer auth ok|wrong|later   answer to a password check;  credentials USER PASSWORD tls-up
  * the handshake is done file CODE TEXT        answer to the request for a file (code 0: here it is)
  *   time MS               time passes
@@ -37,6 +37,7 @@ struct play {
     struct smtp_server_shared shared;
     struct smtp_server *engine;
     struct buf input, out, content;
+    bool sign, bimi;
     bool want_tls, want_auth, want_file, submitted, closed, file_open;
 };
 
@@ -52,7 +53,20 @@ static bool name_known(void *owner, struct strview name)
     return sv_eq(name, SV("bulk")) || sv_eq(name, SV("transactional")) || sv_eq(name, SV("mta1"));
 }
 
-static const struct smtp_server_ops ops = {name_known, name_known};
+static void signing_needs_of(void *owner, struct strview pipe, struct signing_needs *ret)
+{
+    struct play *p = owner;
+    (void)pipe;
+    *ret = (struct signing_needs){p->sign, p->bimi, p->sign, p->sign};
+}
+
+static bool key_exists(void *owner, struct strview pipe, const struct signing_options *o)
+{
+    (void)owner, (void)pipe;
+    return !o->selector.len || sv_eq(o->selector, SV("s1"));
+}
+
+static const struct smtp_server_ops ops = {name_known, name_known, signing_needs_of, key_exists};
 
 static const struct smtp_server_settings defaults = {
     .host_name = "mx.test",
@@ -83,6 +97,9 @@ static bool set_option(struct play *p, const char *name, const char *value)
         {"x-vmta", &s->process_x_virtual_mta, NULL},
         {"x-job", &s->process_x_job, NULL},
         {"x-envid", &s->process_x_envid, NULL},
+        {"sign", &p->sign, NULL},
+        {"bimi", &p->bimi, NULL},
+        {"x-dkim-options", &s->process_x_dkim_options, NULL},
         {"x-schedule", &s->process_x_schedule, NULL},
         {"x-priority", &s->process_x_delivery_priority, NULL},
         {"x-remote", &s->process_x_remote_mta_name, NULL},
@@ -232,6 +249,13 @@ static bool expect(struct play *p, const char *prefix, bool last, const char *am
     return !among || seen == present ? true : failed(p, "EHLO", among);
 }
 
+static struct strview hex(struct strview bytes, char out[65])
+{
+    for (size_t i = 0; i < bytes.len && i < 32; i++)
+        snprintf(out + 2 * i, 3, "%02x", (unsigned char)bytes.ptr[i]);
+    return sv(out, bytes.len * 2);
+}
+
 static bool check_submit(struct play *p, char *words)
 {
     const struct envelope *env = smtp_server_envelope(p->engine);
@@ -244,7 +268,7 @@ static bool check_submit(struct play *p, char *words)
     if (!blank || env->header_bytes != (size_t)(blank + 4 - buf_data(&p->content)))
         return failed(p, "header_bytes is wrong", "");
     for (char *word, *save = NULL; (word = strtok_r(words, " ", &save)); words = NULL) {
-        char *value = strchr(word, '='), number[32];
+        char *value = strchr(word, '='), number[32], hash[65];
         if (!value)
             return failed(p, "KEY=VALUE is", word);
         *value++ = '\0';
@@ -282,6 +306,18 @@ static bool check_submit(struct play *p, char *words)
             is = NUMBER(env->flags);
         else if (strcmp(word, "ret") == 0)
             is = NUMBER(env->ret);
+        else if (strcmp(word, "from") == 0)
+            is = env->from_domain;
+        else if (strcmp(word, "sender-header") == 0)
+            is = env->sender_domain;
+        else if (strcmp(word, "bimi") == 0)
+            is = env->bimi;
+        else if (strcmp(word, "dkim") == 0)
+            is = env->dkim_options;
+        else if (strcmp(word, "relaxed") == 0)
+            is = hex(env->relaxed_hash, hash);
+        else if (strcmp(word, "simple") == 0)
+            is = hex(env->simple_hash, hash);
         else if (strcmp(word, "size") == 0)
             is = NUMBER(env->content_bytes);
         if (!sv_eq(is, sv_of(value)))

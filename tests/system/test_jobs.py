@@ -63,7 +63,7 @@ class Jobs(unittest.TestCase):
         job = self.job('stop-1')
         self.assertEqual((job['state'], job['queued']), ('paused', 3))
         why = ' '.join(self.ctl('why', held[0]).split())
-        self.assertIn("job 'stop-1' is paused by an operator since 20", why)
+        self.assertIn("job 'stop-1' is paused since 20", why)
         self.assertIn('stop-1', self.ctl('show', 'jobs'))
 
         # a restart keeps the pause, and the mail

@@ -147,13 +147,16 @@ class Requests(Base):
          'delete * {"queue":"example.com/mta1","dry_run":true}'),
         ("delete --id 0123456789abc --job j1 --rcpt *@a.example --sender s@b.example --pipe bulk",
          'delete pipe/bulk {"id":"0123456789abc","job":"j1","rcpt":"*@a.example",'
-         '"sender":"s@b.example","dry_run":false}'),
+         '"sender":"s@b.example"}'),
         ("reload", "reload * {}"),
         ("ledger", "ledger * {}"),
         ("ledger --pipe bulk", "ledger pipe/bulk {}"),
         ("config explain gmail.com", 'config-explain * {"domain":"gmail.com"}'),
         ("config explain gmail.com --vmta mta1 --pipe bulk",
          'config-explain pipe/bulk {"domain":"gmail.com","vmta":"mta1"}'),
+        ("resolve example.com", 'resolve * {"domain":"example.com"}'),
+        ("resolve example.com --vmta mta1 --pipe bulk",
+         'resolve pipe/bulk {"domain":"example.com","vmta":"mta1"}'),
         ("debug delivery dns", 'debug * {"subsystems":"delivery,dns"}'),
         ("debug none", 'debug * {"subsystems":"none"}'),
         ("shutdown", "shutdown * {}"),
@@ -173,7 +176,7 @@ class Requests(Base):
     def test_quotes_and_line_ends_stay_inside_the_json(self):
         self.ask("delete", "--rcpt", 'a"\n\\b@example.com')
         self.assertEqual(self.server.requests[-1],
-                         'delete * {"rcpt":"a\\"\\n\\\\b@example.com","dry_run":false}\n')
+                         'delete * {"rcpt":"a\\"\\n\\\\b@example.com"}\n')
 
     def test_socket_option_wins_over_the_environment(self):
         self.assertEqual(self.run_ctl("-s", "/nonexistent/x", "status").returncode, 2)
@@ -189,7 +192,7 @@ class Usage(Base):
         ("staus", "unknown command 'staus', did you mean 'status'?"),
         ("show qeues", "unknown command 'show qeues', did you mean 'show queues'?"),
         ("resume pip bulk", "unknown command 'resume pip', did you mean 'resume pipe'?"),
-        ("show", "'show' what? One of: pipes, queues, jobs, limits, connections, vmtas, message, actions"),
+        ("show", "'show' what? One of: pipes, queues, adaptive, warmup, limits, jobs, connections, vmtas, message, actions"),
         ("frobnicate", "unknown command 'frobnicate', try 'pmtactl help'"),
         ("status --jsn", "unknown option '--jsn', did you mean '--json'?"),
         ("status -x", "unknown option '-x', try 'pmtactl help'"),
@@ -404,6 +407,42 @@ class Rendering(Base):
         objects = self.ask("--json", "config", "explain", "x.example", answer=answer).splitlines()
         self.assertEqual([json.loads(x)["process"] for x in objects], ["pipe/b", "pipe/b"])
 
+    def test_resolve_is_a_page_for_people(self):
+        tlsa = {"usage": 3, "selector": 1, "matching": 1, "data": "ab" * 32}
+        answer = {
+            "process": "pipe/b", "pipe": "b", "domain": "x.example", "vmta": "default", "kind": "mx",
+            "name": "x.example", "port": 25, "status": "ok", "text": "", "ttl_s": 250,
+            "mx_secure": True, "use_starttls": True, "use_dane": True, "use_mta_sts": True,
+            "group": "x.rollup",
+            "mta_sts": {"mode": "enforce", "id": "7", "max_age_s": 604800, "mx": ["*.x.example"],
+                        "failure": ""},
+            "hosts": [{"preference": 10, "host": "mx1.x.example", "dane": "usable", "tlsa": [tlsa],
+                       "addresses": ["192.0.2.1", "2001:db8::1"], "asks": "TLS, and so on"},
+                      {"preference": 20, "host": "mx2.x.example", "dane": "failed", "tlsa": [],
+                       "addresses": ["192.0.2.2"], "asks": "not to be used now"}]}
+        other = dict(answer, process="pipe/c", pipe="c")
+        page = self.ask("resolve", "x.example", answer=[answer, other, DONE])
+        self.assertEqual([x.rstrip() for x in page.splitlines()], [
+            "as pipe b and virtual MTA default see it",
+            "",
+            "MX hosts of x.example, port 25, known for 4m 10s",
+            "  DNSSEC   the MX answer is validated",
+            "  MTA-STS  enforce, id 7, for 7d: *.x.example",
+            "  group    x.rollup",
+            "",
+            "PREF  HOST           ADDRESS      DANE    POLICIES ASK FOR",
+            "  10  mx1.x.example  192.0.2.1    usable  TLS, and so on",
+            "                     2001:db8::1",
+            "  20  mx2.x.example  192.0.2.2    failed  not to be used now",
+            "",
+            "TLSA _25._tcp.mx1.x.example",
+            "  DANE-EE, public key, SHA-256   " + "ab" * 32])
+        gone = {"process": "pipe/b", "pipe": "b", "domain": "y", "vmta": "v", "kind": "mx", "name": "y",
+                "port": 25, "status": "no such domain", "text": "domain 'y' does not exist", "ttl_s": 60,
+                "hosts": []}
+        page = self.ask("resolve", "y", "--pipe", "b", answer=[gone, DONE])
+        self.assertIn("  no route no such domain: domain 'y' does not exist\n", page)
+
     def test_what_was_done(self):
         table = [
             ("pause pipe bulk", {"pipe": "bulk", "state": "paused", "changed": 1},
@@ -562,14 +601,21 @@ class Terminal(Base):
         return os.waitstatus_to_exitcode(status), shown.decode()
 
     def test_colour_and_width(self):
-        row = {"pipe": "a", "queue": "example.com/mta1", "state": "backoff", "queued": 1,
+        row = {"pipe": "a", "queue": "example.com/mta1", "state": "retry", "queued": 1,
                "last_text": "451 " + "wörd " * 40}
         self.server.answer = [row, DONE]
         status, shown = self.on_terminal("show", "queues")
         self.assertEqual(status, 0)
-        self.assertIn("\x1b[31mbackoff\x1b[0m", shown)
+        self.assertIn("\x1b[31mretry\x1b[0m", shown)
         plain = shown.replace("\x1b[31m", "").replace("\x1b[0m", "").replace("\x1b[2m", "")
-        self.assertEqual(len(plain.splitlines()[1]), 60)
+        # no room beside the other columns: a line of its own
+        self.assertTrue(plain.splitlines()[2].startswith("      why: 451 wörd"))
+        self.assertEqual(len(plain.splitlines()[2]), 60)
+        self.assertTrue(plain.splitlines()[2].endswith("…"))
+        row["queue"] = "a/b"
+        status, shown = self.on_terminal("show", "queues", columns=90)
+        plain = shown.replace("\x1b[31m", "").replace("\x1b[0m", "").replace("\x1b[2m", "")
+        self.assertEqual(len(plain.splitlines()[1]), 90)
         self.assertTrue(plain.splitlines()[1].endswith("…"))
         for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
             self.assertNotIn("\x1b", self.on_terminal("show", "queues", env=env)[1])

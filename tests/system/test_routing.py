@@ -252,13 +252,20 @@ class Groups(World):
                 all(q['deferred'] for q in found.values()) else None
         return wait_until(asked, f'{count} queues with deferred mail')
 
+    def hosts(self, count):
+        """{recipient: host that deferred it}; records are written a moment after the queue moves."""
+        def recorded():
+            found = {r['rcpt']: r['dsnMta'] for r in self.pmta.records() if r['type'] == 't'}
+            return found if len(found) == count else None
+        return wait_until(recorded, f'records of {count} deferrals')
+
     def test_domains_of_one_operator_are_counted_as_one(self):
         self.send(['x@a.dns.test', 'x@b.dns.test', 'x@other.dns.test', 'x@exact.dns.test'], 'one')
         found = self.queues(4)
         group = {name: q.get('group') for name, q in found.items()}
         self.assertEqual(group, {'a.dns.test/one': 'big.rollup/one', 'b.dns.test/one': 'big.rollup/one',
                                  'other.dns.test/one': None, 'exact.dns.test/one': 'exact.rollup/one'})
-        mta = {r['rcpt']: r['dsnMta'] for r in self.pmta.records() if r['type'] == 't'}
+        mta = self.hosts(4)
         self.assertEqual(mta['x@a.dns.test'], 'in1.big.dns.test (127.0.0.1)')
         self.assertEqual(mta['x@b.dns.test'], 'in2.big.dns.test (127.0.0.1)')
         self.assertEqual(mta['x@exact.dns.test'], 'listed.dns.test (127.0.0.1)')

@@ -101,7 +101,7 @@ static void queue_backs_off(void **state)
     end_conn(conns, &refused);
     turn();
     assert_in_range(q->retry_at_ms - NOW_MS, 540000, 660000);
-    assert_string_equal(queue_state_name(q, false), "backoff");
+    assert_string_equal(queue_state_name(q, false), "retry");
     assert_int_equal(fs.states[SPOOL_DEFERRED], 0); /* nothing was said to these messages */
     assert_int_equal(q->ready_count, 2);
 

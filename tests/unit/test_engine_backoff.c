@@ -390,7 +390,7 @@ static void disabled_sources_are_not_used(void **state)
     unsigned before = opened;
     queue_mail("c@fixed.example", "two");
     assert_int_equal(opened, before);
-    assert_string_equal(queue_state_name(q, false), "backoff");
+    assert_string_equal(queue_state_name(q, false), "held");
     queue_mail("c@other.example", "two"); /* another queue uses them on */
     assert_int_equal(opened, before + 1);
     end_conn(conns, NULL);

@@ -142,6 +142,27 @@ static void slow_rate_is_exact(void **state)
         assert_in_range(sent[i].at_ms - NOW_MS, 30000 * i, 30000 * i + 500);
 }
 
+/* What was granted for a connection is used when it is open, so its time is not lost each time. */
+static void slow_connections_do_not_slow_a_slow_rate(void **state)
+{
+    (void)state;
+    begin("[domain fixed.example]\nmax-msg-rate = 2/m\nidle-timeout-out = 1s\n");
+    mail("a@fixed.example", 5);
+    turn();
+    int64_t start = clock_wall_ms();
+    for (unsigned n = 0; n < 5; n++) {
+        for (int i = 0; i < 400 && !conns; i++)
+            pass(100);
+        pass(2000); /* connecting */
+        play_all();
+        while (conns)
+            end_conn(conns, NULL);
+        assert_int_equal(sent_count, n + 1);
+        assert_in_range(sent[n].at_ms - start, n * 30000 + 2000, n * 30000 + 2200);
+    }
+    check_window(29000, 1);
+}
+
 static void fast_rate_is_even(void **state)
 {
     (void)state;
@@ -537,6 +558,7 @@ static void paused_queue_does_not_hold_up_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ENGINE_CASE(slow_connections_do_not_slow_a_slow_rate),
         ENGINE_CASE(slow_rate_is_exact),
         ENGINE_CASE(fast_rate_is_even),
         ENGINE_CASE(transactions_are_cut_to_what_is_granted),

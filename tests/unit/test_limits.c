@@ -524,6 +524,65 @@ static void two_pipes_share_one_limit(void **state)
     close(fd);
 }
 
+/* Two pipes with queues for all the places there are: each gets half of them, whoever came first. */
+static void pipes_give_each_other_places(void **state)
+{
+    struct err e = {0};
+    struct limit *full = NULL;
+    struct sleeper p;
+    int fd = -1;
+
+    (void)state;
+    clock_fake_set(START_MS);
+    assert_int_equal(limit_table_create(&fd, &e), 0);
+    struct limits *a = pipe_on(fd, 0), *b = pipe_on(fd, 1);
+    struct limit *in_a = max_limit(a, "virtual-mta m", 4), *in_b = max_limit(b, "virtual-mta m", 4);
+
+    for (int i = 0; i < 4; i++)
+        assert_true(limits_connect(&in_a, 1, &full));
+    assert_false(limit_owes_place(in_a, true));
+    assert_false(limits_connect(&in_b, 1, &full));
+    sleeper_init(&p, 0, in_b);
+    p.connects = true;
+    limit_wait(in_b, &p.waiter);
+    assert_true(limit_owes_place(in_a, false));
+    assert_false(limit_owes_place(in_b, true)); /* its own wish */
+
+    /* what is given back is left to the one who waits */
+    limits_disconnect(&in_a, 1);
+    assert_false(limits_connect(&in_a, 1, &full));
+    sleep_ms(b, 150);
+    assert_int_equal(p.got, 1);
+
+    /* it wants another one: the second is owed, the third is not, unless it is of no use */
+    sleeper_init(&p, 1, in_b);
+    p.connects = true;
+    limit_wait(in_b, &p.waiter);
+    assert_true(limit_owes_place(in_a, false));
+    limits_disconnect(&in_a, 1);
+    sleep_ms(b, 150);
+    assert_int_equal(p.got, 1);
+    sleeper_init(&p, 2, in_b);
+    p.connects = true;
+    limit_wait(in_b, &p.waiter);
+    assert_false(limit_owes_place(in_a, false));
+    assert_true(limit_owes_place(in_a, true));
+
+    /* who does not wait any more is owed nothing */
+    limit_leave(&p.waiter);
+    clock_fake_advance(LIMIT_WANT_US / 1000 + 1);
+    assert_false(limit_owes_place(in_a, true));
+    for (int i = 0; i < 2; i++) {
+        limits_disconnect(&in_a, 1);
+        limits_disconnect(&in_b, 1);
+    }
+    limit_unref(in_a);
+    limit_unref(in_b);
+    limits_free(a);
+    limits_free(b);
+    close(fd);
+}
+
 static void a_full_table_leaves_limits_of_this_pipe(void **state)
 {
     struct limit_table *t = limit_table_new_private();
@@ -703,6 +762,7 @@ int main(void)
         cmocka_unit_test(reload_keeps_levels),
         cmocka_unit_test(fewer_places_than_are_taken),
         cmocka_unit_test(two_pipes_share_one_limit),
+        cmocka_unit_test(pipes_give_each_other_places),
         cmocka_unit_test(a_full_table_leaves_limits_of_this_pipe),
         cmocka_unit_test(budgets_survive_a_restart),
         cmocka_unit_test(other_text_is_skipped),

@@ -449,7 +449,7 @@ static void every_record_has_what_it_should(void **state)
              "d,2026-11-21 04:05:07+0000,2026-11-21 04:05:00+0000,s@sender.example,a@Dest.example,"
              "rfc822;a@x,relayed,2.0.0,smtp;250 2.0.0 Ok,mx.dest.example (192.0.2.1),,smtp,"
              "app.example,smtp,198.51.100.1,192.0.2.1,,100,mta1,job1,e1,dest.example/mta1,,bulk,"
-             "%s.0,2,end-of-data,7000,6700,100,200,TLSv1.3,TLS_AES_128_GCM_SHA256,,,shop,192.0.2.9"
+             "%s.0,2,end-of-data,7000,6700,100,200,TLSv1.3,TLS_AES_128_GCM_SHA256,,,,shop,192.0.2.9"
              "\r\n",
              message_id_format(4000, id));
     says(line);

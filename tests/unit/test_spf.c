@@ -29,6 +29,7 @@ static const struct {
     {"question.example.com", LOOKUP_TXT, "v=spf1 ?all"},
     {"redirect.example.com", LOOKUP_TXT, "v=spf1 redirect=ip.example.com"},
     {"redirect2.example.com", LOOKUP_TXT, "v=spf1 redirect=none.example.com"},
+    {"redirect3.example.com", LOOKUP_TXT, "v=spf1 redirect=ip.example.com -all"},
     {"include.example.com", LOOKUP_TXT, "v=spf1 include:ip.example.com -all"},
     {"include2.example.com", LOOKUP_TXT, "v=spf1 ?include:ip.example.com -all"},
     {"include3.example.com", LOOKUP_TXT, "v=spf1 include:none.example.com -all"},
@@ -56,8 +57,16 @@ static const struct {
     {"void.example.com", LOOKUP_TXT,
      "v=spf1 a:v1.example.com a:v2.example.com a:v3.example.com +all"},
     {"void2.example.com", LOOKUP_TXT, "v=spf1 a:v1.example.com a:v2.example.com +all"},
+    /* section 4.6.4 counts terms: one mx with three hosts without address is one */
+    {"voidmx.example.com", LOOKUP_TXT, "v=spf1 mx a:v2.example.com +all"},
+    {"voidmx.example.com", LOOKUP_MX, "v1.example.com"},
+    {"voidmx.example.com", LOOKUP_MX, "v2.example.com"},
+    {"voidmx.example.com", LOOKUP_MX, "v3.example.com"},
+    {"nullmx.example.com", LOOKUP_TXT, "v=spf1 mx a:v2.example.com a:v1.example.com +all"},
+    {"nullmx.example.com", LOOKUP_MX, "."},
     {"ten.example.com", LOOKUP_TXT,
-     "v=spf1 a:m a:colo.example.com a:colo.example.com a:colo.example.com a:colo.example.com "
+     "v=spf1 a:m.example a:colo.example.com a:colo.example.com a:colo.example.com "
+     "a:colo.example.com "
      "a:colo.example.com a:colo.example.com a:colo.example.com a:colo.example.com "
      "a:colo.example.com +all"},
     {"eleven.example.com", LOOKUP_TXT,
@@ -174,7 +183,8 @@ static void results(void **state)
         {"192.0.2.1", "a@question.example.com", SPF_NEUTRAL},
         {"192.0.2.1", "a@redirect.example.com", SPF_PASS},
         {"198.51.100.1", "a@redirect.example.com", SPF_SOFTFAIL},
-        {"192.0.2.1", "a@redirect2.example.com", SPF_NONE},
+        {"192.0.2.1", "a@redirect2.example.com", SPF_PERMERROR},
+        {"192.0.2.1", "a@redirect3.example.com", SPF_FAIL},
         {"192.0.2.1", "a@include.example.com", SPF_PASS},
         {"198.51.100.1", "a@include.example.com", SPF_FAIL},
         {"192.0.2.1", "a@include2.example.com", SPF_NEUTRAL},
@@ -203,6 +213,8 @@ static void results(void **state)
         {"192.0.2.1", "a@glued.example.com", SPF_NONE},
         {"192.0.2.1", "a@void.example.com", SPF_PERMERROR},
         {"192.0.2.1", "a@void2.example.com", SPF_PASS},
+        {"192.0.2.1", "a@voidmx.example.com", SPF_PASS},
+        {"192.0.2.1", "a@nullmx.example.com", SPF_PASS},
         {"192.0.2.1", "a@ten.example.com", SPF_PASS},
         {"192.0.2.1", "a@eleven.example.com", SPF_PERMERROR},
         {"192.0.2.1", "a@eleven-mx.example.com", SPF_PERMERROR},
@@ -309,13 +321,117 @@ static void macros(void **state)
     assert_int_equal(spf_macro_check(SV("%{c} %{t} %{R}"), true), 0);
 }
 
+/* What of a record is a permanent error, whatever matches before it (sections 4.6, 5, 7.1, 12). */
+static void syntax(void **state)
+{
+    static const struct {
+        const char *text;
+        bool ok;
+    } rows[] = {
+        {"v=spf1 a:museum -all", false},
+        {"v=spf1 a:museum. -all", false},
+        {"v=spf1 a:a.example. -all", true},
+        {"v=spf1 a:111.222.33.44 -all", false},
+        {"v=spf1 a:abc.123 -all", false},
+        {"v=spf1 a:example.-com -all", false},
+        {"v=spf1 a:example.xn--zckzah -all", true},
+        {"v=spf1 a:foo:bar/baz.example.com -all", true},
+        {"v=spf1 a: -all", false},
+        {"v=spf1 a:/24 -all", false},
+        {"v=spf1 a/0 -all", true},
+        {"v=spf1 a/33 -all", false},
+        {"v=spf1 a/024 -all", false},
+        {"v=spf1 a//129 -all", false},
+        {"v=spf1 a/24//64 -all", true},
+        {"v=spf1 a//64/24 -all", false},
+        {"v=spf1 a/ -all", false},
+        {"v=spf1 a// -all", false},
+        {"v=spf1 mx:%{d2} -all", true},
+        {"v=spf1 mx:%{d2}com -all", false},
+        {"v=spf1 mx:a.%{d2}com -all", false},
+        {"v=spf1 mx:%{l.}.com -all", true},
+        {"v=spf1 mx:%%.%{d -all", false},
+        {"v=spf1 exists:%{i}.%{d}. -all", true},
+        {"v=spf1 exists:%(ir).sbl.example.com -all", false},
+        {"v=spf1 exists: -all", false},
+        {"v=spf1 exists:a.example/24 -all", false},
+        {"v=spf1 include:a.example/24 -all", false},
+        {"v=spf1 include: -all", false},
+        {"v=spf1 ptr/0 -all", false},
+        {"v=spf1 ptr: -all", false},
+        {"v=spf1 ip4:192.0.2.0/024 -all", false},
+        {"v=spf1 ip4:192.0.2 -all", false},
+        {"v=spf1 ip4:192.0.2.1:25 -all", false},
+        {"v=spf1 ip4 -all", false},
+        {"v=spf1 ip4:192.0.2.1/ -all", false},
+        {"v=spf1 ip6:2001:db8::1/129 -all", false},
+        {"v=spf1 ip6:::1.1.1.1/0 -all", true},
+        {"v=spf1 all/8", false},
+        {"v=spf1 -all.", false},
+        {"v=spf1 -all foo=%abc", false},
+        {"v=spf1 -all foo=%{d}", true},
+        {"v=spf1 -all =x", false},
+        {"v=spf1 -all 1x=y", false},
+        {"v=spf1 -all moo.cow-far_out=man:dog/cat", true},
+        {"v=spf1 -all redirect=", false},
+        {"v=spf1 -all exp=", false},
+        {"v=spf1 -all exp=museum", false},
+        {"v=spf1 -all exp=a.example exp=b.example", false},
+        {"v=spf1 -all -exp=a.example", false},
+        {"v=spf1  -all  ", true},
+        {"v=spf1 \t-all", false},
+        {"v=spf1 a:\xc3\xa4.example -all", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct arena a = {0};
+        struct spf_record r;
+        struct err e = {0};
+        bool ok = spf_record_parse(sv_of(rows[i].text), &a, &r, &e) == 0;
+        if (ok != rows[i].ok)
+            print_error("%s: %s\n", rows[i].text, ok ? "taken" : e.text);
+        assert_int_equal(ok, rows[i].ok);
+        arena_free(&a);
+    }
+}
+
+/* The way to a result, for a person. */
+static void trail(void **state)
+{
+    unsigned asked;
+    struct spf *s = check("192.0.2.1", "h", "a@include6.example.com", &asked);
+    struct strview domain;
+    size_t count;
+    const struct spf_visit *v = spf_trail(s, &count);
+
+    (void)state;
+    assert_int_equal(count, 3);
+    assert_int_equal(v[0].depth, 0);
+    assert_sv_equal(v[1].domain, "include.example.com");
+    assert_int_equal(v[2].depth, 2);
+    assert_sv_equal(v[2].record, "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 ~all");
+    assert_sv_equal(spf_match(s, &domain), "ip4:192.0.2.0/24");
+    assert_sv_equal(domain, "ip.example.com");
+    assert_int_equal(spf_lookups(s), 2);
+    spf_free(s);
+
+    s = check("192.0.2.1", "h", "a@redirect.example.com", &asked);
+    v = spf_trail(s, &count);
+    assert_int_equal(count, 2);
+    assert_true(v[1].is_redirect && !v[1].depth);
+    spf_free(s);
+
+    s = check("192.0.2.1", "h", "a@neutral.example.com", &asked);
+    assert_int_equal(spf_match(s, &domain).len, 0);
+    spf_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(results),
-        cmocka_unit_test(null_sender),
-        cmocka_unit_test(explanations),
-        cmocka_unit_test(macros),
+        cmocka_unit_test(results), cmocka_unit_test(null_sender), cmocka_unit_test(explanations),
+        cmocka_unit_test(macros),  cmocka_unit_test(syntax),      cmocka_unit_test(trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

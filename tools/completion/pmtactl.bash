@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,17 +31,17 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown simulate hash-password version help"
         ;;
     "show")
-        operands="pipes queues adaptive warmup limits jobs connections vmtas message actions"
+        operands="pipes queues adaptive warmup limits jobs connections vmtas message actions unclassified"
         ;;
     "pause")
         operands="pipe queue job"
@@ -74,7 +74,7 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "show queues"*)
-        options="--socket --json --timeout --help --pipe --limit"
+        options="--socket --json --timeout --help --pipe --limit --groups"
         ;;
     "show adaptive"*)
         options="--socket --json --timeout --help --pipe"
@@ -99,6 +99,12 @@ _pmtactl()
         ;;
     "show actions"*)
         options="--socket --json --timeout --help --pipe"
+        ;;
+    "show unclassified"*)
+        options="--socket --json --timeout --help --pipe --limit"
+        ;;
+    "classify"*)
+        options="--socket --json --timeout --help --pipe --phase"
         ;;
     "why"*)
         options="--socket --json --timeout --help --pipe"
@@ -162,6 +168,9 @@ _pmtactl()
     "config explain"*)
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
+    "resolve"*)
+        options="--socket --json --timeout --help --pipe --vmta"
+        ;;
     "reload"*)
         options="--socket --json --timeout --help"
         ;;
@@ -172,6 +181,9 @@ _pmtactl()
     "shutdown"*)
         options="--socket --json --timeout --help"
         ;;
+    "simulate"*)
+        options="--socket --json --timeout --help --config --volume --volumes --start --for --latency --connect-time --accept-rate --mx"
+        ;;
     "hash-password"*)
         options="--socket --json --timeout --help"
         ;;
@@ -180,7 +192,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config reload debug shutdown hash-password version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown simulate hash-password version help"
         ;;
     esac
 

@@ -187,10 +187,10 @@ const struct command *command_find(const char *const *words, size_t count, size_
 
 static int check_options(const struct parsed *p, struct err *e)
 {
-    unsigned allowed = p->command->options | OPTIONS_COMMON;
+    uint64_t allowed = p->command->options | OPTIONS_COMMON;
 
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (p->options[i] && !(allowed & 1u << i))
+        if (p->options[i] && !(allowed & UINT64_C(1) << i))
             return err_set(e, ERR_SYNTAX, "'%s' has no option '--%s', see 'pmtactl help %s'",
                            p->command->words, option_info((enum option)i)->name, p->command->words);
     return 0;
@@ -247,7 +247,7 @@ static int check_command(const struct parsed *p, struct err *e)
 {
     unsigned filters = OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) | OPTION_BIT(RCPT) |
                        OPTION_BIT(SENDER);
-    unsigned given = 0;
+    uint64_t given = 0;
     int rc = check_options(p, e);
 
     if (rc == 0 && !parsed_has(p, OPT_HELP))
@@ -259,7 +259,7 @@ static int check_command(const struct parsed *p, struct err *e)
     if (rc < 0 || p->command->verb != VERB_DELETE || parsed_has(p, OPT_HELP))
         return rc;
     for (int i = 0; i < OPTION_COUNT; i++)
-        given |= p->options[i] ? 1u << i : 0;
+        given |= p->options[i] ? UINT64_C(1) << i : 0;
     return given & filters ? 0
                            : err_set(e, ERR_SYNTAX,
                                      "say what to delete: --queue, --id, --job, --rcpt or --sender "
@@ -317,7 +317,8 @@ static int add_option(json_t *args, enum option o, const char *value, struct err
 
     switch (info->kind) {
     case OPTION_SWITCH:
-        json_object_set_new(args, info->json, json_boolean(value != NULL));
+        if (value)
+            json_object_set_new(args, info->json, json_true());
         return 0;
     case OPTION_NUMBER:
         if (value && sv_to_u64(sv_of(value), &n))
@@ -352,7 +353,7 @@ static json_t *arguments(const struct parsed *p, struct err *e)
     int rc = add_operands(args, p, e);
 
     for (int i = 0; i < OPTION_COUNT && rc == 0; i++)
-        if (p->command->options & 1u << i && option_info((enum option)i)->json)
+        if (p->command->options & UINT64_C(1) << i && option_info((enum option)i)->json)
             rc = add_option(args, (enum option)i, p->options[i], e);
     if (rc == 0)
         return args;

@@ -29,6 +29,8 @@ enum option_kind {
     OPTION(VERSION, "version", 0, OPTION_SWITCH, "", NULL, "print the version and exit")           \
     OPTION(PIPE, "pipe", 0, OPTION_TEXT, "PIPE", NULL, "only this pipe")                           \
     OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many queues (default 100)") \
+    OPTION(GROUPS, "groups", 0, OPTION_SWITCH, "", "groups",                                       \
+           "groups of queues that share limits, and their members")                                \
     OPTION(QUEUE, "queue", 0, OPTION_TEXT, "QUEUE", "queue",                                       \
            "queues of this name, DOMAIN/VMTA with * and ?")                                        \
     OPTION(ID, "id", 0, OPTION_TEXT, "ID", "id", "this message")                                   \
@@ -53,7 +55,24 @@ enum option_kind {
     OPTION(PHASE, "phase", 0, OPTION_TEXT, "PHASE", "phase",                                       \
            "greeting, helo, starttls, mail, rcpt, data or end-of-data (default rcpt)")             \
     OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
-           "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")
+           "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")                     \
+    OPTION(CONFIG, "config", 0, OPTION_TEXT, "DIR", NULL, "configuration (/etc/pmta/config.d)")    \
+    OPTION(VOLUME, "volume", 0, OPTION_TEXT, "DOMAIN=N", NULL,                                     \
+           "so many messages to this domain; may be repeated")                                     \
+    OPTION(VOLUMES, "volumes", 0, OPTION_TEXT, "FILE", NULL,                                       \
+           "the same as lines 'domain N [vmta] [pipe]'; - is standard input")                      \
+    OPTION(START, "start", 0, OPTION_TEXT, "TIME", NULL,                                           \
+           "when it begins, UTC, such as 2026-11-21T08:00 (now)")                                  \
+    OPTION(FOR, "for", 0, OPTION_TEXT, "INTERVAL", NULL,                                           \
+           "give up when mail is left after this time (40d)")                                      \
+    OPTION(LATENCY, "latency", 0, OPTION_TEXT, "INTERVAL", NULL,                                   \
+           "each transaction takes this long (200ms)")                                             \
+    OPTION(CONNECT_TIME, "connect-time", 0, OPTION_TEXT, "INTERVAL", NULL,                         \
+           "each connection takes this long to open (100ms)")                                      \
+    OPTION(ACCEPT_RATE, "accept-rate", 0, OPTION_TEXT, "DOMAIN=RATE", NULL,                        \
+           "the domain answers 421 4.7.0 above this rate; may be repeated")                        \
+    OPTION(MX, "mx", 0, OPTION_TEXT, "DOMAIN=HOST,...", NULL,                                      \
+           "MX hosts of the domain (itself); may be repeated")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 
@@ -64,7 +83,7 @@ enum option {
         OPTION_COUNT
 };
 
-#define OPTION_BIT(id) (1u << OPT_##id)
+#define OPTION_BIT(id) (UINT64_C(1) << OPT_##id)
 #define OPTIONS_COMMON \
     (OPTION_BIT(SOCKET) | OPTION_BIT(JSON) | OPTION_BIT(TIMEOUT) | OPTION_BIT(HELP))
 
@@ -101,7 +120,7 @@ struct command {
     bool operand_required;
     const char *operand_json; /* of OPERAND_ARGUMENT; the first of OPERAND_TWO */
     const char *operand_json2;
-    unsigned options; /* OPTION_BITs besides the common ones */
+    uint64_t options; /* OPTION_BITs besides the common ones */
     const char *help; /* NULL: the verb's */
     const char *more; /* a paragraph for `help COMMAND`, or NULL */
     int (*run)(const struct parsed *p);

@@ -4,6 +4,7 @@
 #include "command.h"
 #include "password.h"
 #include "render.h"
+#include "simulate.h"
 
 #include <stdio.h>
 
@@ -37,9 +38,11 @@ const struct command commands[] = {
         .operands = "[DOMAIN[/VMTA]]",
         .operand_kind = OPERAND_ARGUMENT,
         .operand_json = "queue",
-        .options = WITH_PIPE | OPTION_BIT(LIMIT),
-        .more = "DOMAIN and VMTA may contain * and ?. The last column is the last answer of the "
-                "other side while something waits; on a terminal it is cut at the right edge.",
+        .options = WITH_PIPE | OPTION_BIT(LIMIT) | OPTION_BIT(GROUPS),
+        .more = "DOMAIN and VMTA may contain * and ?. The last column says what a queue waits for, "
+                "or the last answer of the other side; on a terminal it is cut at the right edge. "
+                "With --groups: the queues that are counted together, because their MX hosts are "
+                "the same ([mx-rollup], auto-mx-rollup) or queue-to says so.",
         .render = render_queues,
     },
     {
@@ -367,6 +370,21 @@ const struct command commands[] = {
         .render = render_explain,
     },
     {
+        .words = "resolve",
+        .verb = VERB_RESOLVE,
+        .operands = "DOMAIN",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA),
+        .more = "MX hosts with their addresses, the MTA-STS policy, TLSA records and what they ask "
+                "for, as a queue of DOMAIN would see them: smtp-hosts, smtp-port, use-dane and "
+                "use-mta-sts count. What the resolver knows is not asked for again. Without --pipe "
+                "the answer is that of one pipe; without --vmta it is for that pipe's default "
+                "virtual MTA.",
+        .render = render_resolve,
+    },
+    {
         .words = "reload",
         .verb = VERB_RELOAD,
         .more = "A configuration with an error changes nothing; the error names file and line.",
@@ -386,6 +404,19 @@ const struct command commands[] = {
         .words = "shutdown",
         .verb = VERB_SHUTDOWN,
         .render = render_act,
+    },
+    {
+        .words = "simulate",
+        .verb = VERB_COUNT,
+        .options = OPTION_BIT(CONFIG) | OPTION_BIT(VOLUME) | OPTION_BIT(VOLUMES) |
+                   OPTION_BIT(START) | OPTION_BIT(FOR) | OPTION_BIT(LATENCY) |
+                   OPTION_BIT(CONNECT_TIME) | OPTION_BIT(ACCEPT_RATE) | OPTION_BIT(MX),
+        .help = "how long a configuration takes for given volumes, and which limit binds",
+        .more = "Sends nothing and asks no pmtad: runs the engine itself against a virtual clock "
+                "(pmta-simulate, which lies beside pmtactl). What it says of each domain: when "
+                "its last message goes out, the average rate, and the directive that held it back "
+                "with file and line and its share of the time.",
+        .run = simulate_run,
     },
     {
         .words = "hash-password",

@@ -48,6 +48,9 @@
     FIELD(STATUS, "resolver", "cache_hits", "number", "found in the cache")                        \
     FIELD(STATUS, "resolver", "cache_misses", "number", "not found in the cache")                  \
     FIELD(STATUS, "resolver", "cache_evictions", "number", "dropped to make room")                 \
+    FIELD(STATUS, "resolver", "validates", "flag", "name-server-validates")                       \
+    FIELD(STATUS, "resolver", "mta_sts", "list",                                                  \
+          "policies: domains (known now), bytes, fetches, failures, evictions")                   \
     FIELD(STATUS, "resolver", "servers", "list",                                                   \
           "name servers: address, rtt_ms, failures (in a row), queries, answers, timeouts")        \
     FIELD(SHOW_PIPES, "pipe", "pipe", "text", "its name")                                          \
@@ -82,13 +85,18 @@
     FIELD(SHOW_QUEUES, "pipe", "connections", "number", "open or being opened")                    \
     FIELD(SHOW_QUEUES, "pipe", "max_connections", "number", "max-smtp-out of the queue; 0: none")  \
     FIELD(SHOW_QUEUES, "pipe", "state", "text",                                                    \
-          "active, connecting, waiting, backoff, paused or idle")                                  \
+          "active, connecting, waiting, retry, held, paused or idle")                              \
     FIELD(SHOW_QUEUES, "pipe", "mode", "text", "normal or backoff")                                \
     FIELD(SHOW_QUEUES, "pipe", "limits", "text", "its own limits in short")                        \
-    FIELD(SHOW_QUEUES, "pipe", "held_by", "text", "limit it waits for; absent: none")              \
+    FIELD(SHOW_QUEUES, "pipe", "held_by", "text",                                                  \
+          "what it waits for: a limit, an action, an operator; absent: nothing")                   \
     FIELD(SHOW_QUEUES, "pipe", "next_ms", "number", "when something moves next; 0: now")           \
     FIELD(SHOW_QUEUES, "pipe", "oldest_ms", "number", "when its oldest message arrived")           \
     FIELD(SHOW_QUEUES, "pipe", "last_text", "text", "last answer while something waits")           \
+    FIELD(SHOW_QUEUES, "pipe", "kind", "text",                                                     \
+          "with groups: true, of a group: mx-rollup, auto-mx-rollup or queue-to")                  \
+    FIELD(SHOW_QUEUES, "pipe", "members", "number", "of a group: queues in it")                    \
+    FIELD(SHOW_QUEUES, "pipe", "domains", "list", "of a group: their domains, 100 at most")        \
     FIELD(SHOW_ADAPTIVE, "pipe", "queue", "text", "queue, or group of queues")                     \
     FIELD(SHOW_ADAPTIVE, "pipe", "source", "text", "source address, or any")                       \
     FIELD(SHOW_ADAPTIVE, "pipe", "state", "text", "seeking, held or climbing")                     \
@@ -247,6 +255,27 @@
     FIELD(CONFIG_EXPLAIN, "pipe", "line", "number", "in that file")                                \
     FIELD(CONFIG_EXPLAIN, "pipe", "section", "text", "in that file")                               \
     FIELD(CONFIG_EXPLAIN, "pipe", "overrode", "list", "value, file, line, section of the others")  \
+    FIELD(RESOLVE, "pipe", "pipe", "text", "its name")                                            \
+    FIELD(RESOLVE, "pipe", "domain", "text", "that was asked for; one object per entry of "       \
+          "smtp-hosts, or one")                                                                   \
+    FIELD(RESOLVE, "pipe", "vmta", "text", "virtual MTA that it is for")                          \
+    FIELD(RESOLVE, "pipe", "queue_to", "text", "domain that the mail goes to instead")            \
+    FIELD(RESOLVE, "pipe", "kind", "text", "mx, host or address")                                 \
+    FIELD(RESOLVE, "pipe", "name", "text", "whose MX hosts or addresses these are")               \
+    FIELD(RESOLVE, "pipe", "port", "number", "to deliver to")                                     \
+    FIELD(RESOLVE, "pipe", "status", "text", "ok, or what there is instead of a route")           \
+    FIELD(RESOLVE, "pipe", "text", "text", "why there is no route")                               \
+    FIELD(RESOLVE, "pipe", "ttl_s", "number", "how long the pipe believes it")                    \
+    FIELD(RESOLVE, "pipe", "group", "text", "of MX hosts that the domain is counted as")          \
+    FIELD(RESOLVE, "pipe", "mx_secure", "flag", "the MX answer passed DNSSEC")                    \
+    FIELD(RESOLVE, "pipe", "use_starttls", "flag", "the directive")                               \
+    FIELD(RESOLVE, "pipe", "use_dane", "flag", "the directive")                                   \
+    FIELD(RESOLVE, "pipe", "use_mta_sts", "flag", "the directive")                                \
+    FIELD(RESOLVE, "pipe", "mta_sts", "list", "mode, id, max_age_s, mx (patterns), failure")      \
+    FIELD(RESOLVE, "pipe", "hosts", "list",                                                       \
+          "preference, host, addresses, dane (none, usable, unusable, failed), tlsa (usage, "     \
+          "selector, matching, data), tlsa_base (name that has them, when it is another), "       \
+          "in_policy (MTA-STS lists it), asks (in words)")                                        \
     FIELD(PAUSE_PIPE, "pipe", "pipe", "text", "its name")                                          \
     FIELD(PAUSE_PIPE, "pipe", "state", "text", "paused")                                           \
     FIELD(PAUSE_PIPE, "pipe", "changed", "number", "0: it was paused already")                     \

@@ -69,7 +69,7 @@ void help_overview(struct buf *out)
     }
     buf_append_str(out, "\noptions of every command:\n");
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (OPTIONS_COMMON & 1u << i || i == OPT_VERSION)
+        if (OPTIONS_COMMON & UINT64_C(1) << i || i == OPT_VERSION)
             option_row(out, (enum option)i);
     buf_append_str(out, "\n'pmtactl help COMMAND' tells the options of one command.\n"
                         "exit status: 0 done, 1 refused or failed, 2 usage or no connection\n");
@@ -80,7 +80,7 @@ void help_command(const struct command *c, struct buf *out)
     buf_printf(out, "usage: pmtactl %s", c->words);
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option)i);
-        if (c->options & 1u << i)
+        if (c->options & UINT64_C(1) << i)
             buf_printf(out, " [--%s%s%s]", info->name, *info->argument ? " " : "", info->argument);
     }
     if (c->operands)
@@ -104,7 +104,7 @@ void help_command(const struct command *c, struct buf *out)
     if (c->options)
         buf_append_str(out, "\noptions:\n");
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (c->options & 1u << i)
+        if (c->options & UINT64_C(1) << i)
             option_row(out, (enum option)i);
 }
 
@@ -156,7 +156,7 @@ static void completion_options(struct buf *out, const struct command *c)
     const char *separator = "";
 
     for (int i = 0; i < OPTION_COUNT; i++) {
-        if (!((c->options | OPTIONS_COMMON) & 1u << i))
+        if (!((c->options | OPTIONS_COMMON) & UINT64_C(1) << i))
             continue;
         buf_printf(out, "%s--%s", separator, option_info((enum option)i)->name);
         separator = " ";

@@ -10,6 +10,7 @@
 #include "client.h"
 #include "command.h"
 #include "render.h"
+#include "simulate.h"
 
 #include <stdio.h>
 
@@ -44,10 +45,15 @@ static void take_end(struct answer *a, const json_t *o)
 }
 
 /* Where one process is enough (config explain without --pipe), the first that answers. */
+static bool one_is_enough(const struct answer *a)
+{
+    enum admin_verb v = a->parsed->command->verb;
+    return v == VERB_CONFIG_EXPLAIN || v == VERB_RESOLVE;
+}
+
 static bool is_wanted(const struct answer *a, const json_t *o)
 {
-    if (a->parsed->command->verb != VERB_CONFIG_EXPLAIN || parsed_has(a->parsed, OPT_PIPE) ||
-        !json_array_size(a->objects))
+    if (!one_is_enough(a) || parsed_has(a->parsed, OPT_PIPE) || !json_array_size(a->objects))
         return true;
     return json_equal(json_object_get(o, "process"),
                       json_object_get(json_array_get(a->objects, 0), "process"));
@@ -117,14 +123,13 @@ static int show_errors(const struct answer *a)
 {
     size_t i, shown = 0;
     json_t *o;
-    bool one_is_enough =
-        a->parsed->command->verb == VERB_CONFIG_EXPLAIN && json_array_size(a->objects);
+    bool has_one = one_is_enough(a) && json_array_size(a->objects);
 
     json_array_foreach(a->errors, i, o)
     {
         struct buf who = {0};
         error_processes(a->errors, i, &who);
-        if (buf_len(&who) && !one_is_enough) {
+        if (buf_len(&who) && !has_one) {
             complain(strcmp(buf_data(&who), "root") == 0 ? "" : buf_data(&who),
                      field_text(o, "error"));
             shown++;
@@ -261,6 +266,8 @@ int main(int argc, char **argv)
 
     if (argc == 3 && strcmp(argv[1], "--completion") == 0 && strcmp(argv[2], "bash") == 0)
         return print_made(completion_bash);
+    if (simulate_wanted(argc, argv))
+        return simulate_exec(argc, argv);
     if (command_parse(argc, argv, &p, &e) < 0)
         complain("", e.text);
     else

@@ -194,7 +194,8 @@ enum colour state_colour(const char *state)
         {"starting", COLOUR_WARN},   {"draining", COLOUR_WARN},  {"recovering", COLOUR_WARN},
         {"connecting", COLOUR_WARN}, {"deferred", COLOUR_WARN},  {"backoff", COLOUR_BAD},
         {"sending", COLOUR_GOOD},    {"done", COLOUR_DIM},       {"idle", COLOUR_DIM},
-        {"held", COLOUR_WARN},       {"throttled", COLOUR_WARN},
+        {"held", COLOUR_WARN},       {"throttled", COLOUR_WARN}, {"retry", COLOUR_BAD},
+        {"suspended", COLOUR_WARN},
     };
     for (size_t i = 0; i < ARRAY_LEN(states); i++)
         if (strcmp(states[i].word, state) == 0)
@@ -207,6 +208,19 @@ enum colour state_colour(const char *state)
 const char *field_text(const json_t *o, const char *name)
 {
     return json_string_value(json_object_get(o, name));
+}
+
+bool field_place(const struct page *p, const json_t *o, struct buf *ret)
+{
+    const char *file = field_text(o, "file"), *slash = file ? strrchr(file, '/') : NULL;
+    int64_t line;
+
+    if (!file || !*file)
+        return false;
+    buf_append_str(ret, p->width && slash ? slash + 1 : file);
+    if (field_number(o, "line", &line))
+        buf_printf(ret, ":%lld", (long long)line);
+    return true;
 }
 
 bool field_number(const json_t *o, const char *name, int64_t *ret)

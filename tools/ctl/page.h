@@ -58,6 +58,9 @@ enum colour state_colour(const char *state);
 
 /* NULL when it is absent or no text. */
 const char *field_text(const json_t *o, const char *name);
+/* "10-limits.conf:12" of the members file and line on a terminal, the whole path elsewhere; false:
+ * there is none. */
+bool field_place(const struct page *p, const json_t *o, struct buf *ret);
 /* False when it is absent or no number. */
 bool field_number(const json_t *o, const char *name, int64_t *ret);
 
@@ -66,7 +69,9 @@ bool field_number(const json_t *o, const char *name, int64_t *ret);
 enum column_kind {
     COLUMN_LEFT,
     COLUMN_RIGHT,
-    COLUMN_REST, /* the last one: cut at the edge of a terminal */
+    COLUMN_CUT,  /* left, and cut to 40 on a terminal */
+    COLUMN_REST, /* the last one: cut at the edge of a terminal; a line of its own when the edge
+                    is too near */
 };
 
 enum { TABLE_COLUMNS = 16 };

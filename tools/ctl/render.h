@@ -36,6 +36,7 @@ void render_vmtas(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);
 void render_why(const struct answer *a, struct page *page);
 void render_ledger(const struct answer *a, struct page *page);
+void render_resolve(const struct answer *a, struct page *page);
 void render_explain(const struct answer *a, struct page *page);
 void render_actions(const struct answer *a, struct page *page);
 void render_cancel(const struct answer *a, struct page *page);

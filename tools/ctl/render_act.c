@@ -109,18 +109,14 @@ void render_reload(const struct answer *a, struct page *page)
 
 /* --- config explain --- */
 
-static void append_origin(struct buf *out, const json_t *o)
+static void append_origin(const struct page *p, struct buf *out, const json_t *o)
 {
-    const char *file = field_text(o, "file"), *section = field_text(o, "section");
-    int64_t number;
+    const char *section = field_text(o, "section");
 
-    if (!file) {
+    if (!field_place(p, o, out)) {
         buf_append_str(out, "default");
         return;
     }
-    buf_append_str(out, file);
-    if (field_number(o, "line", &number))
-        buf_printf(out, ":%lld", (long long)number);
     if (section && *section)
         buf_printf(out, " [%s]", section);
 }
@@ -132,12 +128,12 @@ static void explain_row(struct table *t, const json_t *o)
     size_t i;
     json_t *old;
 
-    append_origin(&origin, o);
+    append_origin(t->page, &origin, o);
     json_array_foreach(json_object_get(o, "overrode"), i, old)
     {
         buf_printf(&overrode, "%s%s, ", i ? "; " : "",
                    field_text(old, "value") ? field_text(old, "value") : "");
-        append_origin(&overrode, old);
+        append_origin(t->page, &overrode, old);
     }
     table_cell(t, COLOUR_STRONG, field_text(o, "directive"));
     table_cell(t, COLOUR_NONE, value && *value ? value : NULL);
@@ -164,7 +160,7 @@ void render_explain(const struct answer *a, struct page *page)
     }
     table_init(&t, page);
     table_column(&t, "directive", COLUMN_LEFT);
-    table_column(&t, "value", COLUMN_LEFT);
+    table_column(&t, "value", COLUMN_CUT);
     table_column(&t, "from", COLUMN_LEFT);
     table_column(&t, "overrode", COLUMN_REST);
     json_array_foreach(a->objects, i, o) explain_row(&t, o);

@@ -4,6 +4,7 @@
 #include "render.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void until_cell(struct table *t, const json_t *o)
 {
@@ -33,12 +34,10 @@ static void cause_cell(struct table *t, const json_t *o)
 {
     const char *by = field_text(o, "by"), *file = field_text(o, "file");
     struct buf text = {0};
-    int64_t line = 0;
 
     if (by && (strcmp(by, "reply") != 0 || !file))
-        buf_append_str(&text, by);
-    if (file && field_number(o, "line", &line))
-        buf_printf(&text, "%s%s:%lld", buf_len(&text) ? ", " : "", file, (long long)line);
+        buf_printf(&text, "%s%s", by, file ? ", " : "");
+    field_place(t->page, o, &text);
     table_cell(t, COLOUR_DIM, buf_data(&text));
     buf_free(&text);
 }
@@ -84,12 +83,29 @@ static void changes(struct page *page, const json_t *o)
     table_print(&t);
 }
 
+/* By pipe, in the order in which they began. */
+static int by_id(const void *a, const void *b)
+{
+    const char *x = field_text(*(json_t *const *)a, "id"),
+               *y = field_text(*(json_t *const *)b, "id");
+    const char *x_dot = strrchr(x, '.'), *y_dot = strrchr(y, '.');
+    size_t x_len = x_dot ? (size_t)(x_dot - x) : 0, y_len = y_dot ? (size_t)(y_dot - y) : 0;
+    int d = strncmp(x, y, MIN_OF(x_len, y_len));
+
+    if (d || x_len != y_len)
+        return d ? d : x_len < y_len ? -1 : 1;
+    long long m = x_dot ? atoll(x_dot + 1) : 0, n = y_dot ? atoll(y_dot + 1) : 0;
+    return m < n ? -1 : m > n;
+}
+
 void render_actions(const struct answer *a, struct page *page)
 {
     struct table t;
+    json_t **sorted = xmalloc((json_array_size(a->objects) + 1) * sizeof(json_t *)), *o;
     size_t i, rows = 0;
-    json_t *o;
 
+    json_array_foreach(a->objects, i, o) if (field_text(o, "id")) sorted[rows++] = o;
+    qsort(sorted, rows, sizeof(json_t *), by_id);
     table_init(&t, page);
     table_column(&t, "id", COLUMN_LEFT);
     table_column(&t, "queue", COLUMN_LEFT);
@@ -99,13 +115,9 @@ void render_actions(const struct answer *a, struct page *page)
     table_column(&t, "times", COLUMN_RIGHT);
     table_column(&t, "cause", COLUMN_LEFT);
     table_column(&t, "reply", COLUMN_REST);
-    json_array_foreach(a->objects, i, o)
-    {
-        if (!field_text(o, "id"))
-            continue;
-        action_row(&t, o);
-        rows++;
-    }
+    for (i = 0; i < rows; i++)
+        action_row(&t, sorted[i]);
+    free(sorted);
     if (rows)
         table_print(&t);
     else if (a->ok && !json_array_size(a->errors))

@@ -34,16 +34,12 @@ static void level_cell(struct table *t, const struct page *page, const json_t *o
 
 static void where_cell(struct table *t, const json_t *o)
 {
-    const char *file = field_text(o, "file");
-    char text[600];
-    int64_t line = 0;
+    struct buf text = {0};
 
-    field_number(o, "line", &line);
-    if (file && *file)
-        snprintf(text, sizeof(text), "%.500s:%lld", file, (long long)line);
-    else
-        snprintf(text, sizeof(text), "default");
-    table_cell(t, COLOUR_DIM, text);
+    if (!field_place(t->page, o, &text))
+        buf_append_str(&text, "default");
+    table_cell(t, COLOUR_DIM, buf_data(&text));
+    buf_free(&text);
 }
 
 static void waiting_cell(struct table *t, const json_t *o)
@@ -56,10 +52,24 @@ static void waiting_cell(struct table *t, const json_t *o)
     table_cell(t, COLOUR_NONE, n ? text : NULL);
 }
 
+/* "counted as google.rollup/mta1: its best MX hosts, …" */
+static void group_line(struct page *page, const char *queue, const char *counted,
+                       const char *because)
+{
+    struct buf text = {0};
+
+    if (counted && queue && strcmp(counted, queue) != 0)
+        buf_printf(&text, "counted as %s%s", counted, because ? ": " : "");
+    buf_append_str(&text, because ? because : "");
+    if (buf_len(&text))
+        page_paragraph(page, 0, buf_data(&text));
+    buf_free(&text);
+}
+
 static void limits_of(const struct answer *a, struct page *page, const char *pipe)
 {
     struct table t;
-    const char *queue = NULL;
+    const char *queue = NULL, *because = NULL, *counted = NULL;
     char title[400];
     size_t i;
     json_t *o;
@@ -77,6 +87,11 @@ static void limits_of(const struct answer *a, struct page *page, const char *pip
         if (strcmp(p ? p : "", pipe) != 0)
             continue;
         queue = field_text(o, "queue");
+        if (!field_text(o, "limit")) {
+            because = field_text(o, "because");
+            counted = field_text(o, "counted_as");
+            continue;
+        }
         table_text(&t, o, "limit");
         table_text(&t, o, "directive");
         table_text(&t, o, "allows");
@@ -86,13 +101,13 @@ static void limits_of(const struct answer *a, struct page *page, const char *pip
     }
     snprintf(title, sizeof(title), "%.250s in pipe %.100s", queue ? queue : "", pipe);
     page_heading(page, title);
+    group_line(page, queue, counted, because);
     table_print(&t);
 }
 
 /* One table per pipe, in the order in which they answered. */
 void render_limits(const struct answer *a, struct page *page)
 {
-    const char *last = NULL;
     size_t i;
     json_t *o;
 
@@ -106,9 +121,6 @@ void render_limits(const struct answer *a, struct page *page)
         }
         if (!pipe || seen)
             continue;
-        if (last)
-            buf_append_char(&page->out, '\n');
         limits_of(a, page, pipe);
-        last = pipe;
     }
 }

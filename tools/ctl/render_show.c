@@ -71,6 +71,17 @@ static int by_queued(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* What holds it; else, or besides, the last answer of the other side. */
+static void waits_cell(struct table *t, const json_t *o)
+{
+    const char *held = field_text(o, "held_by"), *answer = field_text(o, "last_text");
+    struct buf text = {0};
+
+    buf_printf(&text, "%s%s%s", held ? held : "", held && answer ? "; " : "", answer ? answer : "");
+    table_cell(t, COLOUR_NONE, buf_len(&text) ? buf_data(&text) : NULL);
+    buf_free(&text);
+}
+
 static void queue_row(struct table *t, const json_t *o)
 {
     table_text(t, o, "pipe");
@@ -85,22 +96,84 @@ static void queue_row(struct table *t, const json_t *o)
     table_age(t, o, "oldest_ms");
     table_next(t, o, "next_ms");
     table_text(t, o, "group");
-    table_text(t, o, "held_by");
-    table_text(t, o, "last_text");
+    waits_cell(t, o);
+}
+
+/* Most mail first; an array to be freed. */
+static json_t **sorted_queues(const struct answer *a, size_t *count)
+{
+    json_t **sorted, *o;
+    size_t i;
+
+    *count = json_array_size(a->objects);
+    sorted = xmalloc((*count + 1) * sizeof(json_t *));
+    json_array_foreach(a->objects, i, o) sorted[i] = o;
+    qsort(sorted, *count, sizeof(json_t *), by_queued);
+    return sorted;
+}
+
+static void group_row(struct table *t, const json_t *o)
+{
+    struct buf names = {0};
+    size_t i;
+    json_t *name;
+
+    json_array_foreach(json_object_get(o, "domains"), i, name)
+        buf_printf(&names, "%s%s", i ? ", " : "", json_string_value(name));
+    table_text(t, o, "pipe");
+    table_text(t, o, "group");
+    table_text(t, o, "kind");
+    table_count(t, o, "queued");
+    table_count(t, o, "ready");
+    table_count(t, o, "deferred");
+    table_of(t, o, "connections", "max_connections");
+    table_text(t, o, "mode");
+    table_text(t, o, "limits");
+    table_count(t, o, "members");
+    table_cell(t, COLOUR_NONE, buf_data(&names));
+    buf_free(&names);
+}
+
+static void render_groups(const struct answer *a, struct page *page)
+{
+    size_t count;
+    json_t **sorted = sorted_queues(a, &count);
+    struct table t;
+
+    table_init(&t, page);
+    table_column(&t, "pipe", COLUMN_LEFT);
+    table_column(&t, "group", COLUMN_LEFT);
+    table_column(&t, "kind", COLUMN_LEFT);
+    table_column(&t, "queued", COLUMN_RIGHT);
+    table_column(&t, "ready", COLUMN_RIGHT);
+    table_column(&t, "deferred", COLUMN_RIGHT);
+    table_column(&t, "conns", COLUMN_RIGHT);
+    table_column(&t, "mode", COLUMN_LEFT);
+    table_column(&t, "limits", COLUMN_LEFT);
+    table_column(&t, "queues", COLUMN_RIGHT);
+    table_column(&t, "domains", COLUMN_REST);
+    for (size_t i = 0; i < count; i++)
+        group_row(&t, sorted[i]);
+    table_print(&t);
+    if (!count && !json_array_size(a->errors))
+        page_printf(page, "no queues are counted together\n");
+    free(sorted);
 }
 
 void render_queues(const struct answer *a, struct page *page)
 {
-    size_t count = json_array_size(a->objects), i;
-    json_t **sorted = xmalloc((count + 1) * sizeof(json_t *)), *o;
+    size_t count, i;
     const char *limit = a->parsed->options[OPT_LIMIT];
     uint64_t most = 100;
     struct table t;
 
     if (limit)
         sv_to_u64(sv_of(limit), &most);
-    json_array_foreach(a->objects, i, o) sorted[i] = o;
-    qsort(sorted, count, sizeof(json_t *), by_queued);
+    if (parsed_has(a->parsed, OPT_GROUPS)) {
+        render_groups(a, page);
+        return;
+    }
+    json_t **sorted = sorted_queues(a, &count);
     table_init(&t, page);
     table_column(&t, "pipe", COLUMN_LEFT);
     table_column(&t, "queue", COLUMN_LEFT);
@@ -114,8 +187,7 @@ void render_queues(const struct answer *a, struct page *page)
     table_column(&t, "oldest", COLUMN_RIGHT);
     table_column(&t, "next", COLUMN_RIGHT);
     table_column(&t, "counted as", COLUMN_LEFT);
-    table_column(&t, "held by", COLUMN_LEFT);
-    table_column(&t, "last answer", COLUMN_REST);
+    table_column(&t, "why", COLUMN_REST);
     for (i = 0; i < count && i < most; i++)
         queue_row(&t, sorted[i]);
     table_print(&t);

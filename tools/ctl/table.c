@@ -1,10 +1,13 @@
 /*
  * Aligned tables; see page.h. Cells are gathered first because a column is as wide as its widest
- * cell. Two blanks between columns, headings in capitals; no lines, so that awk can read it too.
+ * cell. Two blanks between columns, headings in capitals; no lines, so that awk can read it too. On
+ * a terminal that is too narrow for it, the last column goes below its row.
  */
 #include "page.h"
 
 #include <stdio.h>
+
+enum { CUT_WIDTH = 40, REST_LEAST = 40, BELOW_INDENT = 6 };
 
 struct cell {
     char *text; /* NULL: no value */
@@ -132,6 +135,8 @@ static void measure(const struct table *t, size_t rows, size_t *widths)
             if (cell_at(t, r, c)->text)
                 widths[c] = MAX_OF(MAX_OF(widths[c], text_width(cell_at(t, r, c)->text)),
                                    strlen(t->titles[c]));
+        if (t->kinds[c] == COLUMN_CUT && t->page->width)
+            widths[c] = MIN_OF(widths[c], (size_t)CUT_WIDTH);
     }
 }
 
@@ -147,6 +152,35 @@ static void append_cut(struct buf *out, const char *text, size_t room)
     }
     if (!whole)
         buf_append_str(out, "…");
+}
+
+/* The last column has no room beside the others. */
+static bool too_narrow(const struct table *t, const size_t *widths)
+{
+    size_t used = 0, rest = t->columns - 1, width = t->page->width;
+
+    if (!t->columns || t->kinds[rest] != COLUMN_REST || !width || !widths[rest])
+        return false;
+    for (size_t c = 0; c < rest; c++)
+        used += widths[c] ? widths[c] + 2 : 0;
+    return used && used + MIN_OF(widths[rest], (size_t)REST_LEAST) > width;
+}
+
+/* "why: max-smtp-out of …" */
+static void print_below(const struct table *t, const struct cell *cell)
+{
+    const char *title = t->titles[t->columns - 1];
+    struct page *p = t->page;
+    struct buf text = {0};
+
+    if (!cell->text)
+        return;
+    size_t before = BELOW_INDENT + strlen(title) + 2;
+    append_cut(&text, cell->text, p->width > before + 10 ? p->width - before : 10);
+    buf_printf(&p->out, "%*s%s: ", BELOW_INDENT, "", title);
+    page_text(p, cell->colour == COLOUR_NONE ? COLOUR_DIM : cell->colour, buf_data(&text));
+    buf_append_char(&p->out, '\n');
+    buf_free(&text);
 }
 
 static size_t last_column(const struct table *t, const size_t *widths)
@@ -173,6 +207,8 @@ static void print_row(const struct table *t, const size_t *widths, const struct 
         column += column ? 2 : 0;
         if (t->kinds[c] == COLUMN_REST && p->width)
             append_cut(&text, value, p->width > column + 10 ? p->width - column : 10);
+        else if (t->kinds[c] == COLUMN_CUT && p->width)
+            append_cut(&text, value, widths[c]);
         else
             buf_append_str(&text, value);
         if (t->kinds[c] == COLUMN_RIGHT)
@@ -206,10 +242,16 @@ void table_print(struct table *t)
 
     BUG_ON(t->columns && t->cell_count % t->columns);
     measure(t, rows, widths);
+    bool below = too_narrow(t, widths);
+    if (below)
+        widths[t->columns - 1] = 0;
     if (rows)
         print_titles(t, widths);
-    for (size_t r = 0; r < rows; r++)
+    for (size_t r = 0; r < rows; r++) {
         print_row(t, widths, cell_at(t, r, 0));
+        if (below)
+            print_below(t, cell_at(t, r, t->columns - 1));
+    }
     for (size_t i = 0; i < t->cell_count; i++)
         free(t->cells[i].text);
     free(t->cells);
