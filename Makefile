@@ -4,6 +4,7 @@
 #   make [all]      build; all programs are in build/bin/ afterwards
 #   make demo       start the engine, send mail through two pipes, show what happened
 #   make check      all tests (with CI=true also the sanitizers and short fuzz runs)
+#   make bench-results  what accounting costs
 #   make check-asan, fuzz, bench, bench-shaping, install [DESTDIR= PREFIX=], format, clean
 
 PREFIX ?= /usr/local
@@ -22,7 +23,7 @@ link_programs = mkdir -p $(1)/bin && \
 	find $(1) -path $(1)/bin -prune -o -type f -perm -u+x -name 'pmta*' ! -name '*.*' \
 		-exec ln -f -t $(1)/bin {} +
 
-.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim install clean format build asan-build fuzz-build \
+.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim bench-results install clean format build asan-build fuzz-build \
 	build-deps test-deps bench-deps
 
 all: build
@@ -78,6 +79,9 @@ demo: build
 
 bench: bench-deps build
 	@tests/bench/bench.py $(BENCH_ARGS)
+
+bench-results: bench-deps build
+	@tests/bench/bench_results.py $(BENCH_ARGS)
 
 bench-shaping: bench-deps build
 	@tests/bench/bench_shaping.py $(BENCH_ARGS)

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "check/gather.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -111,6 +112,61 @@ static void on_limit_table(void *owner, int fd, unsigned share)
     close(fd);
 }
 
+/* --- directories of [acct-file]s --- */
+
+static struct acct_dir *find_acct_dir(struct pipe *p, const char *section, bool move)
+{
+    for (size_t i = 0; i < p->acct_dirs.count; i++) {
+        struct acct_dir *d = &p->acct_dirs.items[i];
+        if (d->move == move && strcmp(d->section, section) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+static void keep_acct_dir(struct pipe *p, const char *section, bool move, int fd)
+{
+    struct acct_dir *d = find_acct_dir(p, section, move);
+
+    if (!d && p->acct_dirs.count == ARRAY_LEN(p->acct_dirs.items)) {
+        log_error(LOG_MAIN, "too many directories for accounting files, [acct-file %s] left out",
+                  section);
+        close(fd);
+        return;
+    }
+    if (d) {
+        close(d->fd);
+    } else {
+        d = &p->acct_dirs.items[p->acct_dirs.count++];
+        *d = (struct acct_dir){xstrdup(section), move, -1};
+    }
+    d->fd = fd;
+}
+
+static void free_acct_dirs(struct pipe *p)
+{
+    for (size_t i = 0; i < p->acct_dirs.count; i++) {
+        close(p->acct_dirs.items[i].fd);
+        free(p->acct_dirs.items[i].section);
+    }
+}
+
+static int open_acct_dir(void *arg, const char *section, bool move)
+{
+    const struct acct_dir *d = find_acct_dir(arg, section, move);
+    return d ? fcntl(d->fd, F_DUPFD_CLOEXEC, 0) : -1;
+}
+
+static int configure_report(struct pipe *p, struct err *e)
+{
+    return report_configure(p->report, p->config,
+                            &(struct report_places){.loop = child_loop(p->child),
+                                                    .acct_dirfd = p->acct_dir,
+                                                    .open_dir = open_acct_dir,
+                                                    .arg = p},
+                            e);
+}
+
 static void on_tls_file(void *owner, const char *file, int fd)
 {
     struct pipe *p = owner;
@@ -140,6 +196,8 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
     tlsrpt_configure(p->tlsrpt, cfg, p->name);
+    if (p->report && configure_report(p, e) < 0)
+        log_error(LOG_CONFIG, "accounting goes on as before: %s: %s", e->text, err_name(e->code));
     keyring_end(p->keyring);
     if (p->watch)
         gather_watch(p->engine, p->watch);
@@ -165,6 +223,10 @@ static void on_key(void *owner, const char *file, int fd)
 static void on_directory(void *owner, const char *purpose, int fd)
 {
     struct pipe *p = owner;
+    if (strncmp(purpose, "acct-file ", 10) == 0 || strncmp(purpose, "acct-move ", 10) == 0) {
+        keep_acct_dir(p, purpose + 10, purpose[5] == 'm', fd);
+        return;
+    }
     int *slot = strcmp(purpose, "spool") == 0        ? &p->spool_dir
                 : strcmp(purpose, "accounting") == 0 ? &p->acct_dir
                                                      : NULL;
@@ -313,11 +375,12 @@ static void on_start(void *owner)
     int64_t began = clock_mono_ms();
 
     p->state = PIPE_RECOVERING;
-    if (report_new(&p->report, p->name, p->acct_dir, &e) < 0) {
+    if (report_new(&p->report, p->name, -1, &e) < 0 || configure_report(p, &e) < 0) {
         child_fatal(p->child, &e);
         return;
     }
     engine_set_report(p->engine, p->report);
+    intake_set_report(p->intake, p->report);
     if (open_spool(p, &e) < 0) {
         child_fatal(p->child, &e);
         return;
@@ -415,6 +478,7 @@ static void pipe_fini(struct pipe *p)
     state_file_close(&p->jobs);
     if (p->acct_dir >= 0)
         close(p->acct_dir);
+    free_acct_dirs(p);
     if (p->spool_dir >= 0)
         close(p->spool_dir);
 }

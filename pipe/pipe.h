@@ -16,6 +16,16 @@
 #include "sign/keyring.h"
 #include "sign/signer.h"
 
+/* Directories by section; few. */
+struct acct_dirs {
+    struct acct_dir {
+        char *section;
+        bool move;
+        int fd;
+    } items[64];
+    size_t count;
+};
+
 enum pipe_state { PIPE_STARTING, PIPE_RECOVERING, PIPE_RUNNING, PIPE_DRAINING };
 
 struct pipe {
@@ -53,6 +63,7 @@ struct pipe {
     struct state_file jobs;
     int spool_dir; /* until the spool takes it */
     int acct_dir;
+    struct acct_dirs acct_dirs; /* of [acct-file]s, as root sent them last */
     bool spool_writable;
     char spool_trouble[256];
 };

@@ -187,16 +187,6 @@ void kid_send_log(struct kid *k)
                      &k->root->log_fd, 1);
 }
 
-void kid_send_config(struct kid *k)
-{
-    struct root *r = k->root;
-    struct ipc_config m = {config_generation(r->config), r->snapshot_bytes};
-    keys_send(k);
-    tls_files_send(k);
-    if (k->control)
-        ipc_send_fds(k->control, config, &m, &r->snapshot_fd, 1);
-}
-
 static void send_directory(struct kid *k, const char *purpose, int fd)
 {
     struct ipc_directory m = {sv_of(purpose)};
@@ -208,6 +198,46 @@ static void send_limit_table(struct kid *k)
     struct ipc_limit_table m = {(uint32_t)k->share};
     if (k->share >= 0)
         ipc_send_fds(k->control, limit_table, &m, &k->root->limits_fd, 1);
+}
+
+/* The directories of [acct-file]s, opened anew: the pipe has its own copies of those of before. */
+static void send_acct_directories(struct kid *k)
+{
+    static const struct {
+        bool move;
+        const char *purpose;
+    } sorts[] = {{false, "acct-file"}, {true, "acct-move"}};
+    const char *name;
+    struct buf purpose = {0};
+    struct err e;
+
+    for (size_t i = 0; (name = config_section_name(k->root->config, KIND_ACCT_FILE, i)); i++)
+        for (size_t s = 0; s < ARRAY_LEN(sorts); s++) {
+            int fd = -1;
+            if (setup_acct_directory(k->root, name, sorts[s].move, &fd, &e) < 0) {
+                log_error(LOG_CONFIG, "[acct-file %s]: %s: %s", name, e.text, err_name(e.code));
+                continue;
+            }
+            if (fd < 0)
+                continue;
+            buf_reset(&purpose);
+            buf_printf(&purpose, "%s %s", sorts[s].purpose, name);
+            send_directory(k, buf_data(&purpose), fd);
+            close(fd);
+        }
+    buf_free(&purpose);
+}
+
+void kid_send_config(struct kid *k)
+{
+    struct root *r = k->root;
+    struct ipc_config m = {config_generation(r->config), r->snapshot_bytes};
+    if (k->row->flags & ROLE_GETS_DIRECTORIES && k->control)
+        send_acct_directories(k);
+    keys_send(k);
+    tls_files_send(k);
+    if (k->control)
+        ipc_send_fds(k->control, config, &m, &r->snapshot_fd, 1);
 }
 
 void kid_hand_config(struct kid *k)

@@ -135,8 +135,8 @@ struct root {
 
     char *run_dir;
     int lock_fd, spool_fd, log_fd; /* log_fd 2: stderr */
-    int limits_fd;              /* the table of limits: outlives every pipe */
-    struct limit_table *limits; /* ours of it, to take back what a dead pipe held */
+    int limits_fd;                 /* the table of limits: outlives every pipe */
+    struct limit_table *limits;    /* ours of it, to take back what a dead pipe held */
     unsigned receiver_count;
     struct list kids;
     struct list listeners;
@@ -213,6 +213,9 @@ int setup_user(struct root *r, struct err *e);
 int setup_run_dir(struct root *r, struct err *e); /* run_dir, lock_fd */
 int setup_spool(struct root *r, struct err *e);   /* spool_fd and its lock */
 int setup_kid_directories(struct root *r, struct kid *k, struct err *e);
+/* The directory of an [acct-file], or with move of its move-to; *ret -1 when it has none. */
+int setup_acct_directory(const struct root *r, const char *name, bool move, int *ret,
+                         struct err *e);
 int setup_log(struct root *r, const struct config *cfg, struct err *e); /* log_fd, opened (again) */
 int setup_snapshot(struct root *r, struct config *cfg, struct err *e);  /* takes a reference */
 void setup_limits(void);

@@ -186,6 +186,22 @@ int setup_kid_directories(struct root *r, struct kid *k, struct err *e)
     return code;
 }
 
+int setup_acct_directory(const struct root *r, const char *name, bool move, int *ret, struct err *e)
+{
+    const struct config_value *to =
+        config_section_get(r->config, KIND_ACCT_FILE, sv_of(name), DIR_ACCT_MOVE_TO);
+
+    *ret = -1;
+    if (move && (!to || !to->text))
+        return 0;
+    char *path = setup_path(r, move ? to->text : name), *slash = strrchr(path, '/');
+    if (!move && slash)
+        slash[slash == path] = '\0';
+    int code = open_directory(r, path, 0750, ret, e);
+    free(path);
+    return code;
+}
+
 int setup_log(struct root *r, const struct config *cfg, struct err *e)
 {
     const char *text = config_text(cfg, NULL, DIR_LOG_FILE);

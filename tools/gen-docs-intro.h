@@ -168,6 +168,9 @@ static const struct {
     {KIND_BOUNCE_CATEGORY_PATTERNS, "[bounce-category-patterns]",
      "Which category (`bounceCat` in accounting) a failed attempt belongs to. Rules in "
      "`[bounce-category-patterns shipped]`, which come with the program, are tried after these."},
+    {KIND_ACCT_FILE, "[acct-file PATH]",
+     "What came of each message, as files: `NAME-PIPE-DATE-NNNN.csv` in the directory of PATH. "
+     "Without such a section there is `acct-PIPE.csv` in `acct-dir`."},
 };
 
 #endif

@@ -113,7 +113,7 @@ static int add_pair(struct config *cfg, struct config_section *s, struct strview
         return err_set(e, ERR_CONFIG, "section '%s' %s", names[i],
                        1u << i == KIND_PMTA ? "takes no name" : "needs a name (at most 253 bytes)");
     char *copy = arena_strndup(&cfg->arena, name.ptr, name.len);
-    if (1u << i != KIND_SMTP_USER)
+    if (!(1u << i & (KIND_SMTP_USER | KIND_ACCT_FILE)))
         str_lower(copy, name.len);
     if (1u << i == KIND_PIPE)
         s->pipe_written = arena_strndup(&cfg->arena, name.ptr, name.len);
@@ -132,6 +132,12 @@ static int check_names(struct config_section *s, struct err *e)
         return err_set(e, ERR_CONFIG,
                        "these kinds cannot stand together (expected [virtual-mta], "
                        "[virtual-mta-pool], [pipe] and [domain] only)");
+    const char *acct = s->name[config_kind_index(KIND_ACCT_FILE)];
+    if (acct && acct[0] == '|')
+        return err_set(e, ERR_CONFIG,
+                       "'%.60s' is a command (expected the path of a file; let a program follow "
+                       "the finished files in move-to)",
+                       acct);
     if (pipe && pipe[strspn(pipe, "abcdefghijklmnopqrstuvwxyz0123456789-_")])
         return err_set(e, ERR_CONFIG,
                        "'%.60s' is not a pipe's name (expected letters, digits, - "
@@ -456,9 +462,9 @@ static void list_names(struct config *cfg)
 }
 
 /* Sections that other sections name, and no query reaches by itself. */
-#define KINDS_NAMED \
+#define KINDS_NAMED                                                                    \
     (KIND_DOMAIN_MACRO | KIND_SOURCE_GROUP | KIND_MX_ROLLUP | KIND_SMTP_PATTERN_LIST | \
-     KIND_BOUNCE_CATEGORY_PATTERNS)
+     KIND_BOUNCE_CATEGORY_PATTERNS | KIND_ACCT_FILE)
 
 /* A name that is no section was reported by the loader. */
 static void join_group(struct config *cfg, struct config_section *s)

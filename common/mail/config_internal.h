@@ -11,7 +11,7 @@
 #include "mail/config.h"
 
 enum {
-    CONFIG_KIND_COUNT = 13,
+    CONFIG_KIND_COUNT = 14,
     CONFIG_MAX_NAME = 253,
     CONFIG_MAX_TEXT = 65536,
     CONFIG_MAX_PATTERNS = 500000,    /* domains in all sections, macros multiplied out */

@@ -7,6 +7,7 @@
 
 #include "mail/domain_key.h"
 #include "mail/host_list.h"
+#include "mail/acct_fields.h"
 #include "mail/bounce_rule.h"
 #include "mail/reply_rule.h"
 
@@ -300,6 +301,28 @@ static int parse_domains(struct config_value *v, struct err *e)
 }
 
 /* What the type alone does not say. */
+static int check_records(const struct config_value *v, struct err *e)
+{
+    unsigned records;
+
+    if (acct_records_parse(sv_of(v->text), &records, e) == 0)
+        return 0;
+    if (e)
+        err_prefix(e, "%s", directive_info(v->directive)->name);
+    return ERR_CONFIG;
+}
+
+static int check_columns(const struct config_value *v, struct err *e)
+{
+    struct acct_columns columns;
+
+    if (acct_columns_parse(sv_of(v->text), ACCT_ALL, &columns, e) == 0)
+        return 0;
+    if (e)
+        err_prefix(e, "%s", directive_info(v->directive)->name);
+    return ERR_CONFIG;
+}
+
 static int check_special(const struct config_value *v, struct err *e)
 {
     struct sockaddr_storage addr;
@@ -320,6 +343,18 @@ static int check_special(const struct config_value *v, struct err *e)
                            "password: not an Argon2id hash "
                            "(expected $argon2id$..., from pmtactl hash-password)");
         return 0;
+    case DIR_ACCT_RECORDS:
+        return check_records(v, e);
+    case DIR_ACCT_RECORD_FIELDS:
+    case DIR_ACCT_RECORD_FIELDS_D:
+    case DIR_ACCT_RECORD_FIELDS_B:
+    case DIR_ACCT_RECORD_FIELDS_T:
+    case DIR_ACCT_RECORD_FIELDS_TQ:
+    case DIR_ACCT_RECORD_FIELDS_R:
+    case DIR_ACCT_RECORD_FIELDS_RB:
+    case DIR_ACCT_RECORD_FIELDS_RS:
+    case DIR_ACCT_RECORD_FIELDS_F:
+        return check_columns(v, e);
     default:
         return 0;
     }

@@ -25,7 +25,8 @@
     KIND(SOURCE_GROUP, 9, "source-group")         \
     KIND(MX_ROLLUP, 10, "mx-rollup")              \
     KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list") \
-    KIND(BOUNCE_CATEGORY_PATTERNS, 12, "bounce-category-patterns")
+    KIND(BOUNCE_CATEGORY_PATTERNS, 12, "bounce-category-patterns") \
+    KIND(ACCT_FILE, 13, "acct-file")
 
 enum config_kind {
 #define KIND_ENUM(id, bit, name) KIND_##id = 1 << (bit),
@@ -82,18 +83,20 @@ enum directive_flag {
 
 /* Other names of a directive, from PowerMTA's older versions. ALIAS("name", ID, "suffix"): the
  * suffix is put behind a value that does not have it (max-msg-per-hour = 600 is 600/h). */
-#define DIRECTIVE_ALIASES(ALIAS)                                    \
-    ALIAS("max-connections", MAX_SMTP_OUT, "")                      \
-    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                   \
-    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                    \
-    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                    \
-    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")    \
-    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "") \
-    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")   \
-    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")      \
-    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                  \
-    ALIAS("dkim-signature", DKIM_SIGN, "")                          \
-    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                            \
+#define DIRECTIVE_ALIASES(ALIAS)                                      \
+    ALIAS("max-connections", MAX_SMTP_OUT, "")                        \
+    ALIAS("max-msg-per-hour", MAX_MSG_RATE, "/h")                     \
+    ALIAS("max-smtp-msg-rate", MAX_MSG_RATE, "")                      \
+    ALIAS("max-conn-rate", MAX_CONNECT_RATE, "")                      \
+    ALIAS("max-smtp-data-volume-rate", MAX_DATA_VOLUME_RATE, "")      \
+    ALIAS("max-smtp-out-per-source-ip", SOURCE_IP_MAX_SMTP_OUT, "")   \
+    ALIAS("backoff-max-msg-per-hour", BACKOFF_MAX_MSG_RATE, "/h")     \
+    ALIAS("backoff-max-connections", BACKOFF_MAX_SMTP_OUT, "")        \
+    ALIAS("delivery-priority", QUEUE_PRIORITY, "")                    \
+    ALIAS("dkim-signature", DKIM_SIGN, "")                            \
+    ALIAS("rotate", ACCT_MOVE_INTERVAL, "")                           \
+    ALIAS("format-text", ACCT_FORMAT, "")                             \
+    ALIAS("bind-ip", SMTP_SOURCE_IP, "")                              \
     ALIAS("helo-domain", HOST_NAME, "")
 
 /* Sections in which a setting of an outgoing queue may stand. */
@@ -359,6 +362,57 @@ enum directive_flag {
     /* bounce categories */                                                                        \
     DIRECTIVE(BOUNCE_PATTERN, "pattern", KIND_BOUNCE_CATEGORY_PATTERNS, TYPE_BOUNCE_RULE, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "what replies belong to a category; the first rule that matches counts, own before shipped") \
+    /* accounting files */                                                                         \
+    DIRECTIVE(ACCT_RECORDS, "records", KIND_ACCT_FILE, TYPE_TEXT, "d,b", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "record types of this file: d, b, t, tq, r, rb, rs, f") \
+    DIRECTIVE(ACCT_PROFILE, "profile", KIND_ACCT_FILE, TYPE_ENUM, "full", 0, 0, RELOAD_LIVE, 0, "full|short", \
+        "columns where record-fields says nothing: all fields, or time,type,vmta,domain,rcpt,status,dsn-status,size") \
+    DIRECTIVE(ACCT_RECORD_FIELDS, "record-fields", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "columns, in order: fields, header_NAME, * for all, !FIELD to leave one out") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_D, "record-fields-d", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type d") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_B, "record-fields-b", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type b") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_T, "record-fields-t", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type t") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_TQ, "record-fields-tq", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type tq") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_R, "record-fields-r", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type r") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_RB, "record-fields-rb", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type rb") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_RS, "record-fields-rs", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type rs") \
+    DIRECTIVE(ACCT_RECORD_FIELDS_F, "record-fields-f", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the same for records of type f") \
+    DIRECTIVE(ACCT_FORMAT, "format", KIND_ACCT_FILE, TYPE_ENUM, "csv", 0, 0, RELOAD_LIVE, 0, "csv|json", \
+        "CSV with a header line, or one JSON object a line") \
+    DIRECTIVE(ACCT_MOVE_INTERVAL, "move-interval", KIND_ACCT_FILE, TYPE_INTERVAL, "1d", 1000, 2592000000, RELOAD_LIVE, 0, NULL, \
+        "how often a file is finished and the next one begun, counted from midnight UTC") \
+    DIRECTIVE(ACCT_MAX_SIZE, "max-size", KIND_ACCT_FILE, TYPE_SIZE, "250M", 1048576, 1099511627776, RELOAD_LIVE, 0, NULL, \
+        "size at which a file is finished") \
+    DIRECTIVE(ACCT_MOVE_TO, "move-to", KIND_ACCT_FILE, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "directory that finished files are moved to") \
+    DIRECTIVE(ACCT_COMPRESS, "compress", KIND_ACCT_FILE, TYPE_ENUM, "none", 0, 0, RELOAD_LIVE, 0, "none|gzip|zstd", \
+        "how finished files are compressed") \
+    DIRECTIVE(ACCT_DELETE_AFTER, "delete-after", KIND_ACCT_FILE, TYPE_INTERVAL, "8d", 60000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "age at which finished files are deleted; with move-to only when it is set") \
+    DIRECTIVE(ACCT_MAX_TOTAL_SIZE, "max-total-size", KIND_ACCT_FILE, TYPE_SIZE, "0", 0, 1125899906842624, RELOAD_LIVE, 0, NULL, \
+        "bytes that the finished files of one pipe may take before the oldest are deleted; 0: no limit") \
+    DIRECTIVE(ACCT_ISO_TIMES, "iso-times", KIND_ACCT_FILE, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "times as 2026-11-21 04:05:06+0000; no: seconds since 1970") \
+    DIRECTIVE(ACCT_USER_STRING, "user-string", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "what the field userString holds") \
+    DIRECTIVE(ACCT_WORLD_READABLE, "world-readable", KIND_ACCT_FILE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "everybody may read the files") \
+    DIRECTIVE(ACCT_ONLY_PIPE, "only-pipe", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "only records of these pipes: names with * and ?, ! in front leaves out, the first that matches counts") \
+    DIRECTIVE(ACCT_ONLY_VIRTUAL_MTA, "only-virtual-mta", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "only records of these virtual MTAs: names with * and ?, ! in front leaves out, the first that matches counts") \
+    DIRECTIVE(ACCT_ONLY_JOB, "only-job", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "only records of these jobs: names with * and ?, ! in front leaves out, the first that matches counts") \
+    DIRECTIVE(ACCT_ONLY_DOMAIN, "only-domain", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "only records of these recipient domains: names with * and ?, ! in front leaves out, the first that matches counts") \
     /* jobs and order */                                                                           \
     DIRECTIVE(QUEUE_PRIORITY, "queue-priority", KINDS_QUEUE, TYPE_INT, "50", 0, 100, RELOAD_LIVE, 0, NULL, \
         "which queue gets a free connection first: 100 is the most urgent; equals take turns")     \

@@ -29,7 +29,8 @@
     FIELD(RELAXED_HASH, 20, relaxed_hash, sv)   \
     FIELD(SIMPLE_HASH, 21, simple_hash, sv)     \
     FIELD(DKIM_OPTIONS, 22, dkim_options, sv)   \
-    FIELD(BIMI, 23, bimi, sv)
+    FIELD(BIMI, 23, bimi, sv)         \
+    FIELD(ACCT_HEADERS, 40, acct_headers, sv)
 
 enum envelope_tag {
 #define TAG_ENUM(name, tag, member, kind) TAG_##name = (tag),
@@ -84,6 +85,11 @@ static void put_rcpt_vmtas(struct buf *out, const struct envelope *env)
         put_number(to, i, 2);
         memcpy(to + 2, name.ptr, name.len);
     }
+}
+
+void envelope_append_headers(struct buf *out, const struct envelope *env)
+{
+    put_sv(out, TAG_ACCT_HEADERS, env->acct_headers);
 }
 
 void envelope_append_choice(struct buf *out, const struct envelope *env)

@@ -51,6 +51,8 @@ struct envelope {
     struct strview schedule;    /* X-Schedule as given, or empty */
     struct strview remote_mta;  /* the submitting host: X-Remote-MTA-Name, else its EHLO name */
     struct strview chosen_vmta; /* the virtual MTA that the pipe chose when it took the message */
+    /* values of header fields that accounting wants: "Name: value" lines, LF behind each */
+    struct strview acct_headers;
     struct strview
         from_domain; /* of the first address in From, when something may sign; or empty */
     struct strview sender_domain; /* the same of Sender */
@@ -69,6 +71,9 @@ enum { ENVELOPE_MAX_RCPTS = 65535, ENVELOPE_MAX_BYTES = 96 * 1024 };
 
 /* Appends the encoded envelope. */
 void envelope_encode(struct buf *out, const struct envelope *env);
+
+/* Appends acct_headers alone, behind an encoded envelope that lacks them. */
+void envelope_append_headers(struct buf *out, const struct envelope *env);
 
 /* Appends chosen_vmta and each rcpts[i].vmta alone, behind an encoded envelope that lacks them. */
 void envelope_append_choice(struct buf *out, const struct envelope *env);

@@ -86,6 +86,10 @@ enum admin_level {
         "start delivery of a job again")                                                           \
     VERB(SET_JOB, "set-job", ADMIN_OPERATE, ROLE_PIPE, "job max_msg_rate",                         \
         "give a job a rate of its own, or 'default' for job-max-msg-rate")                         \
+    VERB(CLASSIFY, "classify", ADMIN_READ, ROLE_PIPE, "reply [phase]",                             \
+        "the bounce category of a reply, the rule that decides and what it goes by")               \
+    VERB(SHOW_UNCLASSIFIED, "show-unclassified", ADMIN_READ, ROLE_PIPE, "[limit]",                 \
+        "replies that no rule gave a category, in groups, most frequent first")                    \
     VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private]", \
         "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
     VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \

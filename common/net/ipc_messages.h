@@ -45,7 +45,8 @@ enum role {
         "a listening socket, then certificate chain and key when has_tls")                         \
     MSG(directory, 6, ROLE_ROOT, ROLE_PIPE | ROLE_RESOLVER, 1,                                     \
         F(str, purpose),                                                                           \
-        "an open directory: 'spool' or 'accounting'; for the resolver 'mta-sts'")                  \
+        "an open directory: 'spool' or 'accounting'; 'acct-file PATH', 'acct-move PATH', before the "  \
+        "configuration that names them; for the resolver 'mta-sts'")                               \
     MSG(start, 7, ROLE_ROOT, ROLE_CHILD, 0,                                                        \
         F(u64, generation),                                                                        \
         "everything has been handed over: begin to work")                                          \

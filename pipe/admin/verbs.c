@@ -37,6 +37,8 @@ static const struct admin_handler handlers[] = {
     {VERB_PAUSE_JOB, act_pause_job},
     {VERB_RESUME_JOB, act_resume_job},
     {VERB_SET_JOB, act_set_job},
+    {VERB_CLASSIFY, classify_reply},
+    {VERB_SHOW_UNCLASSIFIED, show_unclassified},
     {VERB_CHECK_SENDER, check_sender},
     {VERB_CHECK_SPF, check_spf_result},
 };

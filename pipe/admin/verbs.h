@@ -1,7 +1,7 @@
 /*
  * The admin verbs of a pipe, by file: looking (show.c, show_queues.c), why (why.c), what a setting
  * is (explain.c), where mail would go (resolve.c), acting (act.c), what holds queues (actions.c),
- * jobs (jobs.c).
+ * jobs (jobs.c), bounce categories (classify.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
 #define PMTA_PIPE_ADMIN_VERBS_H
@@ -44,6 +44,9 @@ void act_resume_job(void *owner, struct admin *a);
 void act_set_job(void *owner, struct admin *a);
 void check_sender(void *owner, struct admin *a);
 void check_spf_result(void *owner, struct admin *a);
+
+void classify_reply(void *owner, struct admin *a);
+void show_unclassified(void *owner, struct admin *a);
 
 /* Answers, and ends the request, once text is durable in the file. Takes the answer. */
 void admin_save(struct pipe *p, const struct admin *a, struct state_file *file, struct strview text,

@@ -325,6 +325,7 @@ static void on_connected(void *owner, struct stream *s, int status)
         .helo_name = c->helo,
         .peer_host = h->name,
         .peer_ip = c->peer_ip,
+        .local_ip = c->source_ip,
         .connect_start_ms = c->connect_start_ms,
         .greeting_timeout_ms = c->params.greeting_timeout_ms,
         .command_timeout_ms = c->params.command_timeout_ms,

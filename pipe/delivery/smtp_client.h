@@ -88,6 +88,7 @@ struct smtp_client_params {
     const char *helo_name;
     const char *peer_host;
     const char *peer_ip;
+    const char *local_ip;     /* may be NULL */
     int64_t connect_start_ms; /* monotonic */
     int64_t greeting_timeout_ms;
     int64_t command_timeout_ms;

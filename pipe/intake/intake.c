@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "queue/choose.h"
+#include "report/headers.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct submission {
     struct envelope env;
     struct strview envelope; /* as it came, in frame */
     struct buf chosen;       /* the envelope with what was chosen; empty when that adds nothing */
+    struct buf headers;      /* env.acct_headers */
 };
 
 /* An edge that came before the spool was open. */
@@ -48,6 +50,7 @@ struct intake {
     size_t waiting;
     bool stopped;
     bool writable;
+    const struct report *report; /* says which header fields it wants; NULL at first */
 };
 
 static void edge_unref(struct edge *d)
@@ -106,6 +109,7 @@ static void submission_free(struct submission *s)
     edge_unref(s->edge);
     arena_free(&s->arena);
     buf_free(&s->chosen);
+    buf_free(&s->headers);
     free(s);
 }
 
@@ -125,6 +129,8 @@ static void accepted(struct submission *s)
 
     if (s->append.content_fd < 0)
         body = body_keep(engine_body_cache(k->engine), s->frame, s->envelope, s->append.content);
+    if (body && s->env.acct_headers.len)
+        body_own_envelope(body, &s->chosen);
     snprintf(text, sizeof(text), "2.0.0 Queued as %s", message_id_format(s->append.id, id));
     reply(s->edge, s->token, 250, text);
     engine_accept(k->engine, s->append.id, &s->append.place, &s->env, body);
@@ -155,14 +161,43 @@ static int check(const struct ipc_submit *m, const struct envelope *env, bool ha
     return 0;
 }
 
-/* The envelope as it goes into the record: with the virtual MTA that was chosen, so that neither a
- * restart nor a reload chooses another one. */
-static struct strview keep_choice(struct submission *s, struct strview envelope)
+/* What accounting wants of the header. A large message lies in a file that was written a moment ago,
+ * in the page cache. */
+static bool pick_headers(struct submission *s, struct strview content)
 {
-    if (!choose_vmta(s->edge->intake->engine, &s->env))
+    const struct intake *k = s->edge->intake;
+    struct strview names = k->report ? report_header_names(k->report) : sv(NULL, 0);
+    size_t len = s->env.header_bytes;
+    struct buf block = {0};
+
+    if (!names.len)
+        return false;
+    if (s->append.content_fd >= 0) {
+        ssize_t n = pread(s->append.content_fd, buf_reserve(&block, len), len, 0);
+        buf_advance(&block, n > 0 ? (size_t)n : 0);
+        content = buf_view(&block);
+    }
+    headers_pick(names, sv(content.ptr, MIN_OF(content.len, len)), &s->headers);
+    buf_free(&block);
+    s->env.acct_headers = buf_view(&s->headers);
+    return buf_len(&s->headers) > 0;
+}
+
+/* The envelope as it goes into the record: with the virtual MTA that was chosen, so that neither a
+ * restart nor a reload chooses another one, and with the header values for accounting. */
+static struct strview keep_choice(struct submission *s, struct strview envelope,
+                                  struct strview content)
+{
+    bool chosen = choose_vmta(s->edge->intake->engine, &s->env);
+    bool headers = pick_headers(s, content);
+
+    if (!chosen && !headers)
         return envelope;
     buf_append_sv(&s->chosen, envelope);
-    envelope_append_choice(&s->chosen, &s->env);
+    if (chosen)
+        envelope_append_choice(&s->chosen, &s->env);
+    if (headers)
+        envelope_append_headers(&s->chosen, &s->env);
     return buf_view(&s->chosen);
 }
 
@@ -197,7 +232,7 @@ static int take_submit(struct edge *d, struct ipc_frame *frame)
         return 0;
     }
     s->envelope = m.envelope;
-    s->append.envelope = keep_choice(s, m.envelope);
+    s->append.envelope = keep_choice(s, m.envelope, m.content);
     s->append.content = m.content;
     s->append.content_bytes = m.content_bytes;
     s->append.rcpt_count = s->env.rcpt_count;
@@ -278,6 +313,11 @@ void intake_add_edge(struct intake *k, const char *name, int fd)
     struct early_edge *e = xmalloc(sizeof(*e));
     *e = (struct early_edge){k->early, xstrdup(name), fd};
     k->early = e;
+}
+
+void intake_set_report(struct intake *k, const struct report *report)
+{
+    k->report = report;
 }
 
 void intake_start(struct intake *k, struct spool *spool)

@@ -15,6 +15,9 @@ void intake_free(struct intake *k);
 /* The edge to receiver `name`; takes fd. An older edge to the same one is closed. */
 void intake_add_edge(struct intake *k, const char *name, int fd);
 
+/* Header fields that this report wants are picked out of messages from now on; borrowed. */
+void intake_set_report(struct intake *k, const struct report *report);
+
 /* Submits are taken from now on (the spool is open). Before that they wait in the sockets. */
 void intake_start(struct intake *k, struct spool *spool);
 

@@ -38,7 +38,7 @@ static void journal(struct engine *g, const struct entry *e, const struct outcom
 }
 
 static void report(struct engine *g, const struct entry *e, const struct envelope *env,
-                   const struct outcome *o, int64_t next_ms)
+                   const struct outcome *o, int64_t next_ms, const struct reaction *r)
 {
     report_rcpt(g->report, &(struct report_rcpt){
                                .id = e->message->id,
@@ -49,6 +49,7 @@ static void report(struct engine *g, const struct entry *e, const struct envelop
                                .attempts = e->attempts,
                                .next_ms = next_ms,
                                .outcome = o,
+                               .rule = r ? &r->rule : NULL,
                            });
 }
 
@@ -141,7 +142,7 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     }
     job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
-    report(g, e, env, o, next);
+    report(g, e, env, o, next, r);
     if (o->class_ != OUTCOME_DEFERRED) {
         end_entry(g, e);
         return;

@@ -1,41 +1,26 @@
 /*
- * What came of it: each recipient's outcome becomes one accounting record, one log line and a
- * count. Accounting bytes go through the spool, which puts them on disk before the journal record
- * that makes the outcome final, so that no crash can lose the record of a final outcome.
+ * What came of it: each recipient's outcome becomes accounting records, one log line and a count.
+ * Accounting bytes go through the spool, which puts them on disk before the journal record that
+ * makes the outcome final, so that no crash can lose the record of a final outcome.
+ *
+ * There is one file per [acct-file] that concerns the pipe; without such a section there is
+ * acct-PIPE.csv. docs/accounting.md is the operator's side of it.
  */
 #ifndef PMTA_PIPE_REPORT_REPORT_H
 #define PMTA_PIPE_REPORT_REPORT_H
 
+#include "mail/config.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
+#include "report/event.h"
+#include "rules/rules.h"
 #include "spool/spool.h"
 
-struct report;
+#include <uv.h>
 
-/* Columns of the accounting file, in order. COLUMN(ID, "name", "help") */
-#define REPORT_COLUMNS(COLUMN)                                                                \
-    COLUMN(TYPE, "type", "d delivered, b bounced, t deferred, tq queue deferred, r received") \
-    COLUMN(TIME_LOGGED, "timeLogged", "when the record was made, UTC")                        \
-    COLUMN(TIME_QUEUED, "timeQueued", "when the message was accepted, UTC")                   \
-    COLUMN(ORIG, "orig", "envelope sender")                                                   \
-    COLUMN(RCPT, "rcpt", "envelope recipient")                                                \
-    COLUMN(DSN_ACTION, "dsnAction", "relayed, failed, delayed, expired, deleted")             \
-    COLUMN(DSN_STATUS, "dsnStatus", "enhanced status code (RFC 3463)")                        \
-    COLUMN(DSN_DIAG, "dsnDiag", "smtp; and the reply, or x-pmta; and our own reason")         \
-    COLUMN(DSN_MTA, "dsnMta", "host (address) of the peer")                                   \
-    COLUMN(SRC_MTA, "srcMta", "submitting host: X-Remote-MTA-Name, EHLO name or address")     \
-    COLUMN(VMTA, "vmta", "virtual MTA")                                                       \
-    COLUMN(PIPE, "pipe", "pipe")                                                              \
-    COLUMN(QUEUE, "queue", "queue, as domain/vmta")                                           \
-    COLUMN(JOB_ID, "jobId", "X-Job of the message")                                           \
-    COLUMN(ENV_ID, "envId", "ENVID of the message (RFC 3461)")                                \
-    COLUMN(DLV_SIZE, "dlvSize", "size of the message in bytes")                               \
-    COLUMN(DLV_TLS_PROTOCOL, "dlvTlsProtocol", "version of TLS to the peer; empty: in clear") \
-    COLUMN(DLV_TLS_CIPHER, "dlvTlsCipher", "cipher suite")                                    \
-    COLUMN(DLV_TLS_VERIFIED, "dlvTlsVerified",                                                \
-           "by what the peer was checked: dane, sts, trusted; unchecked; or what was wrong")  \
-    COLUMN(MSG_ID, "msgId",                                                                   \
-           "message id and recipient number; a record repeated after a crash has the same")
+struct report;
+struct classify;
+struct unclassified;
 
 struct report_counts {
     uint64_t received; /* recipients, since the process started */
@@ -44,11 +29,24 @@ struct report_counts {
     uint64_t bounced;  /* also expired and deleted */
 };
 
-/* acct_dirfd: directory of the accounting file, borrowed; -1: no accounting file. Records made
- * before report_set_spool (during recovery) wait for it. */
+/* acct_dirfd: directory of acct-PIPE.csv, borrowed; -1: no such file. Records made before
+ * report_set_spool (during recovery) wait for it. */
 int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err *e);
 void report_free(struct report *r);
 void report_set_spool(struct report *r, struct spool *spool);
+
+/* Takes bounce categories and [acct-file]s from a configuration, at the start and at each reload.
+ * open_dir gives a descriptor of its own of the directory that root has opened for a section's files
+ * (or, with move, for its move-to), -1 when there is none; acct_dirfd is borrowed. A file that cannot be
+ * opened is an error at the start; later it is logged, and the files of before are kept. */
+struct report_places {
+    uv_loop_t *loop;
+    int acct_dirfd;
+    int (*open_dir)(void *arg, const char *section, bool move);
+    void *arg;
+};
+int report_configure(struct report *r, struct config *cfg, const struct report_places *places,
+                     struct err *e);
 
 /* True when a crash came between the acknowledgement of this message and its r record: ids rise, so
  * it has none when it is newer than the newest one in the file. */
@@ -64,6 +62,7 @@ struct report_rcpt {
     unsigned attempts; /* this one included */
     int64_t next_ms;   /* wall; of a deferral */
     const struct outcome *outcome;
+    const struct rule_match *rule; /* reply rule that matched; NULL or without rule: none */
 };
 void report_rcpt(struct report *r, const struct report_rcpt *what);
 
@@ -75,8 +74,20 @@ void report_queue(struct report *r, const char *queue, const char *vmta, int64_t
 void report_received(struct report *r, message_id id, const struct envelope *env,
                      const char *(*queue_of)(void *arg, uint32_t i), void *arg);
 
+/* A report that came in by mail: rb, rs or f, with what is known of the original message. logged_ms
+ * and pipe are filled in here. */
+void report_remote(struct report *r, struct acct_event *event);
+
 void report_counts(const struct report *r, struct report_counts *ret);
 /* Recipients received and delivered in the last full minute, per minute. */
 void report_rates(const struct report *r, uint64_t *ret_in, uint64_t *ret_out);
+
+/* Names of header fields that some file wants, each behind a LF ("\nsubject\nx-campaign\n", lower
+ * case); empty: none. Who takes a message in puts their values into env->acct_headers. */
+struct strview report_header_names(const struct report *r);
+
+/* Never NULL once configured. */
+const struct classify *report_classify(const struct report *r);
+struct unclassified *report_unclassified(struct report *r);
 
 #endif

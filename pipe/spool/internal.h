@@ -21,7 +21,7 @@
 enum {
     SPOOL_MAX_OPEN_SEGMENTS = 512,
     SPOOL_PROBE_MS = 1000,
-    SPOOL_MAX_ACCOUNTS = 8,
+    SPOOL_MAX_ACCOUNTS = 64,
     SPOOL_HANDLES = 6, /* uv handles in struct spool */
 };
 
@@ -60,7 +60,9 @@ struct account {
     struct buf
         taken; /* the commit job's; what is left of it after a failure goes first next time */
     size_t taken_done;
-    bool dirty; /* written, not synced; the job's */
+    bool dirty;                       /* written, not synced; the job's */
+    void (*ended)(void *arg, int fd); /* set: it takes no more, and goes when all is synced */
+    void *arg;
 };
 
 /* Where the commit job writes; the job's while one runs. */
@@ -158,6 +160,7 @@ struct spool {
     uint64_t journal_synced;
     struct account accounts[SPOOL_MAX_ACCOUNTS]; /* fixed: the job walks them meanwhile */
     size_t account_count;
+    size_t accounts_ending;
     bool sync_due;
     bool rotate_due;
     bool probe_due;

@@ -224,18 +224,51 @@ void spool_set_aside(struct spool *s, message_id id, const struct spool_place *p
     finish_rcpts(s, l, l->rcpts, place->length);
 }
 
-void spool_accounting(struct spool *s, int fd, struct strview bytes)
+static struct account *account_of(struct spool *s, int fd)
 {
     size_t i = 0;
-    while (i < s->account_count && s->accounts[i].fd != fd)
+    while (i < s->account_count && (s->accounts[i].fd != fd || s->accounts[i].ended))
         i++;
     BUG_ON(i == SPOOL_MAX_ACCOUNTS);
     if (i == s->account_count) {
         s->accounts[i] = (struct account){.fd = fd};
         s->account_count++;
     }
-    buf_append_sv(&s->accounts[i].waiting, bytes);
+    return &s->accounts[i];
+}
+
+void spool_accounting(struct spool *s, int fd, struct strview bytes)
+{
+    buf_append_sv(&account_of(s, fd)->waiting, bytes);
     spool_wake(s);
+}
+
+void spool_accounting_end(struct spool *s, int fd, void (*ended)(void *arg, int fd), void *arg)
+{
+    struct account *a = account_of(s, fd);
+
+    a->ended = ended;
+    a->arg = arg;
+    s->accounts_ending++;
+    spool_wake(s);
+}
+
+/* Between commits: what has ended and is synced goes. */
+static void release_accounts(struct spool *s)
+{
+    for (size_t i = 0; s->accounts_ending && i < s->account_count;) {
+        struct account a = s->accounts[i];
+        if (!a.ended || a.dirty || buf_len(&a.waiting) || a.taken_done < buf_len(&a.taken)) {
+            i++;
+            continue;
+        }
+        s->account_count--;
+        memmove(&s->accounts[i], &s->accounts[i + 1], (s->account_count - i) * sizeof(a));
+        s->accounts_ending--;
+        buf_free(&a.waiting);
+        buf_free(&a.taken);
+        a.ended(a.arg, a.fd);
+    }
 }
 
 /* ---- appends ---- */
@@ -326,7 +359,7 @@ static bool has_unsynced(const struct spool *s)
 static bool commit_wanted(const struct spool *s)
 {
     return s->waiting || buf_len(&s->journal_waiting) || s->rotate_due || s->probe_due ||
-           has_accounting(s) || (s->sync_due && has_unsynced(s)) ||
+           has_accounting(s) || s->accounts_ending || (s->sync_due && has_unsynced(s)) ||
            (s->closing && !s->last_commit_made);
 }
 
@@ -335,8 +368,8 @@ static bool commit_wanted(const struct spool *s)
  * flight a moment ago and is delivered again. */
 static bool gathering(struct spool *s)
 {
-    if (s->waiting || s->sync_due || s->rotate_due || s->probe_due || s->closing || s->gather_due ||
-        !s->writable || buf_len(&s->journal_waiting) >= GATHER_BYTES)
+    if (s->waiting || s->sync_due || s->accounts_ending || s->rotate_due || s->probe_due ||
+        s->closing || s->gather_due || !s->writable || buf_len(&s->journal_waiting) >= GATHER_BYTES)
         return false;
     if (!uv_is_active((uv_handle_t *)&s->gather_timer))
         uv_timer_start(&s->gather_timer, on_gather_timer, GATHER_MS, 0);
@@ -376,7 +409,7 @@ static void take_batch(struct spool *s)
     c->journal_seq = s->journal_queued;
     take_accounting(s);
     c->account_count = s->account_count;
-    c->sync = s->sync_due || s->closing || s->probe_due;
+    c->sync = s->sync_due || s->accounts_ending || s->closing || s->probe_due;
     c->rotate = s->rotate_due;
     c->probe = s->probe_due;
     c->written = s->ledger_written;
@@ -527,6 +560,7 @@ static void commit_finish(struct spool *s)
     note_health(s);
     answer_appends(s);
     c->running = false;
+    release_accounts(s);
     if (has_unsynced(s) && !s->closing && !uv_is_active((uv_handle_t *)&s->sync_timer))
         uv_timer_start(&s->sync_timer, on_sync_timer, (uint64_t)s->options.journal_sync_ms, 0);
     commit_start(s);

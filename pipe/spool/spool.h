@@ -131,6 +131,10 @@ void spool_journal(struct spool *s, const struct spool_event *ev);
  * (accounting records: after a crash no final record is missing). fd is borrowed for the spool's
  * life. Copies. */
 void spool_accounting(struct spool *s, int fd, struct strview bytes);
+/* Nothing more comes for fd: when all is written and synced, ended is called from the loop and fd is
+ * the caller's again. It is not called when the spool is closed before. At most 64 files at a time,
+ * those that are ending included. */
+void spool_accounting_end(struct spool *s, int fd, void (*ended)(void *arg, int fd), void *arg);
 
 /* A message read back. */
 struct spool_content {

@@ -106,6 +106,12 @@ _pmtactl()
     "show actions"*)
         options="--socket --json --timeout --help --pipe"
         ;;
+    "show unclassified"*)
+        options="--socket --json --timeout --help --pipe --limit"
+        ;;
+    "classify"*)
+        options="--socket --json --timeout --help --pipe --phase"
+        ;;
     "why"*)
         options="--socket --json --timeout --help --pipe"
         ;;

@@ -52,6 +52,8 @@ enum option_kind {
     OPTION(TARGET, "target", 0, OPTION_NUMBER, "N", "target",                                      \
            "up to the day that allows so many messages")                                           \
     OPTION(DAYS, "days", 0, OPTION_NUMBER, "N", "days", "so many days (default 30)")               \
+    OPTION(PHASE, "phase", 0, OPTION_TEXT, "PHASE", "phase",                                       \
+           "greeting, helo, starttls, mail, rcpt, data or end-of-data (default rcpt)")             \
     OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
            "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")                     \
     OPTION(POOL, "pool", 0, OPTION_TEXT, "NAME", "pool", "for this pool of virtual MTAs")          \

@@ -143,6 +143,26 @@ const struct command commands[] = {
         .render = render_actions,
     },
     {
+        .words = "show unclassified",
+        .verb = VERB_SHOW_UNCLASSIFIED,
+        .options = WITH_PIPE | OPTION_BIT(LIMIT),
+        .more = "Addresses, hosts, ids and numbers are taken out of the texts, so that one line "
+                "stands for many replies. Since the pipe was started; the 500 groups seen last.",
+        .render = render_unclassified,
+    },
+    {
+        .words = "classify",
+        .verb = VERB_CLASSIFY,
+        .operands = "REPLY",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "reply",
+        .options = WITH_PIPE | OPTION_BIT(PHASE),
+        .more = "REPLY is what a host said, code in front: '550 5.1.1 no such user'. Rules of "
+                "[bounce-category-patterns] come before those that ship.",
+        .render = render_classify,
+    },
+    {
         .words = "why",
         .verb = VERB_WHY,
         .operands = "ID",

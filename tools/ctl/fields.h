@@ -138,6 +138,23 @@
     FIELD(SHOW_WARMUP, "pipe", "next_ms", "number", "end of this step; 0: none")                   \
     FIELD(SHOW_WARMUP, "pipe", "next_budget", "number",                                            \
           "of the next day, when this one goes well")                                              \
+    FIELD(CLASSIFY, "pipe", "category", "text", "as bounceCat in accounting")                      \
+    FIELD(CLASSIFY, "pipe", "by", "text", "what it went by: enhanced status and text, ...")        \
+    FIELD(CLASSIFY, "pipe", "rule", "text", "as written; absent: no rule matches")                 \
+    FIELD(CLASSIFY, "pipe", "file", "text", "where the rule stands")                               \
+    FIELD(CLASSIFY, "pipe", "line", "number", "where the rule stands")                             \
+    FIELD(CLASSIFY, "pipe", "own", "flag", "it is not one of the shipped rules")                   \
+    FIELD(CLASSIFY, "pipe", "caught", "flag", "false: nothing is known about this reply")          \
+    FIELD(CLASSIFY, "pipe", "reply", "text", "what was asked about")                               \
+    FIELD(CLASSIFY, "pipe", "status", "text", "enhanced status code in it; absent: none")          \
+    FIELD(CLASSIFY, "pipe", "phase", "text", "in which it is heard")                               \
+    FIELD(SHOW_UNCLASSIFIED, "pipe", "text", "text", "reply with {address}, {id} ... in it")       \
+    FIELD(SHOW_UNCLASSIFIED, "pipe", "sample", "text", "the last one as it came, cut")             \
+    FIELD(SHOW_UNCLASSIFIED, "pipe", "count", "number", "replies of this group")                   \
+    FIELD(SHOW_UNCLASSIFIED, "pipe", "host", "text", "that said it last")                          \
+    FIELD(SHOW_UNCLASSIFIED, "pipe", "phase", "text", "in which it was heard last")                \
+    FIELD(SHOW_UNCLASSIFIED, "pipe", "first_ms", "number", "when it was heard first")              \
+    FIELD(SHOW_UNCLASSIFIED, "pipe", "last_ms", "number", "when it was heard last")                \
     FIELD(WARMUP_PLAN, "pipe", "queue", "text", "absent with a schedule of its own")               \
     FIELD(WARMUP_PLAN, "pipe", "source", "text", "source address, or any")                         \
     FIELD(WARMUP_PLAN, "pipe", "days", "list", "date, day, budget (absent: no limit), total")      \

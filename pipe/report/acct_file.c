@@ -1,0 +1,733 @@
+/*
+ * Accounting files; see acct_file.h. report.c owns them: it asks which take an event, hands the rows
+ * to the spool and ends files that are due. Columns are worked out once per configuration; a row is
+ * made column by column into the caller's buffer.
+ */
+#include "report/acct_file.h"
+
+#include "base/log.h"
+#include "report/csv.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TAIL_BYTES = 256 * 1024, FILTER_ITEMS = 64, TURN_RETRY_MS = 60000 };
+
+struct column {
+    enum acct_field field;
+    struct strview name, header; /* as in the header line; behind "header_" */
+    unsigned records;            /* types that have it: their own list names it */
+};
+
+/* "news*, !news-test": the first that matches counts. */
+struct filter {
+    struct strview items[FILTER_ITEMS];
+    size_t count;
+    bool any_positive;
+};
+
+struct acct_file {
+    char *section, *pipe;
+    char *prefix; /* "acct-bulk-" */
+    char suffix[8];
+    char *header_line;
+    bool fixed; /* the default file: one name, never finished */
+    int dirfd, move_dirfd, fd;
+    bool dirfd_owned;
+    char name[FINISH_NAME];
+
+    unsigned records;
+    struct column *columns;
+    size_t column_count;
+    char *texts; /* what the columns' and filters' views point into */
+    struct strview user_string;
+    struct filter pipes, vmtas, jobs, domains;
+    bool filtered;
+    bool json, iso_times, world_readable;
+
+    int64_t interval_ms, slot, max_bytes, bytes, not_before_ms;
+    enum finish_compression compression;
+    int64_t delete_after_ms, max_total_bytes;
+    message_id newest_received;
+};
+
+/* --- settings --- */
+
+static const char *text_of(const struct config *cfg, const char *name, enum directive d)
+{
+    const struct config_value *v = config_section_get(cfg, KIND_ACCT_FILE, sv_of(name), d);
+    return v && v->text ? v->text : directive_info(d)->default_text;
+}
+
+static int64_t number_of(const struct config *cfg, const char *name, enum directive d,
+                         bool *ret_set)
+{
+    const struct config_value *v = config_section_get(cfg, KIND_ACCT_FILE, sv_of(name), d);
+    bool set = v && v->text;
+
+    if (ret_set)
+        *ret_set = set;
+    /* the global value is the default of the table, parsed */
+    if (directive_info(d)->type == TYPE_BOOL)
+        return set ? v->yes : config_bool(cfg, NULL, d);
+    return set ? v->number : config_number(cfg, NULL, d);
+}
+
+/* A copy that lives as long as f. */
+static struct strview keep(struct buf *texts, const char *text)
+{
+    size_t at = buf_len(texts);
+
+    buf_append(texts, text ? text : "", strlen(text ? text : "") + 1);
+    return sv((const char *)(uintptr_t)at, text ? strlen(text) : 0); /* rebased at the end */
+}
+
+static void filter_split(struct filter *f, struct strview text)
+{
+    struct strview item;
+
+    while (f->count < FILTER_ITEMS && sv_split(&text, ',', &item)) {
+        item = sv_trim(item);
+        if (!item.len)
+            continue;
+        f->any_positive |= item.ptr[0] != '!';
+        f->items[f->count++] = item;
+    }
+}
+
+static bool wild(struct strview pattern, struct strview s)
+{
+    size_t p = 0, i = 0, star = SIZE_MAX, from = 0;
+
+    while (i < s.len) {
+        if (p < pattern.len && pattern.ptr[p] == '*') {
+            star = p++;
+            from = i;
+        } else if (p < pattern.len && (pattern.ptr[p] == '?' ||
+                                       ascii_lower(pattern.ptr[p]) == ascii_lower(s.ptr[i]))) {
+            p++;
+            i++;
+        } else if (star != SIZE_MAX) {
+            p = star + 1;
+            i = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.len && pattern.ptr[p] == '*')
+        p++;
+    return p == pattern.len;
+}
+
+static bool passes(const struct filter *f, struct strview s)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        struct strview item = f->items[i];
+        bool no = item.ptr[0] == '!';
+        if (no)
+            item = sv_trim(sv(item.ptr + 1, item.len - 1));
+        if (wild(item, s))
+            return !no;
+    }
+    return !f->count || !f->any_positive;
+}
+
+static struct column *find_column(struct acct_file *f, struct strview name)
+{
+    for (size_t i = 0; i < f->column_count; i++)
+        if (sv_eq_nocase(f->columns[i].name, name))
+            return &f->columns[i];
+    return NULL;
+}
+
+static void add_column(struct acct_file *f, const struct acct_column *c, unsigned record)
+{
+    struct column *have = find_column(f, c->name);
+
+    if (!have && f->column_count < ACCT_COLUMNS_MAX) {
+        have = &f->columns[f->column_count++];
+        *have = (struct column){.field = c->field, .name = c->name};
+        if (c->field == ACCT_FIELD_HEADER)
+            have->header = sv(c->name.ptr + strlen("header_"), c->name.len - strlen("header_"));
+    }
+    if (have)
+        have->records |= record;
+}
+
+/* The union over the record types, in order of first appearance; `type` comes first where no
+ * list names it. lists[r] is the
+ * list of that type. */
+static void make_columns(struct acct_file *f, const struct strview *lists)
+{
+    static const struct acct_column type = {ACCT_FIELD_TYPE, {"type", 4}};
+    struct acct_columns columns;
+    unsigned seen = 0;
+
+    f->columns = xcalloc(ACCT_COLUMNS_MAX, sizeof(*f->columns));
+    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++) {
+        unsigned alike = 0; /* types with this list: one pass, so that * keeps the table's order */
+        for (unsigned i = r; i < ACCT_RECORD_COUNT; i++)
+            alike |= sv_eq(lists[i], lists[r]) && !(seen & 1u << i) ? 1u << i : 0;
+        seen |= alike;
+        alike &= f->records;
+        if (!alike || acct_columns_parse(lists[r], alike, &columns, NULL) < 0)
+            continue;
+        for (size_t i = 0; i < columns.count; i++)
+            add_column(f, &columns.items[i], alike);
+    }
+    if (!find_column(f, type.name)) {
+        f->column_count = MIN_OF(f->column_count, (size_t)ACCT_COLUMNS_MAX - 1);
+        memmove(f->columns + 1, f->columns, f->column_count++ * sizeof(*f->columns));
+        f->columns[0] =
+            (struct column){.field = type.field, .name = type.name, .records = ACCT_ALL};
+    }
+    /* with one list for all types, a field that a type does not have is an empty column of it */
+    for (size_t i = 0; i < f->column_count; i++)
+        if (f->columns[i].field != ACCT_FIELD_HEADER)
+            f->columns[i].records &= acct_field_info(f->columns[i].field)->records;
+        else
+            f->columns[i].records &= ~ACCT_BIT(TQ);
+}
+
+static void make_header_line(struct acct_file *f)
+{
+    struct buf b = {0};
+
+    if (!f->json) {
+        struct csv csv = csv_row(&b);
+        for (size_t i = 0; i < f->column_count; i++)
+            csv_field(&csv, f->columns[i].name);
+        csv_end(&csv);
+    }
+    f->header_line = xstrndup(buf_data(&b) ? buf_data(&b) : "", buf_len(&b));
+    buf_free(&b);
+}
+
+/* "/var/log/pmta/acct.csv" gives "acct-PIPE-" and ".csv". */
+static void name_parts(struct acct_file *f)
+{
+    const char *slash = strrchr(f->section, '/');
+    const char *base = slash ? slash + 1 : f->section;
+    const char *dot = strrchr(base, '.');
+    size_t len = dot && dot != base ? (size_t)(dot - base) : strlen(base);
+    struct buf b = {0};
+
+    buf_printf(&b, "%.*s-%s-", (int)MIN_OF(len, (size_t)120), base, f->pipe);
+    f->prefix = xstrndup(buf_data(&b), buf_len(&b));
+    buf_free(&b);
+    if (dot && dot != base && strlen(dot) > 1 && strlen(dot) < sizeof(f->suffix))
+        snprintf(f->suffix, sizeof(f->suffix), "%s", dot);
+    else
+        snprintf(f->suffix, sizeof(f->suffix), "%s", f->json ? ".json" : ".csv");
+}
+
+static struct strview rebase(const struct acct_file *f, struct strview v)
+{
+    return sv(f->texts + (uintptr_t)v.ptr, v.len);
+}
+
+/* The columns and filters as written, copied so that the configuration may go. */
+static void read_lists(struct acct_file *f, const struct config *cfg, const char *name)
+{
+    static const enum directive filters[] = {DIR_ACCT_ONLY_PIPE, DIR_ACCT_ONLY_VIRTUAL_MTA,
+                                             DIR_ACCT_ONLY_JOB, DIR_ACCT_ONLY_DOMAIN};
+    struct filter *const to[] = {&f->pipes, &f->vmtas, &f->jobs, &f->domains};
+    const char *all = text_of(cfg, name, DIR_ACCT_RECORD_FIELDS);
+    bool short_ = number_of(cfg, name, DIR_ACCT_PROFILE, NULL) == 1;
+    struct strview lists[ACCT_RECORD_COUNT], only[ARRAY_LEN(filters)];
+    struct buf texts = {0};
+
+    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++) {
+        const char *own = text_of(cfg, name, (enum directive)(DIR_ACCT_RECORD_FIELDS_D + r));
+        lists[r] = keep(&texts, own ? own : all ? all : short_ ? ACCT_SHORT_PROFILE : "*");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++)
+        only[i] = keep(&texts, text_of(cfg, name, filters[i]));
+    struct strview user = keep(&texts, text_of(cfg, name, DIR_ACCT_USER_STRING));
+    f->texts = xmalloc(buf_len(&texts));
+    memcpy(f->texts, buf_data(&texts), buf_len(&texts));
+    buf_free(&texts);
+    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++)
+        lists[r] = rebase(f, lists[r]);
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
+        filter_split(to[i], rebase(f, only[i]));
+        f->filtered |= to[i]->count > 0;
+    }
+    f->user_string = rebase(f, user);
+    make_columns(f, lists);
+}
+
+static struct acct_file *make(const char *section, const char *pipe, int dirfd, int move_dirfd)
+{
+    struct acct_file *f = xcalloc(1, sizeof(*f));
+
+    f->section = xstrdup(section);
+    f->pipe = xstrdup(pipe);
+    f->dirfd = dirfd;
+    f->move_dirfd = move_dirfd;
+    f->fd = -1;
+    f->iso_times = true;
+    return f;
+}
+
+struct acct_file *acct_file_new(const struct config *cfg, const char *name, const char *pipe,
+                                int dirfd, int move_dirfd)
+{
+    struct acct_file *f = make(name, pipe, dirfd, move_dirfd);
+    bool retention_set;
+
+    f->dirfd_owned = true;
+    acct_records_parse(sv_of(text_of(cfg, name, DIR_ACCT_RECORDS)), &f->records, NULL);
+    f->json = number_of(cfg, name, DIR_ACCT_FORMAT, NULL) == 1;
+    f->iso_times = number_of(cfg, name, DIR_ACCT_ISO_TIMES, NULL);
+    f->world_readable = number_of(cfg, name, DIR_ACCT_WORLD_READABLE, NULL);
+    f->interval_ms = number_of(cfg, name, DIR_ACCT_MOVE_INTERVAL, NULL);
+    f->max_bytes = number_of(cfg, name, DIR_ACCT_MAX_SIZE, NULL);
+    f->compression = (enum finish_compression)number_of(cfg, name, DIR_ACCT_COMPRESS, NULL);
+    f->delete_after_ms = number_of(cfg, name, DIR_ACCT_DELETE_AFTER, &retention_set);
+    if (move_dirfd >= 0 && !retention_set)
+        f->delete_after_ms = 0; /* what was moved is somebody else's */
+    f->max_total_bytes = number_of(cfg, name, DIR_ACCT_MAX_TOTAL_SIZE, NULL);
+    read_lists(f, cfg, name);
+    make_header_line(f);
+    name_parts(f);
+    return f;
+}
+
+/* The columns that this file has had from the beginning; see docs/accounting.md. */
+#define DEFAULT_COLUMNS                                                                         \
+    "type,timeLogged,timeQueued,orig,rcpt,dsnAction,dsnStatus,dsnDiag,dsnMta,srcMta,vmta,pipe," \
+    "queue,jobId,envId,dlvSize,dlvTlsProtocol,dlvTlsCipher,dlvTlsVerified,msgId"
+
+struct acct_file *acct_file_new_default(const char *pipe, int dirfd)
+{
+    struct acct_file *f = make("", pipe, dirfd, -1);
+    struct strview lists[ACCT_RECORD_COUNT];
+
+    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++)
+        lists[r] = SV(DEFAULT_COLUMNS);
+    f->fixed = true;
+    f->records = ACCT_ALL;
+    make_columns(f, lists);
+    make_header_line(f);
+    snprintf(f->name, sizeof(f->name), "acct-%s.csv", pipe);
+    return f;
+}
+
+void acct_file_free(struct acct_file *f)
+{
+    if (!f)
+        return;
+    if (f->fd >= 0)
+        close(f->fd);
+    if (f->dirfd_owned && f->dirfd >= 0)
+        close(f->dirfd);
+    if (f->move_dirfd >= 0)
+        close(f->move_dirfd);
+    free(f->section);
+    free(f->pipe);
+    free(f->prefix);
+    free(f->header_line);
+    free(f->columns);
+    free(f->texts);
+    free(f);
+}
+
+/* --- the open file --- */
+
+/* Text of CSV column `at` of a line; quotes are looked through, not taken off. */
+static struct strview csv_column(struct strview line, size_t at)
+{
+    bool quoted = false;
+    size_t begin = 0;
+
+    for (size_t i = 0; i <= line.len; i++) {
+        if (i < line.len && line.ptr[i] == '"')
+            quoted = !quoted;
+        if (i < line.len && (quoted || line.ptr[i] != ','))
+            continue;
+        if (at-- == 0)
+            return sv(line.ptr + begin, i - begin);
+        begin = i + 1;
+    }
+    return sv(NULL, 0);
+}
+
+static struct strview json_member(struct strview line, const char *key)
+{
+    const char *at = memmem(line.ptr, line.len, key, strlen(key));
+
+    if (!at)
+        return sv(NULL, 0);
+    at += strlen(key);
+    const char *end = memchr(at, '"', line.len - (size_t)(at - line.ptr));
+    return end ? sv(at, (size_t)(end - at)) : sv(NULL, 0);
+}
+
+static message_id received_id(const struct acct_file *f, size_t id_column, struct strview line)
+{
+    struct strview id;
+    message_id n = 0;
+
+    line = sv_trim(line);
+    if (f->json) {
+        if (!sv_eq(json_member(line, "\"type\":\""), SV("r")))
+            return 0;
+        id = json_member(line, "\"msgId\":\"");
+    } else {
+        if (!sv_starts_nocase(line, SV("r,")))
+            return 0;
+        id = csv_column(line, id_column);
+        if (f->fixed) /* a file that grows with the versions: the last one, wherever that is */
+            for (ptrdiff_t at = 0; (at = sv_find(line, ',')) >= 0; id = line)
+                line = sv(line.ptr + at + 1, line.len - (size_t)at - 1);
+    }
+    ptrdiff_t dot = id.len ? sv_find(id, '.') : -1;
+    return dot > 0 && message_id_parse(sv(id.ptr, (size_t)dot), &n) ? n : 0;
+}
+
+/* Finds the newest r record, and ends a line that a power cut left torn: its event was not
+ * journalled, so its record is made again. */
+static int read_tail(struct acct_file *f, off_t size)
+{
+    struct buf b = {0};
+    const struct column *id = find_column(f, SV("msgId"));
+    int fd = openat(f->dirfd, f->name, O_RDONLY | O_CLOEXEC);
+    off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+
+    if (fd < 0)
+        return -errno;
+    ssize_t n = pread(fd, buf_reserve(&b, TAIL_BYTES), TAIL_BYTES, from);
+    int status = n < 0 ? -errno : 0;
+    close(fd);
+    if (n > 0)
+        buf_advance(&b, (size_t)n);
+    struct strview rest = buf_view(&b), line;
+    bool torn = rest.len && rest.ptr[rest.len - 1] != '\n';
+    while (id && rest.len && sv_split(&rest, '\n', &line)) {
+        /* the last part is no whole line */
+        message_id m = rest.ptr ? received_id(f, (size_t)(id - f->columns), line) : 0;
+        f->newest_received = MAX_OF(f->newest_received, m);
+    }
+    buf_free(&b);
+    if (status == 0 && torn && write(f->fd, "\r\n", 2) != 2)
+        status = -EIO;
+    return status;
+}
+
+/* The file begins with the columns of today. */
+static bool same_header(const struct acct_file *f)
+{
+    size_t len = strlen(f->header_line);
+    char *text = xmalloc(len + 1);
+    int fd = openat(f->dirfd, f->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? -1 : pread(fd, text, len, 0);
+    bool same = n == (ssize_t)len && memcmp(text, f->header_line, len) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    free(text);
+    return same;
+}
+
+static void date_of(int64_t wall_ms, char *out)
+{
+    time_t t = (time_t)(wall_ms / 1000);
+    struct tm tm;
+
+    gmtime_r(&t, &tm);
+    strftime(out, 16, "%Y-%m-%d", &tm);
+}
+
+/* The highest number of that date in the directory. */
+static void highest(int dirfd, const char *prefix, const char *date, int *number)
+{
+    int copy = dirfd < 0 ? -1 : openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n;
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)))
+        if (finish_is_member(entry->d_name, prefix, date, &n))
+            *number = MAX_OF(*number, n);
+    if (dir)
+        closedir(dir);
+}
+
+static void name_file(struct acct_file *f, const char *date, int number)
+{
+    snprintf(f->name, sizeof(f->name), "%s%s-%04d%s", f->prefix, date, number, f->suffix);
+}
+
+/* The newest file, when it can be gone on with; else the name after it. */
+static void choose_name(struct acct_file *f, int64_t wall_ms, bool fresh)
+{
+    char date[16];
+    struct stat st;
+    int number = -1;
+
+    date_of(wall_ms, date);
+    highest(f->dirfd, f->prefix, date, &number);
+    highest(f->move_dirfd, f->prefix, date, &number);
+    if (number >= 0 && !fresh) {
+        name_file(f, date, number);
+        if (fstatat(f->dirfd, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            st.st_size < f->max_bytes &&
+            (int64_t)st.st_mtim.tv_sec * 1000 / f->interval_ms == wall_ms / f->interval_ms &&
+            same_header(f))
+            return;
+    }
+    name_file(f, date, number + 1);
+}
+
+static int begin_file(struct acct_file *f)
+{
+    size_t len = strlen(f->header_line);
+
+    f->bytes = (int64_t)len;
+    return !len || write(f->fd, f->header_line, len) == (ssize_t)len ? 0 : -EIO;
+}
+
+static int open_file(struct acct_file *f, int64_t wall_ms, bool fresh, struct err *e)
+{
+    struct stat st;
+
+    if (!f->fixed) {
+        choose_name(f, wall_ms, fresh);
+        f->slot = wall_ms / f->interval_ms;
+    }
+    f->newest_received = 0;
+    f->fd = openat(f->dirfd, f->name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (f->fd < 0)
+        return err_set(e, -errno, "cannot open accounting file '%s'", f->name);
+    int status = fstat(f->fd, &st) < 0 ? -errno : 0;
+    if (status == 0 && f->world_readable && fchmod(f->fd, 0644) < 0)
+        status = -errno;
+    if (status == 0 && st.st_size == 0)
+        status = begin_file(f);
+    else if (status == 0) {
+        f->bytes = st.st_size;
+        status = read_tail(f, st.st_size);
+    }
+    if (status == 0)
+        return 0;
+    close(f->fd);
+    f->fd = -1;
+    return err_set(e, status, "cannot write accounting file '%s'", f->name);
+}
+
+int acct_file_open(struct acct_file *f, int64_t wall_ms, struct err *e)
+{
+    return open_file(f, wall_ms, false, e);
+}
+
+int acct_file_fd(const struct acct_file *f)
+{
+    return f->fd;
+}
+
+void acct_file_wrote(struct acct_file *f, size_t bytes)
+{
+    f->bytes += (int64_t)bytes;
+}
+
+bool acct_file_due(const struct acct_file *f, int64_t wall_ms)
+{
+    return !f->fixed && f->fd >= 0 && wall_ms >= f->not_before_ms &&
+           (f->bytes >= f->max_bytes || wall_ms / f->interval_ms != f->slot);
+}
+
+static struct finish_job *new_job(const struct acct_file *f)
+{
+    struct finish_job *job = xcalloc(1, sizeof(*job));
+
+    *job = (struct finish_job){
+        .dirfd = fcntl(f->dirfd, F_DUPFD_CLOEXEC, 0),
+        .move_dirfd = f->move_dirfd < 0 ? -1 : fcntl(f->move_dirfd, F_DUPFD_CLOEXEC, 0),
+        .compression = f->compression,
+        .delete_after_ms = f->delete_after_ms,
+        .max_total_bytes = f->max_total_bytes,
+    };
+    snprintf(job->prefix, sizeof(job->prefix), "%s", f->prefix);
+    snprintf(job->suffix, sizeof(job->suffix), "%s", f->suffix);
+    memcpy(job->active, f->name, sizeof(job->active));
+    return job;
+}
+
+int acct_file_turn(struct acct_file *f, int64_t wall_ms, int *ret_fd, struct finish_job **ret_job,
+                   struct err *e)
+{
+    char old[FINISH_NAME];
+    int64_t bytes = f->bytes;
+    int fd = f->fd;
+
+    memcpy(old, f->name, sizeof(old));
+    f->fd = -1;
+    int status = open_file(f, wall_ms, true, e);
+    if (status < 0) {
+        f->fd = fd;
+        f->bytes = bytes;
+        memcpy(f->name, old, sizeof(old));
+        f->not_before_ms = wall_ms + TURN_RETRY_MS;
+        return status;
+    }
+    *ret_fd = fd;
+    *ret_job = new_job(f);
+    memcpy((*ret_job)->finished, old, sizeof(old));
+    return 0;
+}
+
+int acct_file_take_fd(struct acct_file *f)
+{
+    int fd = f->fd;
+
+    f->fd = -1;
+    return fd;
+}
+
+struct finish_job *acct_file_leftovers(struct acct_file *f)
+{
+    return f->fixed ? NULL : new_job(f);
+}
+
+const char *acct_file_name(const struct acct_file *f)
+{
+    return f->name;
+}
+
+const char *acct_file_section(const struct acct_file *f)
+{
+    return f->section;
+}
+
+message_id acct_file_newest_received(const struct acct_file *f)
+{
+    return f->newest_received;
+}
+
+bool acct_file_has_received(const struct acct_file *f)
+{
+    return f->records & ACCT_BIT(R);
+}
+
+void acct_file_headers(const struct acct_file *f, void (*fn)(void *arg, struct strview name),
+                       void *arg)
+{
+    for (size_t i = 0; i < f->column_count; i++)
+        if (f->columns[i].field == ACCT_FIELD_HEADER)
+            fn(arg, f->columns[i].header);
+}
+
+/* --- records --- */
+
+bool acct_file_takes(const struct acct_file *f, const struct acct_event *e)
+{
+    char scratch[ACCT_SCRATCH];
+
+    if (!(f->records & 1u << e->record))
+        return false;
+    if (!f->filtered)
+        return true;
+    return passes(&f->pipes, e->pipe) && passes(&f->vmtas, e->vmta) && passes(&f->jobs, e->job) &&
+           passes(&f->domains,
+                  acct_event_text(e, ACCT_FIELD_DOMAIN, sv(NULL, 0), sv(NULL, 0), true, scratch));
+}
+
+/* Bytes of the UTF-8 sequence at the start of s, 0 when it is none. */
+static size_t utf8_length(struct strview s)
+{
+    unsigned char c = (unsigned char)s.ptr[0];
+    size_t n = c < 0x80                ? 1
+               : c >= 0xc2 && c < 0xe0 ? 2
+               : c >= 0xe0 && c < 0xf0 ? 3
+               : c >= 0xf0 && c < 0xf5 ? 4
+                                       : 0;
+
+    if (!n || n > s.len)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if (((unsigned char)s.ptr[i] & 0xc0) != 0x80)
+            return 0;
+    if (n == 3) {
+        unsigned u = (c & 15u) << 12 | ((unsigned char)s.ptr[1] & 63u) << 6;
+        return u < 0x800 || (u >= 0xd800 && u < 0xe000) ? 0 : n;
+    }
+    if (n == 4) {
+        unsigned u = (c & 7u) << 6 | ((unsigned char)s.ptr[1] & 63u);
+        return u < 0x10 || u >= 0x110 ? 0 : n;
+    }
+    return n;
+}
+
+static void json_text(struct buf *out, struct strview v)
+{
+    buf_append_char(out, '"');
+    for (size_t i = 0; i < v.len;) {
+        unsigned char c = (unsigned char)v.ptr[i];
+        size_t n = utf8_length(sv(v.ptr + i, v.len - i));
+        if (c == '"' || c == '\\') {
+            buf_append_char(out, '\\');
+            buf_append_char(out, (char)c);
+        } else if (c < 0x20 || c == 0x7f) {
+            buf_printf(out, "\\u%04x", c);
+        } else if (!n) {
+            buf_append(out, "\xef\xbf\xbd", 3);
+        } else {
+            buf_append(out, v.ptr + i, n);
+        }
+        i += n ? n : 1;
+    }
+    buf_append_char(out, '"');
+}
+
+static void json_row(const struct acct_file *f, const struct acct_event *e, struct buf *out)
+{
+    char scratch[ACCT_SCRATCH];
+    bool first = true;
+
+    buf_append_char(out, '{');
+    for (size_t i = 0; i < f->column_count; i++) {
+        const struct column *c = &f->columns[i];
+        struct strview v = {NULL, 0};
+        if (c->records & 1u << e->record)
+            v = acct_event_text(e, c->field, c->header, f->user_string, f->iso_times, scratch);
+        if (!v.len)
+            continue;
+        if (!first)
+            buf_append_char(out, ',');
+        first = false;
+        json_text(out, c->name);
+        buf_append_char(out, ':');
+        enum acct_kind kind =
+            c->field == ACCT_FIELD_HEADER ? ACCT_TEXT : acct_field_info(c->field)->kind;
+        if (kind == ACCT_NUMBER || (kind == ACCT_TIME && !f->iso_times))
+            buf_append_sv(out, v);
+        else
+            json_text(out, v);
+    }
+    buf_append(out, "}\n", 2);
+}
+
+void acct_file_format(const struct acct_file *f, const struct acct_event *e, struct buf *out)
+{
+    char scratch[ACCT_SCRATCH];
+    struct csv csv = csv_row(out);
+
+    if (f->json) {
+        json_row(f, e, out);
+        return;
+    }
+    for (size_t i = 0; i < f->column_count; i++) {
+        const struct column *c = &f->columns[i];
+        if (c->records & 1u << e->record)
+            csv_field(&csv, acct_event_text(e, c->field, c->header, f->user_string, f->iso_times,
+                                            scratch));
+        else
+            csv_field(&csv, sv(NULL, 0));
+    }
+    csv_end(&csv);
+}

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""What accounting costs. `make bench-results` runs it as it is.
+
+The same load through the same engine, end to end, with three sorts of accounting in alternation:
+  none     an [acct-file] that takes only complaints: nothing is written
+  default  acct-PIPE.csv, as without any [acct-file]
+  full     every record (r, d, b, t, tq) with every column and a header field in CSV, and d in JSON
+Prints messages per second (median) and the CPU time that the pipe's process spends on a message.
+Status 1 when `full` is more than 5 % slower than `none`, by the better of the two figures: on a
+machine that others use as well, rates alone move by more than that.
+"""
+import argparse
+import os
+import statistics
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import bench  # noqa: E402
+import pmta  # noqa: E402
+
+KINDS = ("none", "default", "full")
+SECTIONS = {
+    "none": "[acct-file {acct}/none.csv]\nrecords = f\n",
+    "default": "",
+    "full": "[acct-file {acct}/all.csv]\nrecords = r,d,b,t,tq\nrecord-fields = *,header_Subject\n"
+            "[acct-file {acct}/lines.json]\nformat = json\nrecords = d\n",
+}
+SIZE = 4096
+FLOOR = 0.95
+
+
+class Keeper:
+    """What bench.engine wants of a bench: somewhere to put the log of an engine that failed."""
+
+    def keep(self, log):
+        with open(log, encoding="utf-8", errors="replace") as f:
+            sys.stderr.write("".join(f.readlines()[-20:]))
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def written(directory):
+    return sum(os.path.getsize(os.path.join(directory, n)) for n in os.listdir(directory)
+               if os.path.isfile(os.path.join(directory, n)))
+
+
+def run(kind, messages, sink):
+    """(messages/s, microseconds of CPU in the pipe per message, bytes of records per message)"""
+    original = bench.Engine.__init__
+
+    def with_accounting(self, *args, **more):
+        original(self, *args, **more)
+        self.write_config("90-acct.conf", SECTIONS[kind].format(acct=self.acct))
+    bench.Engine.__init__ = with_accounting
+    try:
+        with bench.engine(Keeper(), sink) as e:
+            bench.relay_run(e, max(messages // 10, 500), SIZE)  # warm
+            pid, bytes_before = e.pipe_pid(), written(e.acct)
+            before = cpu_seconds(pid)
+            _, rate = bench.relay_run(e, messages, SIZE)
+            cpu = (cpu_seconds(pid) - before) / messages * 1e6
+            return rate, cpu, (written(e.acct) - bytes_before) / messages
+    finally:
+        bench.Engine.__init__ = original
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--messages", type=int, default=30000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--dir", default="build/bench")
+    options = parser.parse_args()
+    os.makedirs(options.dir, exist_ok=True)
+    os.environ.setdefault("PMTA_TEST_DIR", os.path.abspath(options.dir))
+    results = {kind: [] for kind in KINDS}
+    with bench.smtp_sink() as sink:
+        for _ in range(options.runs):
+            for kind in KINDS:
+                results[kind].append(run(kind, options.messages, sink))
+    median = {k: [statistics.median(x[i] for x in r) for i in range(3)] for k, r in results.items()}
+    print(f"{options.messages} messages of {SIZE} bytes, {options.runs} runs each, medians")
+    print(f"{'accounting':<12}{'messages/s':>12}{'of none':>9}{'CPU us/msg':>12}{'of none':>9}"
+          f"{'bytes/msg':>11}")
+    for kind in KINDS:
+        rate, cpu, size = median[kind]
+        print(f"{kind:<12}{rate:>12,.0f}{rate / median['none'][0]:>8.1%}{cpu:>12.1f}"
+              f"{cpu / median['none'][1]:>9.1%}{size:>11.0f}")
+    kept = median["full"][0] / median["none"][0]
+    best = max(x[0] for x in results["full"]) / max(x[0] for x in results["none"])
+    good = max(kept, best) >= FLOOR
+    print(f"full accounting keeps {kept:.1%} of the throughput (best runs: {best:.1%}), "
+          f"at least {FLOOR:.0%} wanted: {'good' if good else 'MISSED'}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
