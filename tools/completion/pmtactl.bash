@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,17 +31,17 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
         ;;
     "show")
-        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions"
+        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions unclassified"
         ;;
     "pause")
         operands="pipe queue job"
@@ -207,7 +207,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
         ;;
     esac
 
