@@ -148,7 +148,8 @@ static void first_line_names_columns(void **state)
     report_free(reopen()); /* once only */
     get(text, sizeof(text));
     assert_string_equal(text, "type,timeLogged,timeQueued,orig,rcpt,dsnAction,dsnStatus,dsnDiag,"
-                              "dsnMta,srcMta,vmta,pipe,queue,jobId,envId,dlvSize,msgId\r\n");
+                              "dsnMta,srcMta,vmta,pipe,queue,jobId,envId,dlvSize,dlvTlsProtocol,"
+                              "dlvTlsCipher,dlvTlsVerified,msgId\r\n");
 }
 
 static void newest_received_is_found(void **state)
@@ -219,7 +220,7 @@ static void records_wait_for_the_spool(void **state)
     report_set_spool(r, (struct spool *)&env);
     snprintf(line, sizeof(line),
              "r,2026-11-21 04:05:07+0000,2026-11-21 04:05:06+0000,s@sender.example,a@example.com,"
-             ",,,,192.0.2.9,mta1,bulk,example.com/mta1,\"job,1\",,100,%s.0\r\n",
+             ",,,,192.0.2.9,mta1,bulk,example.com/mta1,\"job,1\",,100,,,,%s.0\r\n",
              message_id_format(4000, id));
     assert_string_equal(buf_data(&accounted), line);
     report_free(r);
