@@ -304,7 +304,7 @@ static void remove_all(int at)
 
 static int remove_world(void **state)
 {
-    uv_run(&loop, UV_RUN_NOWAIT);
+    uv_run(&loop, UV_RUN_DEFAULT); /* jobs end */
     uv_loop_close(&loop);
     buf_free(&accounted);
     remove_all(move_fd);
