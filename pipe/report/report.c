@@ -8,6 +8,7 @@
 #include "report/report.h"
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "classify/classify.h"
 #include "classify/unclassified.h"
@@ -41,6 +42,8 @@ struct target {
 
 /* A file that the spool has not given back yet. */
 struct ending {
+    struct list link; /* report->endings */
+    int fd;
     struct report *report;
     struct finish_job *finish; /* NULL: only close it */
 };
@@ -54,7 +57,8 @@ struct report {
     uv_timer_t *tick;
     size_t ending;
     struct job *jobs, **jobs_tail;
-    bool working;
+    struct job *working; /* in the thread pool */
+    struct list endings;
     struct buf row, headers;
     struct config *cfg; /* NULL: not configured */
     struct classify *classify;
@@ -87,7 +91,9 @@ static void job_done(uv_work_t *work, int status)
         log_info(LOG_MAIN, "accounting file finished name=%s", j->finish->finished);
     finish_job_free(j->finish);
     free(j);
-    r->working = false;
+    if (!r)
+        return; /* it went meanwhile */
+    r->working = NULL;
     next_job(r);
 }
 
@@ -101,7 +107,7 @@ static void next_job(struct report *r)
     r->jobs = j->next;
     if (!r->jobs)
         r->jobs_tail = &r->jobs;
-    r->working = true;
+    r->working = j;
     BUG_ON(uv_queue_work(r->loop, &j->work, run_job, job_done) < 0);
 }
 
@@ -123,6 +129,7 @@ static void on_ended(void *arg, int fd)
     struct report *r = x->report;
 
     close(fd);
+    list_remove(&x->link);
     r->ending--;
     add_job(r, x->finish);
     next_job(r);
@@ -133,7 +140,8 @@ static void end_fd(struct report *r, int fd, struct finish_job *finish)
 {
     struct ending *x = xcalloc(1, sizeof(*x));
 
-    *x = (struct ending){r, finish};
+    *x = (struct ending){.fd = fd, .report = r, .finish = finish};
+    list_push_back(&r->endings, &x->link);
     r->ending++;
     if (r->spool)
         spool_accounting_end(r->spool, fd, on_ended, x);
@@ -189,6 +197,7 @@ int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err
 
     r->pipe = xstrdup(pipe);
     r->jobs_tail = &r->jobs;
+    list_init(&r->endings);
     r->unclassified = unclassified_new();
     if (acct_dirfd >= 0) {
         adopt_default(r, acct_file_new_default(pipe, acct_dirfd));
@@ -213,6 +222,14 @@ void report_free(struct report *r)
         return;
     if (r->tick) {
         uv_close((uv_handle_t *)r->tick, on_tick_closed);
+    }
+    if (r->working)
+        r->working->report = NULL;
+    for (struct list *l; (l = list_pop_front(&r->endings));) { /* the spool is closed */
+        struct ending *x = list_entry(l, struct ending, link);
+        close(x->fd);
+        finish_job_free(x->finish);
+        free(x);
     }
     for (struct job *j; (j = r->jobs);) {
         r->jobs = j->next;

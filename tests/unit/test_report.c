@@ -148,8 +148,8 @@ static void first_line_names_columns(void **state)
     report_free(reopen()); /* once only */
     get(text, sizeof(text));
     assert_string_equal(text, "type,timeLogged,timeQueued,orig,rcpt,dsnAction,dsnStatus,dsnDiag,"
-                              "dsnMta,srcMta,vmta,pipe,queue,jobId,envId,dlvSize,dlvTlsProtocol,dlvTlsCipher,dlvTlsVerified,"
-                              "msgId\r\n");
+                              "dsnMta,srcMta,vmta,pipe,queue,jobId,envId,dlvSize,dlvTlsProtocol,"
+                              "dlvTlsCipher,dlvTlsVerified,msgId\r\n");
 }
 
 static void newest_received_is_found(void **state)
@@ -304,7 +304,7 @@ static void remove_all(int at)
 
 static int remove_world(void **state)
 {
-    uv_run(&loop, UV_RUN_NOWAIT);
+    uv_run(&loop, UV_RUN_DEFAULT); /* jobs end */
     uv_loop_close(&loop);
     buf_free(&accounted);
     remove_all(move_fd);
