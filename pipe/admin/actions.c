@@ -185,6 +185,11 @@ static void answer_changed(struct pipe *p, const struct admin *a, struct strview
     json_t *o = json_pack("{s:s, s:I, s:s}", "pipe", p->name, "changed", (json_int_t)changed,
                           "state", state);
     json_object_set_new(o, "queue", admin_json_text(queue));
+    if (actions_are_full(p->engine))
+        json_object_set_new(o, "note",
+                            json_sprintf("%d actions are in force, as many as there can be: "
+                                         "further queues were left as they are",
+                                         ACTIONS_MAX));
     log_info(LOG_ADMIN, "%s by an operator queue=%s changed=%zu", state,
              log_safe(queue.ptr, queue.len, 500), changed);
     answer_saved(p, a, o);

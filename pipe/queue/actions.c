@@ -350,6 +350,11 @@ static struct action *make(struct engine *g, struct queue_memo *m, const struct 
     return x;
 }
 
+bool actions_are_full(const struct engine *g)
+{
+    return g->actions.count >= ACTIONS_MAX;
+}
+
 static bool is_full(struct actions *a, const struct action_spec *s)
 {
     int64_t now = clock_mono_ms();

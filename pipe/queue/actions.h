@@ -104,6 +104,8 @@ struct actions {
 
 /* Most actions at a time, and most clocks that are kept over a restart. */
 enum { ACTIONS_MAX = 20000, CLOCKS_KEPT = 10000 };
+/* No further action is taken until one ends. */
+bool actions_are_full(const struct engine *g);
 
 void actions_init(struct actions *a, struct engine *g);
 void actions_fini(struct actions *a);

@@ -48,9 +48,9 @@
     FIELD(STATUS, "resolver", "cache_hits", "number", "found in the cache")                        \
     FIELD(STATUS, "resolver", "cache_misses", "number", "not found in the cache")                  \
     FIELD(STATUS, "resolver", "cache_evictions", "number", "dropped to make room")                 \
-    FIELD(STATUS, "resolver", "validates", "flag", "name-server-validates")                       \
-    FIELD(STATUS, "resolver", "mta_sts", "list",                                                  \
-          "policies: domains (known now), bytes, fetches, failures, evictions")                   \
+    FIELD(STATUS, "resolver", "validates", "flag", "name-server-validates")                        \
+    FIELD(STATUS, "resolver", "mta_sts", "list",                                                   \
+          "policies: domains (known now), bytes, fetches, failures, evictions")                    \
     FIELD(STATUS, "resolver", "servers", "list",                                                   \
           "name servers: address, rtt_ms, failures (in a row), queries, answers, timeouts")        \
     FIELD(SHOW_PIPES, "pipe", "pipe", "text", "its name")                                          \
@@ -271,27 +271,28 @@
     FIELD(CONFIG_EXPLAIN, "pipe", "section", "text", "in that file")                               \
     FIELD(CONFIG_EXPLAIN, "pipe", "overrode", "list", "value, file, line, section of the others")  \
     FIELD(CONFIG_EXPLAIN, "pipe", "now", "text", "what adaptive or warm-up came to; absent: no")   \
-    FIELD(RESOLVE, "pipe", "pipe", "text", "its name")                                            \
-    FIELD(RESOLVE, "pipe", "domain", "text", "that was asked for; one object per entry of "       \
-          "smtp-hosts, or one")                                                                   \
-    FIELD(RESOLVE, "pipe", "vmta", "text", "virtual MTA that it is for")                          \
-    FIELD(RESOLVE, "pipe", "queue_to", "text", "domain that the mail goes to instead")            \
-    FIELD(RESOLVE, "pipe", "kind", "text", "mx, host or address")                                 \
-    FIELD(RESOLVE, "pipe", "name", "text", "whose MX hosts or addresses these are")               \
-    FIELD(RESOLVE, "pipe", "port", "number", "to deliver to")                                     \
-    FIELD(RESOLVE, "pipe", "status", "text", "ok, or what there is instead of a route")           \
-    FIELD(RESOLVE, "pipe", "text", "text", "why there is no route")                               \
-    FIELD(RESOLVE, "pipe", "ttl_s", "number", "how long the pipe believes it")                    \
-    FIELD(RESOLVE, "pipe", "group", "text", "of MX hosts that the domain is counted as")          \
-    FIELD(RESOLVE, "pipe", "mx_secure", "flag", "the MX answer passed DNSSEC")                    \
-    FIELD(RESOLVE, "pipe", "use_starttls", "flag", "the directive")                               \
-    FIELD(RESOLVE, "pipe", "use_dane", "flag", "the directive")                                   \
-    FIELD(RESOLVE, "pipe", "use_mta_sts", "flag", "the directive")                                \
-    FIELD(RESOLVE, "pipe", "mta_sts", "list", "mode, id, max_age_s, mx (patterns), failure")      \
-    FIELD(RESOLVE, "pipe", "hosts", "list",                                                       \
-          "preference, host, addresses, dane (none, usable, unusable, failed), tlsa (usage, "     \
-          "selector, matching, data), tlsa_base (name that has them, when it is another), "       \
-          "in_policy (MTA-STS lists it), asks (in words)")                                        \
+    FIELD(RESOLVE, "pipe", "pipe", "text", "its name")                                             \
+    FIELD(RESOLVE, "pipe", "domain", "text",                                                       \
+          "that was asked for; one object per entry of "                                           \
+          "smtp-hosts, or one")                                                                    \
+    FIELD(RESOLVE, "pipe", "vmta", "text", "virtual MTA that it is for")                           \
+    FIELD(RESOLVE, "pipe", "queue_to", "text", "domain that the mail goes to instead")             \
+    FIELD(RESOLVE, "pipe", "kind", "text", "mx, host or address")                                  \
+    FIELD(RESOLVE, "pipe", "name", "text", "whose MX hosts or addresses these are")                \
+    FIELD(RESOLVE, "pipe", "port", "number", "to deliver to")                                      \
+    FIELD(RESOLVE, "pipe", "status", "text", "ok, or what there is instead of a route")            \
+    FIELD(RESOLVE, "pipe", "text", "text", "why there is no route")                                \
+    FIELD(RESOLVE, "pipe", "ttl_s", "number", "how long the pipe believes it")                     \
+    FIELD(RESOLVE, "pipe", "group", "text", "of MX hosts that the domain is counted as")           \
+    FIELD(RESOLVE, "pipe", "mx_secure", "flag", "the MX answer passed DNSSEC")                     \
+    FIELD(RESOLVE, "pipe", "use_starttls", "flag", "the directive")                                \
+    FIELD(RESOLVE, "pipe", "use_dane", "flag", "the directive")                                    \
+    FIELD(RESOLVE, "pipe", "use_mta_sts", "flag", "the directive")                                 \
+    FIELD(RESOLVE, "pipe", "mta_sts", "list", "mode, id, max_age_s, mx (patterns), failure")       \
+    FIELD(RESOLVE, "pipe", "hosts", "list",                                                        \
+          "preference, host, addresses, dane (none, usable, unusable, failed), tlsa (usage, "      \
+          "selector, matching, data), tlsa_base (name that has them, when it is another), "        \
+          "in_policy (MTA-STS lists it), asks (in words)")                                         \
     FIELD(PAUSE_PIPE, "pipe", "pipe", "text", "its name")                                          \
     FIELD(PAUSE_PIPE, "pipe", "state", "text", "paused")                                           \
     FIELD(PAUSE_PIPE, "pipe", "changed", "number", "0: it was paused already")                     \
@@ -338,10 +339,12 @@
     FIELD(SET_QUEUE, "pipe", "queue", "text", "the pattern")                                       \
     FIELD(SET_QUEUE, "pipe", "state", "text", "mode backoff or mode normal")                       \
     FIELD(SET_QUEUE, "pipe", "changed", "number", "queues that it concerned")                      \
+    FIELD(SET_QUEUE, "pipe", "note", "text", "when not all could be done: why")                    \
     FIELD(DISABLE_SOURCE, "pipe", "pipe", "text", "the pipe's name")                               \
     FIELD(DISABLE_SOURCE, "pipe", "queue", "text", "the pattern")                                  \
     FIELD(DISABLE_SOURCE, "pipe", "state", "text", "source disabled")                              \
     FIELD(DISABLE_SOURCE, "pipe", "changed", "number", "queues that may use the address")          \
+    FIELD(DISABLE_SOURCE, "pipe", "note", "text", "when not all could be done: why")               \
     FIELD(ENABLE_SOURCE, "pipe", "pipe", "text", "the pipe's name")                                \
     FIELD(ENABLE_SOURCE, "pipe", "queue", "text", "the pattern")                                   \
     FIELD(ENABLE_SOURCE, "pipe", "state", "text", "source enabled")                                \

@@ -48,6 +48,11 @@ static void act_line(struct page *p, const json_t *o)
         page_printf(p, "%s", changed == 0 ? " (it was already)" : "");
     }
     buf_append_char(&p->out, '\n');
+    if (field_text(o, "note")) {
+        page_printf(p, "  ");
+        page_clean(&p->out, field_text(o, "note"));
+        buf_append_char(&p->out, '\n');
+    }
 }
 
 static const char *done_text(const struct answer *a)
