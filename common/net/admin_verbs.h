@@ -90,7 +90,7 @@ enum admin_level {
         "the bounce category of a reply, the rule that decides and what it goes by")               \
     VERB(SHOW_UNCLASSIFIED, "show-unclassified", ADMIN_READ, ROLE_PIPE, "[limit]",                 \
         "replies that no rule gave a category, in groups, most frequent first")                    \
-    VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private]", \
+    VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private] [topic]", \
         "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
     VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \
         "what SPF says of mail from an address, and by which records")                             \

@@ -16,6 +16,7 @@ struct pipe_check {
     struct admin admin;
     struct check *check;
     char *domain;
+    int topic; /* enum check_topic that is asked about alone, or -1 */
 };
 
 static struct pipe_check *pipe_check_new(struct pipe *p, const struct admin *a,
@@ -33,6 +34,7 @@ static struct pipe_check *pipe_check_new(struct pipe *p, const struct admin *a,
     k->pipe = p;
     k->admin = *a;
     k->admin.args = NULL;
+    k->topic = -1;
     k->domain = xstrndup(domain.ptr, domain.len);
     list_push_back(&p->checks, &k->link);
     return k;
@@ -87,7 +89,8 @@ static void on_sender_done(struct check *c, void *arg)
     const struct check_finding *const *all = check_findings(c, &count);
 
     for (size_t i = 0; i < count; i++)
-        admin_send(&k->admin, finding_object(k, all[i]));
+        if (k->topic < 0 || (int)all[i]->topic == k->topic)
+            admin_send(&k->admin, finding_object(k, all[i]));
     admin_end(&k->admin);
     pipe_check_free(k);
 }
@@ -110,8 +113,25 @@ static struct strview domain_of(struct strview s)
     return s;
 }
 
+/* False: it is none. *ret: -1 when none is named. */
+static bool topic_argument(const struct admin *a, int *ret)
+{
+    struct strview name = admin_text(a, "topic");
+
+    *ret = -1;
+    for (int i = 0; i < CHECK_TOPIC_COUNT; i++)
+        if (sv_eq_nocase(name, sv_of(check_topic_name((enum check_topic)i))))
+            *ret = i;
+    if (*ret >= 0 || !name.len)
+        return true;
+    admin_error(a, "'topic' is one of spf, helo, reverse-dns, dkim, dmarc, bimi, bounces, "
+                   "mta-sts, dane");
+    return false;
+}
+
 void check_sender(void *owner, struct admin *a)
 {
+    int topic;
     struct pipe *p = owner;
     struct strview domain = domain_of(admin_text(a, "domain"));
     struct strview mail_from = domain_of(admin_text(a, "mail_from"));
@@ -124,6 +144,8 @@ void check_sender(void *owner, struct admin *a)
                     is_domain(domain) ? "mail_from" : "domain");
         return;
     }
+    if (!topic_argument(a, &topic))
+        return;
     if (gather_sources(p->engine, admin_text(a, "vmta"), admin_text(a, "pool"), &found, &e) < 0) {
         admin_error(a, "%s", e.text);
         return;
@@ -141,6 +163,7 @@ void check_sender(void *owner, struct admin *a)
             .bimi_selector = found.bimi_selector,
             .with_private = admin_flag(a, "private"),
         };
+        k->topic = topic;
         k->check = check_start(child_loop(p->child), p->routes, &req, on_sender_done, k);
     }
     gather_free(&found);

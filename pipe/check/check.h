@@ -30,6 +30,7 @@ enum check_topic {
 #define CHECK_TOPIC_ENUM(id, name) CHECK_##id,
     CHECK_TOPICS(CHECK_TOPIC_ENUM)
 #undef CHECK_TOPIC_ENUM
+        CHECK_TOPIC_COUNT
 };
 
 /* LEVEL(ID, "name"); a note is no judgement */

@@ -57,6 +57,8 @@ enum option_kind {
     OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
            "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")                     \
     OPTION(POOL, "pool", 0, OPTION_TEXT, "NAME", "pool", "for this pool of virtual MTAs")          \
+    OPTION(TOPIC, "topic", 0, OPTION_TEXT, "TOPIC", "topic",                                       \
+           "only this: spf, helo, reverse-dns, dkim, dmarc, bimi, bounces, mta-sts, dane")         \
     OPTION(MAIL_FROM, "mail-from", 0, OPTION_TEXT, "DOMAIN", "mail_from",                          \
            "domain of the return path, when it is another one")                                    \
     OPTION(PRIVATE, "private", 0, OPTION_SWITCH, "", "private",                                    \

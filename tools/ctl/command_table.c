@@ -387,7 +387,7 @@ const struct command commands[] = {
         .operand_required = true,
         .operand_json = "domain",
         .options = WITH_PIPE | OPTION_BIT(VMTA) | OPTION_BIT(POOL) | OPTION_BIT(MAIL_FROM) |
-                   OPTION_BIT(PRIVATE),
+                   OPTION_BIT(PRIVATE) | OPTION_BIT(TOPIC),
         .more = "DOMAIN is that of the From field; --mail-from that of the return path. Without "
                 "--vmta and --pool it is about the addresses of each pipe's default-virtual-mta, "
                 "or of all virtual MTAs. Exit status 1 when something fails.",

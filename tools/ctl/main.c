@@ -269,8 +269,19 @@ int main(int argc, char **argv)
         return print_made(completion_bash);
     if (simulate_wanted(argc, argv))
         return simulate_exec(argc, argv);
-    if (argc > 2 && strcmp(argv[1], "dkim") == 0)
+    char *check[] = {argv[0],
+                     (char[]){"check"},
+                     (char[]){"sender"},
+                     (char[]){"--topic"},
+                     (char[]){"dkim"},
+                     argc > 3 ? argv[3] : NULL,
+                     NULL};
+    if (argc > 2 && strcmp(argv[1], "dkim") == 0 && strcmp(argv[2], "check") == 0 && argc <= 4) {
+        argc = argc > 3 ? 6 : 5; /* a daemon answers this one: it has the keys and the DNS */
+        argv = check;
+    } else if (argc > 2 && strcmp(argv[1], "dkim") == 0) {
         return dkim_exec(argv + 1);
+    }
     if (command_parse(argc, argv, &p, &e) < 0)
         complain("", e.text);
     else

@@ -25,13 +25,16 @@ static const char usage[] =
     "usage: pmtactl dkim keygen [--rsa BITS | --ed25519] FILE\n"
     "       pmtactl dkim show-dns SELECTOR DOMAIN FILE\n"
     "       pmtactl dkim rotate [--rsa BITS | --ed25519] [--at DATE] [--overlap INTERVAL]\n"
-    "                           DOMAIN OLD-SELECTOR OLD-FILE NEW-SELECTOR NEW-FILE\n\n"
+    "                           DOMAIN OLD-SELECTOR OLD-FILE NEW-SELECTOR NEW-FILE\n"
+    "       pmtactl dkim check DOMAIN\n\n"
     "Makes signing keys and prints the DNS records that go with them.\n\n"
     "  keygen    makes a key, mode 0600; a file that exists is left alone\n"
     "  show-dns  prints the TXT record of a key, ready for a zone file\n"
     "  rotate    makes the key NEW-FILE, and prints the record to publish now, the\n"
     "            lines for the configuration, which switch selectors on DATE, and when\n"
-    "            the old record may go\n\n"
+    "            the old record may go\n"
+    "  check     asks the running daemon whether the DNS has its keys of a domain; the\n"
+    "            same as: pmtactl check sender --topic dkim DOMAIN\n\n"
     "  --rsa BITS           an RSA key (2048; 1024 to 4096)\n"
     "  --ed25519            an Ed25519 key instead (RFC 8463)\n"
     "  --at DATE            when the new key takes over, UTC: 2026-12-31 or\n"
@@ -268,7 +271,7 @@ int main(int argc, char **argv)
         return show_dns(&o);
     if (strcmp(argv[optind], "rotate") == 0)
         return rotate(&o);
-    fprintf(stderr, "pmta-key: unknown command '%.60s' (expected keygen, show-dns or rotate)\n",
+    fprintf(stderr, "pmta-key: unknown command '%.60s' (expected keygen, show-dns, rotate or check)\n",
             argv[optind]);
     return EXIT_USAGE;
 }
