@@ -95,6 +95,8 @@ static int open_rooms(struct pipe *p, struct err *e)
     p->notice = notice_new(p->engine);
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
+    p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
+    engine_on_tls(p->engine, tlsrpt_told, p->tlsrpt);
     return 0;
 }
 
@@ -193,6 +195,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     p->config = cfg;
     tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
+    tlsrpt_configure(p->tlsrpt, cfg, p->name);
     if (p->report && configure_report(p, e) < 0)
         log_error(LOG_CONFIG, "accounting goes on as before: %s: %s", e->text, err_name(e->code));
     keyring_end(p->keyring);
@@ -293,6 +296,7 @@ static int open_spool(struct pipe *p, struct err *e)
         state_file_read(&p->pauses, &paused, e) < 0 ||
         state_file_open(&p->jobs, loop, p->spool_dir, "jobs", e) < 0 ||
         state_file_read(&p->jobs, &jobs, e) < 0 ||
+        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0 ||
         saver_open(&p->actions, loop, p->spool_dir, "actions", ACTIONS_DELAY_MS, write_actions, p,
                    &actions, e) < 0 ||
         saver_open(&p->clocks, loop, p->spool_dir, "queue-clocks", CLOCKS_DELAY_MS, write_clocks, p,
@@ -422,7 +426,8 @@ static void on_limits_kept(void *arg)
 
     engine_on_change(p->engine, NULL, NULL);
     engine_on_cold(p->engine, NULL, NULL);
-    p->savers_closing = 4;
+    p->savers_closing = 5;
+    tlsrpt_close(p->tlsrpt, on_saver_closed, p);
     saver_close(&p->cold, on_saver_closed, p);
     saver_close(&p->actions, on_saver_closed, p);
     saver_close(&p->clocks, on_saver_closed, p);
@@ -458,6 +463,7 @@ static void pipe_fini(struct pipe *p)
     intake_free(p->intake);
     limit_keeper_free(p->limit_keeper);
     notice_free(p->notice);
+    tlsrpt_free(p->tlsrpt);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);

@@ -12,6 +12,7 @@
 #include "notice/notice.h"
 #include "pace/pace_file.h"
 #include "queue/engine.h"
+#include "tlsrpt/tlsrpt.h"
 #include "sign/keyring.h"
 #include "sign/signer.h"
 
@@ -45,6 +46,7 @@ struct pipe {
     struct keyring *keyring;
     struct signer *signer;
     struct notice *notice;
+    struct tlsrpt *tlsrpt;
     struct watch *watch;
     struct list checks; /* that operators asked for */
     struct spool *spool;

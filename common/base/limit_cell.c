@@ -328,6 +328,11 @@ void limit_cell_want(struct limit_table *t, struct limit_cell *c, int64_t now_us
                           memory_order_relaxed);
 }
 
+bool limit_cell_was_wanted(const struct limit_cell *c)
+{
+    return atomic_load_explicit(&c->wanted, memory_order_relaxed) != 0;
+}
+
 bool limit_cell_wanted(const struct limit_table *t, const struct limit_cell *c, int64_t now_us,
                        uint32_t *ret_connections)
 {

@@ -108,6 +108,8 @@ uint32_t limit_cell_own_connections(const struct limit_table *t, const struct li
  * least every LIMIT_WANT_US / 2 for as long as it waits. */
 enum { LIMIT_WANT_US = 300 * 1000 };
 void limit_cell_want(struct limit_table *t, struct limit_cell *c, int64_t now_us);
+/* Some process has ever said so: cheap, to ask first. */
+bool limit_cell_was_wanted(const struct limit_cell *c);
 /* Another process waits for a place: *ret_connections is how many it has. */
 bool limit_cell_wanted(const struct limit_table *t, const struct limit_cell *c, int64_t now_us,
                        uint32_t *ret_connections);

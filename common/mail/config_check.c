@@ -329,6 +329,7 @@ void load_check(struct loader *l)
         load_error(l, l->dir, 0, "no [pipe NAME] (expected at least one)");
     if (!config_section_name(l->cfg, KIND_LISTENER, 0))
         load_error(l, l->dir, 0, "no [listener ADDR:PORT] (expected at least one)");
+    check_tls(l);
     load_check_keys(l);
     if (!l->report->errors)
         check_shaping(l);

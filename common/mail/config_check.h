@@ -32,5 +32,7 @@ struct config_query check_query(const struct check *c, const struct checked_patt
 
 void check_limits(struct check *c);
 void check_loops(struct check *c);
+/* config_check_tls.c */
+void check_tls(struct loader *l);
 
 #endif

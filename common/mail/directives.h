@@ -481,6 +481,15 @@ enum directive_flag {
         "PEM file with its private key; the certificate's file when not set")                      \
     DIRECTIVE(TLS_BROKEN_FOR, "tls-broken-for", KINDS_QUEUE, TYPE_INTERVAL, "1h", 0, 2592000000, RELOAD_NEW_SESSION, 0, NULL, \
         "how long a host whose TLS handshake failed is sent to in clear, where nothing requires TLS") \
+    /* TLS reports */                                                                              \
+    DIRECTIVE(TLS_REPORT, "tls-report", KIND_PIPE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "report daily how TLS went to domains that ask for it with a TXT record at _smtp._tls (RFC 8460)") \
+    DIRECTIVE(TLS_REPORT_CONTACT, "tls-report-contact", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "where to ask about TLS reports; tls-report-from when not set")                            \
+    DIRECTIVE(TLS_REPORT_FROM, "tls-report-from", KIND_PIPE | KIND_PMTA, TYPE_EMAIL_LIST, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "address that TLS reports are from; postmaster@ the host name when not set")               \
+    DIRECTIVE(TLS_REPORT_DIR, "tls-report-dir", KIND_PIPE | KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "directory that a copy of each TLS report is written to; the user of the pipe must be able to write there") \
     /* what a source may say */                                                                    \
     DIRECTIVE(SOURCE_GROUP_NAME, "source-group", KIND_SOURCE, TYPE_NAME, NULL, 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "[source-group] that this source belongs to and takes its settings from")                  \

@@ -5,8 +5,6 @@
  */
 #include "mail/dkim.h"
 
-#include <stdio.h>
-
 enum { FOLD_AT = 76 };
 
 static bool is_wsp(char c)
@@ -200,47 +198,67 @@ void dkim_sender_domains(struct strview block, struct arena *a, struct strview *
 struct folder {
     struct buf *out;
     size_t column;
+    bool h_empty; /* no name stands behind h= yet */
 };
 
-static void fold_append(struct folder *f, struct strview word, bool blank)
+static void fold_begin(struct folder *f, size_t width, bool blank)
 {
-    if (f->column + word.len + 1 > FOLD_AT) {
-        buf_append_str(f->out, "\r\n\t");
+    if (f->column + width + 1 > FOLD_AT) {
+        buf_append(f->out, "\r\n\t", 3);
         f->column = 1;
     } else if (blank) {
-        buf_append_str(f->out, " ");
+        buf_append_char(f->out, ' ');
         f->column++;
     }
-    buf_append_sv(f->out, word);
-    f->column += word.len;
+    f->column += width;
 }
 
-static void fold_printf(struct folder *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void fold_printf(struct folder *f, const char *fmt, ...)
+static void fold_append(struct folder *f, struct strview word)
 {
-    struct buf word = {0};
-    va_list ap;
+    fold_begin(f, word.len, false);
+    buf_append_sv(f->out, word);
+}
 
-    va_start(ap, fmt);
-    buf_vprintf(&word, fmt, ap);
-    va_end(ap);
-    fold_append(f, buf_view(&word), true);
-    buf_free(&word);
+/* "name=value;" */
+static void fold_tag(struct folder *f, const char *name, struct strview value)
+{
+    struct strview n = sv_of(name);
+
+    fold_begin(f, n.len + value.len + 1, true);
+    buf_append_sv(f->out, n);
+    buf_append_sv(f->out, value);
+    buf_append_char(f->out, ';');
+}
+
+static void fold_number(struct folder *f, const char *name, int64_t n)
+{
+    char digits[24];
+    size_t at = sizeof(digits);
+
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    fold_tag(f, name, sv(digits + at, sizeof(digits) - at));
+}
+
+static void base64_group(const uint8_t *bytes, size_t left, char four[4])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t v = (uint32_t)bytes[0] << 16 | (left > 1 ? (uint32_t)bytes[1] << 8 : 0) |
+                 (left > 2 ? bytes[2] : 0);
+
+    four[0] = digits[v >> 18];
+    four[1] = digits[v >> 12 & 63];
+    four[2] = left > 1 ? digits[v >> 6 & 63] : '=';
+    four[3] = left > 2 ? digits[v & 63] : '=';
 }
 
 static void fold_base64(struct folder *f, const uint8_t *bytes, size_t n)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
     for (size_t i = 0; i < n; i += 3) {
-        uint32_t v = (uint32_t)bytes[i] << 16 | (i + 1 < n ? (uint32_t)bytes[i + 1] << 8 : 0) |
-                     (i + 2 < n ? bytes[i + 2] : 0);
-        char four[4] = {digits[v >> 18], digits[v >> 12 & 63], digits[v >> 6 & 63], digits[v & 63]};
-        if (i + 1 >= n)
-            four[2] = '=';
-        if (i + 2 >= n)
-            four[3] = '=';
-        fold_append(f, sv(four, 4), false);
+        fold_begin(f, 4, false);
+        base64_group(bytes + i, n - i, buf_reserve(f->out, 4));
+        buf_advance(f->out, 4);
     }
 }
 
@@ -265,77 +283,99 @@ static bool lists(struct strview names, struct strview name)
     return false;
 }
 
+static void add_name(struct dkim_names *to, struct strview name, bool oversign)
+{
+    for (size_t i = 0; i < to->count; i++)
+        if (sv_eq_nocase(to->items[i].name, name))
+            return;
+    to->items[to->count++] = (struct dkim_name){name, oversign};
+}
+
+void dkim_names_parse(struct strview names, struct strview oversign, struct arena *a,
+                      struct dkim_names *ret)
+{
+    struct strview name, rest;
+
+    /* a name has at least one byte and one separator */
+    ret->items = arena_alloc(a, (names.len / 2 + oversign.len / 2 + 3) * sizeof(ret->items[0]));
+    ret->count = 0;
+    if (!lists(names, SV("From")) && !lists(oversign, SV("From")))
+        add_name(ret, SV("From"), false);
+    for (rest = names; next_name(&rest, &name);)
+        add_name(ret, name, lists(oversign, name));
+    for (rest = oversign; next_name(&rest, &name);)
+        add_name(ret, name, true);
+}
+
+static bool is_named(const struct dkim_field *field, struct strview name)
+{
+    return field->name.len == name.len &&
+           ascii_lower(field->name.ptr[0]) == ascii_lower(name.ptr[0]) &&
+           sv_eq_nocase(field->name, name);
+}
+
 /* One name of h=: each field that has it, from the last to the first, and when oversigned once more
  * than there are. */
 static void sign_name(const struct dkim_signature *s, const struct dkim_field *fields, size_t count,
-                      struct strview name, bool oversign, struct folder *f, bool *first,
-                      struct buf *input)
+                      const struct dkim_name *name, struct folder *f, struct buf *input)
 {
-    struct buf word = {0};
-    size_t n = oversign;
+    size_t n = name->oversign;
 
-    for (size_t i = count; i-- > 0;) {
-        if (!sv_eq_nocase(fields[i].name, name))
-            continue;
-        dkim_canon_field(input, s->header_canon, fields[i].whole);
-        n++;
-    }
+    for (size_t i = count; i-- > 0;)
+        if (is_named(&fields[i], name->name)) {
+            dkim_canon_field(input, s->header_canon, fields[i].whole);
+            n++;
+        }
     for (; n; n--) {
-        buf_reset(&word);
-        buf_printf(&word, "%s%.*s", *first ? "" : ":", SV_ARG(name));
-        fold_append(f, buf_view(&word), false);
-        *first = false;
+        bool first = f->h_empty;
+        fold_begin(f, name->name.len + !first, false);
+        if (!first)
+            buf_append_char(f->out, ':');
+        buf_append_sv(f->out, name->name);
+        f->h_empty = false;
     }
-    buf_free(&word);
 }
 
-/* h= and the canonical fields. A name that was there already is passed over, so that no list can
- * sign a field twice. */
 static void sign_names(const struct dkim_signature *s, const struct dkim_field *fields,
                        size_t count, struct folder *f, struct buf *input)
 {
-    struct strview lists_of[] = {s->names, s->oversign}, name;
-    bool first = true;
-
-    fold_printf(f, "h=");
-    if (!lists(s->names, SV("From")) && !lists(s->oversign, SV("From"))) /* RFC 6376 section 5.4 */
-        sign_name(s, fields, count, SV("From"), false, f, &first, input);
-    for (size_t k = 0; k < ARRAY_LEN(lists_of); k++) {
-        struct strview rest = lists_of[k];
-        while (next_name(&rest, &name)) {
-            size_t before = (size_t)(name.ptr - lists_of[k].ptr);
-            if (lists(sv(lists_of[k].ptr, before), name) || (k && lists(s->names, name)))
-                continue;
-            sign_name(s, fields, count, name, lists(s->oversign, name), f, &first, input);
-        }
-    }
-    fold_append(f, SV(";"), false);
+    fold_begin(f, 2, true);
+    buf_append(f->out, "h=", 2);
+    f->h_empty = true;
+    for (size_t i = 0; i < s->names->count; i++)
+        sign_name(s, fields, count, &s->names->items[i], f, input);
+    fold_append(f, SV(";"));
 }
 
 void dkim_signature_prepare(const struct dkim_signature *s, const struct dkim_field *fields,
                             size_t count, struct buf *field, struct buf *ret_input)
 {
-    static const char *const canon[] = {[DKIM_SIMPLE] = "simple", [DKIM_RELAXED] = "relaxed"};
+    static const char *const canon[2][2] = {
+        [DKIM_SIMPLE] = {[DKIM_SIMPLE] = "simple/simple", [DKIM_RELAXED] = "simple/relaxed"},
+        [DKIM_RELAXED] = {[DKIM_SIMPLE] = "relaxed/simple", [DKIM_RELAXED] = "relaxed/relaxed"},
+    };
     static const char start[] = "DKIM-Signature: v=1;";
-    struct folder f = {field, sizeof(start) - 1};
+    struct folder f = {field, sizeof(start) - 1, false};
     size_t begin = buf_len(field);
 
-    buf_append_str(field, start);
-    fold_printf(&f, "a=%s;", s->algorithm);
-    fold_printf(&f, "c=%s/%s;", canon[s->header_canon], canon[s->body_canon]);
-    fold_printf(&f, "d=%.*s;", SV_ARG(s->domain));
-    fold_printf(&f, "s=%.*s;", SV_ARG(s->selector));
+    buf_append(field, start, sizeof(start) - 1);
+    fold_tag(&f, "a=", sv_of(s->algorithm));
+    fold_tag(&f, "c=", sv_of(canon[s->header_canon][s->body_canon]));
+    fold_tag(&f, "d=", s->domain);
+    fold_tag(&f, "s=", s->selector);
     if (s->identity.len)
-        fold_printf(&f, "i=%.*s;", SV_ARG(s->identity));
-    if (s->time_s)
-        fold_printf(&f, "t=%lld;", (long long)s->time_s);
-    if (s->expires_s)
-        fold_printf(&f, "x=%lld;", (long long)s->expires_s);
+        fold_tag(&f, "i=", s->identity);
+    if (s->time_s > 0)
+        fold_number(&f, "t=", s->time_s);
+    if (s->expires_s > 0)
+        fold_number(&f, "x=", s->expires_s);
     sign_names(s, fields, count, &f, ret_input);
-    fold_printf(&f, "bh=");
+    fold_begin(&f, 3, true);
+    buf_append(field, "bh=", 3);
     fold_base64(&f, (const uint8_t *)s->body_hash.ptr, s->body_hash.len);
-    fold_append(&f, SV(";"), false);
-    fold_printf(&f, "b=");
+    fold_append(&f, SV(";"));
+    fold_begin(&f, 2, true);
+    buf_append(field, "b=", 2);
     /* without the CRLF that ends it */
     struct strview own = sv(buf_data(field) + begin, buf_len(field) - begin);
     size_t at = buf_len(ret_input);
@@ -351,7 +391,7 @@ void dkim_signature_finish(struct buf *field, const uint8_t *signature, size_t n
 
     for (size_t i = buf_len(field); i > 0 && bytes[i - 1] != '\n'; i--)
         column++;
-    struct folder f = {field, column};
+    struct folder f = {field, column, false};
     fold_base64(&f, signature, n);
-    buf_append_str(field, "\r\n");
+    buf_append(field, "\r\n", 2);
 }

@@ -68,13 +68,27 @@ void dkim_sender_domains(struct strview block, struct arena *a, struct strview *
 
 /* --- signature --- */
 
+/* Names to sign, without repetitions, in order. */
+struct dkim_names {
+    struct dkim_name {
+        struct strview name;
+        bool oversign; /* nobody may add another of it */
+    } * items;
+    size_t count;
+};
+
+/* From two lists of names, separated by colons, blanks or commas: what is signed, and what is signed
+ * once more than it is there (RFC 6376 section 8.15). From is always among them (section 5.4). Views
+ * point into the lists; items is in arena. */
+void dkim_names_parse(struct strview names, struct strview oversign, struct arena *a,
+                      struct dkim_names *ret);
+
 struct dkim_signature {
     const char *algorithm; /* "rsa-sha256", "ed25519-sha256" */
     enum dkim_canon header_canon, body_canon;
     struct strview domain, selector;
-    struct strview identity;  /* i=, or empty */
-    struct strview names;     /* fields to sign, separated by colons, blanks or commas */
-    struct strview oversign;  /* of these, the ones that nobody may add another of */
+    struct strview identity; /* i=, or empty */
+    const struct dkim_names *names;
     int64_t time_s;           /* t=; 0: without */
     int64_t expires_s;        /* x=; 0: without */
     struct strview body_hash; /* 32 bytes */
@@ -82,9 +96,9 @@ struct dkim_signature {
 
 /* The signature field up to and including "b=", folded at 78 columns ("DKIM-Signature: v=1; …"), and
  * in *ret_input the bytes to hash: the canonical fields in the order of h=, then the canonical
- * signature field with an empty b= (RFC 6376 section 3.7). A name of `names` that the header has
- * n times is signed n times from the last to the first; one in `oversign` once more (section 8.15).
- * Fields that are not there and not oversigned are left out. */
+ * signature field with an empty b= (RFC 6376 section 3.7). A name that the header has n times is
+ * signed n times from the last to the first; one that is oversigned once more. Fields that are not
+ * there and not oversigned are left out. */
 void dkim_signature_prepare(const struct dkim_signature *s, const struct dkim_field *fields,
                             size_t count, struct buf *field, struct buf *ret_input);
 /* Puts the signature value behind it, folded, and ends the field with CRLF. */

@@ -253,9 +253,21 @@ static const char *take_orcpt(void *ret, struct strview value, bool has_value)
     return NULL;
 }
 
+/* RFC 8689 section 2 */
+static const char *take_requiretls(void *ret, struct strview value, bool has_value)
+{
+    struct smtp_mail *m = ret;
+
+    (void)value;
+    if (has_value)
+        return "501 5.5.4 REQUIRETLS has no value";
+    m->flags |= ENVELOPE_REQUIRETLS;
+    return NULL;
+}
+
 static const struct param mail_params[] = {
     {"SIZE", take_size}, {"BODY", take_body},   {"SMTPUTF8", take_smtputf8},
-    {"RET", take_ret},   {"ENVID", take_envid}, {"AUTH", take_auth},
+    {"RET", take_ret},   {"ENVID", take_envid}, {"AUTH", take_auth}, {"REQUIRETLS", take_requiretls},
 };
 
 static const struct param rcpt_params[] = {

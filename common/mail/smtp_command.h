@@ -49,7 +49,7 @@ struct smtp_mail {
     struct strview envid;
     uint64_t size; /* SIZE=; 0 when not given */
     uint8_t ret;   /* enum envelope_ret */
-    uint8_t flags; /* ENVELOPE_8BIT, ENVELOPE_SMTPUTF8 */
+    uint8_t flags; /* ENVELOPE_8BIT, ENVELOPE_SMTPUTF8, ENVELOPE_REQUIRETLS */
 };
 
 struct smtp_rcpt {

@@ -36,6 +36,8 @@ enum admin_level {
         "open SMTP connections, in and out")                                                       \
     VERB(SHOW_VMTAS, "show-vmtas", ADMIN_READ, ROLE_PIPE, "",                                      \
         "virtual MTAs: source addresses, pools, cold ones, and what they hold")                    \
+    VERB(SHOW_TLS_REPORT, "show-tls-report", ADMIN_READ, ROLE_PIPE, "",                            \
+        "how TLS went to each domain that is reported to: today, and what is not sent yet")        \
     VERB(SHOW_MESSAGE, "show-message", ADMIN_READ, ROLE_PIPE, "id",                                \
         "envelope and state of each recipient of a message")                                       \
     VERB(WHY, "why", ADMIN_READ, ROLE_PIPE, "id",                                                  \

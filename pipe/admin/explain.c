@@ -1,9 +1,14 @@
 /*
  * What a setting is for a domain, where it was written, and what it overrode.
  */
+#include "admin/pace_words.h"
 #include "admin/verbs.h"
+#include "base/clock.h"
+#include "queue/throttle.h"
 
 #include <stdio.h>
+
+enum { MOST_SOURCES = 16 };
 
 struct explained {
     json_t *winner;
@@ -67,20 +72,57 @@ static bool is_shared(enum directive d)
     return false;
 }
 
-/* Pool and group of the queue, when there is one. */
-static void ask_queue(const struct pipe *p, struct config_query *q)
+/* What adaptive and warm-up have made of it by now, address by address. */
+static void say_now(struct engine *g, struct queue *q, enum directive d, struct buf *out)
+{
+    int64_t now_ms = clock_wall_ms();
+    struct pace_view v;
+
+    for (size_t i = 0; i < q->vmta->source_count && i < MOST_SOURCES; i++) {
+        const struct pace_pair *pair = throttle_known_pair(g, q, &q->vmta->sources[i]);
+        if (!pair)
+            continue;
+        pace_pair_view(pair, &v);
+        bool told = d == DIR_ADAPTIVE ? v.adaptive != NULL : v.warmup != NULL;
+        if (!told)
+            continue;
+        buf_printf(out, "%s%s: ", buf_len(out) ? "; " : "", *v.source ? v.source : "any address");
+        if (d == DIR_ADAPTIVE)
+            pace_say_adaptive(v.adaptive, out);
+        else
+            pace_say_warmup(&v, now_ms, out);
+    }
+}
+
+static bool has_now(const struct config_value *v)
+{
+    switch (v->directive) {
+    case DIR_ADAPTIVE:
+        return v->yes;
+    case DIR_WARMUP:
+        return v->number > 0;
+    case DIR_WARMUP_SCHEDULE:
+        return v->text != NULL;
+    default:
+        return false;
+    }
+}
+
+/* The queue, when there is one; and its pool and group. */
+static struct queue *ask_queue(const struct pipe *p, struct config_query *q)
 {
     char name[600];
     int len = snprintf(name, sizeof(name), "%.*s/%.*s", SV_ARG(q->domain), SV_ARG(q->vmta));
 
     if (len >= (int)sizeof(name))
-        return;
+        return NULL;
     str_lower(name, (size_t)len);
-    const struct queue *queue = engine_find_queue(p->engine, sv(name, (size_t)len));
+    struct queue *queue = engine_find_queue(p->engine, sv(name, (size_t)len));
     if (!queue)
-        return;
+        return NULL;
     q->pool = sv_of(queue->vmta->pool);
     q->group = queue_group_domain(queue);
+    return queue;
 }
 
 void explain_config(void *owner, struct admin *a)
@@ -102,7 +144,7 @@ void explain_config(void *owner, struct admin *a)
             config_text(p->config, &(struct config_query){.pipe = q.pipe}, DIR_DEFAULT_VIRTUAL_MTA);
         q.vmta = sv_of(name ? name : VMTA_DEFAULT);
     }
-    ask_queue(p, &q);
+    struct queue *queue = ask_queue(p, &q);
     for (int i = 0; i < DIRECTIVE_COUNT; i++) {
         const struct directive_info *info = directive_info((enum directive)i);
         struct explained x = {NULL, json_array()};
@@ -119,6 +161,13 @@ void explain_config(void *owner, struct admin *a)
             json_object_update(o, x.winner);
         json_decref(x.winner);
         json_object_set_new(o, "overrode", x.overrode);
+        const struct config_value *v = config_get(p->config, &asked, (enum directive)i);
+        struct buf now = {0};
+        if (queue && has_now(v))
+            say_now(p->engine, queue, (enum directive)i, &now);
+        if (buf_len(&now))
+            json_object_set_new(o, "now", admin_json_text(buf_view(&now)));
+        buf_free(&now);
         admin_send(a, o);
     }
     admin_end(a);

@@ -14,9 +14,9 @@ struct queue;
 
 /* The limit that a queue waits for. */
 struct limit_hold {
-    char text[300];                   /* "max-msg-rate of virtual-mta mta1: next in 3.2s" */
+    char text[500];                   /* "max-msg-rate of virtual-mta mta1: next in 3.2s" */
     char what[256];                   /* "its rate: max-msg-rate of virtual-mta mta1" */
-    char because[300];                /* "max-msg-rate = 20/m; 3 queues wait" */
+    char because[400];                /* "max-msg-rate = 20/m; 3 queues wait" */
     const struct config_value *value; /* where it stands, NULL: unknown; lives in the config */
     int64_t next_ms;                  /* wall; 0: nobody knows */
     char next[100];                   /* when next_ms is 0 */

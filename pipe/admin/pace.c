@@ -9,6 +9,7 @@
 #include "pace/pace.h"
 #include "pace/warmup.h"
 
+#include <stdio.h>
 #include <time.h>
 
 struct looking {
@@ -95,6 +96,18 @@ static const char *warmup_state(const struct warmup *w)
     return w->verdict == WARMUP_UNUSED ? "unused" : "advancing";
 }
 
+static const char *warmup_because(const struct pace_view *v)
+{
+    const struct warmup *w = v->warmup;
+
+    if (w->held)
+        return warmup_verdict_text(WARMUP_OPERATOR);
+    if (w->day_count && v->used >= warmup_budget(w, w->step) &&
+        (w->verdict == WARMUP_BEGINS || w->verdict == WARMUP_ADVANCED))
+        return "today's messages are sent";
+    return warmup_verdict_text(w->verdict);
+}
+
 static void put_budget(json_t *o, const char *name, uint64_t budget)
 {
     if (budget != WARMUP_UNLIMITED)
@@ -107,16 +120,15 @@ static void show_warmup_pair(const struct looking *l, const struct pace_view *v)
     double attempts = (double)MAX_OF(w->attempts, (uint64_t)1);
     int64_t now_ms = clock_wall_ms(), next_ms = warmup_next_ms(w, now_ms);
     json_t *o = pair_object(l, v);
-    json_t *more =
-        json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:i, s:i, s:s, s:s, s:i, s:I, s:I}", "state",
-                  warmup_state(w), "step", (json_int_t)w->step, "used", (json_int_t)v->used,
-                  "attempts", (json_int_t)w->attempts, "deferred_percent",
-                  (double)w->deferred * 100 / attempts, "bounced_percent",
-                  (double)w->bounced * 100 / attempts, "max_deferred", (int)w->max_deferred,
-                  "max_bounced", (int)w->max_bounced, "verdict", warmup_verdict_name(w->verdict),
-                  "because", warmup_verdict_text(w->held ? WARMUP_OPERATOR : w->verdict),
-                  "verdict_percent", w->verdict_percent, "began_ms", (json_int_t)w->began_ms,
-                  "next_ms", (json_int_t)(next_ms == INT64_MAX ? 0 : next_ms));
+    json_t *more = json_pack(
+        "{s:s, s:I, s:I, s:I, s:f, s:f, s:i, s:i, s:s, s:s, s:i, s:I, s:I}", "state",
+        warmup_state(w), "step", (json_int_t)w->step, "used", (json_int_t)v->used, "attempts",
+        (json_int_t)w->attempts, "deferred_percent", (double)w->deferred * 100 / attempts,
+        "bounced_percent", (double)w->bounced * 100 / attempts, "max_deferred",
+        (int)w->max_deferred, "max_bounced", (int)w->max_bounced, "verdict",
+        warmup_verdict_name(w->verdict), "because", warmup_because(v), "verdict_percent",
+        w->verdict_percent, "began_ms", (json_int_t)w->began_ms, "next_ms",
+        (json_int_t)(next_ms == INT64_MAX ? 0 : next_ms));
 
     json_object_set_new(more, "kind", json_string(w->day_count ? "schedule" : "ramp"));
     if (w->day_count) {
@@ -180,13 +192,27 @@ struct plan {
     uint64_t target; /* 0: none */
 };
 
+/* The last day of the plan is that of the target, if it is reached at all. */
+static json_t *target_note(const struct plan *plan, uint64_t budget, const char *date, size_t days)
+{
+    char text[200];
+
+    if (budget < plan->target)
+        snprintf(text, sizeof(text), "%llu a day is not reached in %zu days",
+                 (unsigned long long)plan->target, days);
+    else
+        snprintf(text, sizeof(text), "%llu a day is reached on %s, day %zu of this plan",
+                 (unsigned long long)plan->target, date, days);
+    return json_string(text);
+}
+
 /* Takes o. */
 static void send_plan(const struct plan *plan, const struct warmup *w, json_t *o)
 {
     json_t *days = json_array();
     int32_t today = warmup_date(clock_wall_ms());
     uint64_t total = 0, budget = 0;
-    char date[40];
+    char date[40] = "";
 
     for (int64_t i = 0; i < plan->days && budget != WARMUP_UNLIMITED; i++) {
         budget = warmup_budget(w, w->step + (uint32_t)i);
@@ -201,8 +227,8 @@ static void send_plan(const struct plan *plan, const struct warmup *w, json_t *o
         if (plan->target && budget >= plan->target)
             break;
     }
-    if (plan->target && budget < plan->target)
-        json_object_set_new(o, "note", json_string("the target is not reached in this time"));
+    if (plan->target)
+        json_object_set_new(o, "note", target_note(plan, budget, date, json_array_size(days)));
     json_object_set_new(o, "days", days);
     admin_send(plan->admin, o);
 }

@@ -9,6 +9,7 @@ static const struct admin_handler handlers[] = {
     {VERB_SHOW_QUEUES, show_queues},
     {VERB_SHOW_CONNECTIONS, show_connections},
     {VERB_SHOW_VMTAS, show_vmtas},
+    {VERB_SHOW_TLS_REPORT, show_tls_report},
     {VERB_SHOW_MESSAGE, show_message},
     {VERB_WHY, why_message},
     {VERB_LEDGER, show_ledger},

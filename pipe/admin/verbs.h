@@ -21,6 +21,7 @@ void act_warmup_resume(void *owner, struct admin *a);
 void act_warmup_set_day(void *owner, struct admin *a);
 void show_connections(void *owner, struct admin *a);
 void show_vmtas(void *owner, struct admin *a);
+void show_tls_report(void *owner, struct admin *a);
 void show_message(void *owner, struct admin *a);
 void show_ledger(void *owner, struct admin *a);
 void why_message(void *owner, struct admin *a);

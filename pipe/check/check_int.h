@@ -34,7 +34,9 @@ struct check {
     struct list spf_runs; /* struct spf_run */
 
     /* what the verdict on DMARC and the proposed records are made of */
-    struct check_tally spf;            /* of the return path, over all sources */
+    struct check_tally spf; /* of the return path, over all sources */
+    bool spf_unknown;       /* of an address the DNS did not answer */
+    bool spf_is_aligned;
     bool *key_is_good;                 /* by key: it is published */
     bool dmarc_unknown;                /* the DNS did not answer */
     struct strview dmarc;              /* the record; ptr NULL: none that counts */

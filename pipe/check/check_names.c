@@ -135,8 +135,12 @@ static void judge(struct name_task *t)
         f->is_passing = true;
     } else if (!confirmed) {
         f = add(t, CHECK_LEVEL_FAIL, check_printf(c, "%s, which does not lead back to it", names));
-        f->advice = "let the name have the address, or the address another name";
-        propose_address(t, f, t->names[0].name);
+        f->advice = same ? "let the host-name have the address"
+                         : "set the reverse name to the host-name, and let that have the address";
+        if (same)
+            propose_address(t, f, same->name);
+        else
+            propose_ptr(t, f);
     } else if (t->helo.leads_back) {
         f = add(t, CHECK_LEVEL_WARN,
                 check_printf(c, "%s there and back, but %s is what it greets with", names, helo));

@@ -142,6 +142,7 @@ static bool judge_spf(struct check *c)
     const char *subject = check_printf(c, "return path %.*s", SV_ARG(c->mail_from));
     struct check_finding *f;
 
+    c->spf_is_aligned = aligned;
     if (aligned) {
         add(c, CHECK_LEVEL_OK, ORDER_SPF, subject,
             check_printf(c, "aligned with From, %s", strict ? "strict" : "relaxed"));
@@ -194,10 +195,13 @@ void check_policy_conclude(struct check *c)
         f = add(c, CHECK_LEVEL_WARN, ORDER_VERDICT, subject,
                 "passes by SPF alone: what is forwarded fails");
         f->advice = "sign with DKIM for the domain of From";
+    } else if (c->spf_is_aligned && (!c->spf.all || c->spf_unknown)) {
+        f = add(c, CHECK_LEVEL_WARN, ORDER_VERDICT, subject,
+                !c->spf.all ? "no key counts, and SPF was not checked"
+                            : "no key counts, and the DNS did not answer for SPF");
+        f->advice = "sign with DKIM for the domain of From";
     } else {
-        f = add(c, CHECK_LEVEL_FAIL, ORDER_VERDICT, subject,
-                !c->spf.all ? "fails: no key counts, and SPF was not checked"
-                            : "fails: neither SPF nor DKIM counts");
+        f = add(c, CHECK_LEVEL_FAIL, ORDER_VERDICT, subject, "fails: neither SPF nor DKIM counts");
         f->advice = "mend one of them as said above; both are better";
     }
 }

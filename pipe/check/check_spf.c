@@ -107,6 +107,7 @@ static void return_path_ended(struct spf_run *r)
                   "%s: %s", spf_result_text(result), spf_reason(r->spf));
 
     f->is_passing = result == SPF_TEMPERROR || result == SPF_NONE;
+    c->spf_unknown |= result == SPF_TEMPERROR;
     c->spf.all++;
     c->spf.good += result == SPF_PASS;
     keep_record(c, r->spf);

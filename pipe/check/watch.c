@@ -26,7 +26,6 @@ struct watch *watch_new(uv_loop_t *loop, struct routes *routes)
 
     w->routes = routes;
     uv_timer_init(loop, &w->timer);
-    uv_unref((uv_handle_t *)&w->timer);
     w->timer.data = w;
     return w;
 }

@@ -387,6 +387,7 @@ static bool check_peer(struct delivery_conn *c)
     char why[160];
 
     c->tls_result = tls_need_check(need, c->stream, c->roots, why, sizeof(why));
+    c->client.params.proven = tls_need_proves(need, c->tls_result);
     if (c->tls_result == TLS_RESULT_VERIFIED)
         c->tls_text[0] = '\0';
     else

@@ -56,6 +56,7 @@ enum smtp_extension {
     SMTP_EXT_SMTPUTF8 = 8,
     SMTP_EXT_DSN = 16,
     SMTP_EXT_STARTTLS = 32,
+    SMTP_EXT_REQUIRETLS = 64,
 };
 
 struct smtp_client;
@@ -96,6 +97,7 @@ struct smtp_client_params {
     uint32_t max_messages;
     const char *tls_verify; /* read when an outcome is made: see struct outcome; NULL: "" */
     bool use_starttls;
+    bool proven; /* the peer is who it should be: set when TLS is up (RFC 8689 section 4.2.1) */
     bool require_tls; /* end rather than send a message in clear */
     bool use_pipelining;
 };

@@ -48,6 +48,12 @@ static void check_rcpts(struct smtp_job *j)
     }
 }
 
+/* RFC 8689 section 4.2.1 */
+static bool may_require_tls(const struct smtp_client *c)
+{
+    return c->tls[0] && c->params.proven && (c->extensions & SMTP_EXT_REQUIRETLS);
+}
+
 void smtp_job_check(struct smtp_job *j)
 {
     struct smtp_client *c = j->client;
@@ -64,6 +70,14 @@ void smtp_job_check(struct smtp_job *j)
                smtp_outcome_local(c, OUTCOME_BOUNCED, PHASE_MAIL,
                                   "SMTPUTF8 is required, but was not offered by the server"),
                6, 7);
+    else if ((j->job.env->flags & ENVELOPE_REQUIRETLS) && !may_require_tls(c))
+        refuse(j,
+               smtp_outcome_local(
+                   c, OUTCOME_BOUNCED, PHASE_MAIL, "REQUIRETLS support is required, but %s",
+                   !c->tls[0]          ? "the session is not encrypted"
+                   : !c->params.proven ? "it was not proven whose server this is (tls-verify)"
+                                       : "the server does not offer it"),
+               7, 30);
     else if (!is_clean(j->job.env->sender))
         refuse(j,
                smtp_outcome_local(c, OUTCOME_BOUNCED, PHASE_MAIL,
@@ -105,6 +119,8 @@ void smtp_put_mail(struct smtp_client *c, const struct smtp_job *j)
         buf_append_str(out, " BODY=8BITMIME");
     if (env->flags & ENVELOPE_SMTPUTF8)
         buf_append_str(out, " SMTPUTF8");
+    if (env->flags & ENVELOPE_REQUIRETLS)
+        buf_append_str(out, " REQUIRETLS");
     if (c->extensions & SMTP_EXT_DSN) {
         if (env->ret)
             buf_append_str(out, env->ret == RET_FULL ? " RET=FULL" : " RET=HDRS");

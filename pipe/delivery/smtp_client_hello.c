@@ -62,6 +62,7 @@ static void take_keyword(struct smtp_client *c, struct strview line)
         {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
         {"DSN", SMTP_EXT_DSN},
         {"STARTTLS", SMTP_EXT_STARTTLS},
+        {"REQUIRETLS", SMTP_EXT_REQUIRETLS},
     };
     struct strview word;
 

@@ -106,8 +106,11 @@ void limits_refund(struct limit *const *set, size_t count, uint32_t n);
 void limits_refund_since(struct limit *const *set, size_t count, uint32_t n, uint32_t epoch);
 /* Moves on with the days of quotas. */
 uint32_t limits_epoch(const struct limits *s);
-/* Bytes that went out, in each BYTES. */
+/* Bytes that go out, in each BYTES; and those that did not. */
 void limits_charge_bytes(struct limit *const *set, size_t count, uint64_t bytes);
+void limits_refund_bytes(struct limit *const *set, size_t count, uint64_t bytes);
+/* One of BYTES is in debt: limits_take would refuse. */
+bool limits_in_debt(struct limit *const *set, size_t count);
 
 /* Another pipe waits for a place of l and has fewer than this one; idle: or has as many, as what
  * this one holds is of no use to it. Who holds one gives it back, who wants one leaves it. */

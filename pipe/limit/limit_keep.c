@@ -10,7 +10,7 @@
 
 #include <inttypes.h>
 
-enum { TEXT_MAX = 6 << 20 }; /* less than what pipe/state reads back */
+enum { TEXT_MAX = 48 << 20 }; /* less than what pipe/state reads back */
 
 static const char *const measures[] = {
 #define MEASURE_NAME(id, name, unit) name,

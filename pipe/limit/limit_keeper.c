@@ -83,8 +83,7 @@ static void save(struct limit_keeper *k)
     int64_t took_ms = (clock_wall_us() - now_us) / 1000;
     k->not_before_ms = clock_mono_ms() + MAX_OF((int64_t)APART_MS, took_ms * SHARE);
     k->writing = true;
-    state_file_write(&k->file, buf_view(&text), on_saved, k);
-    buf_free(&text);
+    state_file_write_own(&k->file, &text, on_saved, k);
 }
 
 static void on_timer(uv_timer_t *timer)

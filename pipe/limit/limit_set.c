@@ -151,6 +151,27 @@ void limits_refund_since(struct limit *const *set, size_t count, uint32_t n, uin
     }
 }
 
+void limits_refund_bytes(struct limit *const *set, size_t count, uint64_t bytes)
+{
+    for (size_t i = 0; i < count && bytes; i++) {
+        if (!is_rate(set[i], LIMIT_BYTES))
+            continue;
+        limit_cell_refund(set[i]->cell, &set[i]->rate, bytes);
+        limit_moved(set[i], limits_now(set[i]->owner));
+        limit_has_room(set[i]);
+    }
+}
+
+bool limits_in_debt(struct limit *const *set, size_t count)
+{
+    int64_t now_us = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (is_rate(set[i], LIMIT_BYTES) && is_in_debt(set[i], &now_us))
+            return true;
+    return false;
+}
+
 void limits_charge_bytes(struct limit *const *set, size_t count, uint64_t bytes)
 {
     int64_t now_us = 0;

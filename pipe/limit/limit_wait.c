@@ -22,7 +22,7 @@ bool limit_owes_place(const struct limit *l, bool idle)
 {
     uint32_t theirs;
 
-    if (l->measure != LIMIT_CONNECTIONS || !l->max ||
+    if (l->measure != LIMIT_CONNECTIONS || !l->max || !limit_cell_was_wanted(l->cell) ||
         !limit_cell_wanted(l->table, l->cell, limits_now(l->owner), &theirs))
         return false;
     return idle || limit_cell_own_connections(l->table, l->cell) > theirs;

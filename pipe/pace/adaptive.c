@@ -13,32 +13,38 @@
 
 #include <math.h>
 
-#define SEEK_FACTOR      1.5
-#define BACK_OFF         0.95  /* of the level that failed */
-#define BACK_OFF_AGAIN   0.7   /* when it failed again at once */
-#define HOLD_FACTOR      0.25  /* attempts while held, at most */
-#define QUOTA_HELD_S     5.0   /* held so long, and … */
-#define QUOTA_PROBES     2.5   /* … for so many attempts: a quota, not a rate */
-#define QUOTA_SPAN       2.0   /* climbs last so many of its periods */
-#define QUOTA_SHARE      0.3   /* held for so much of a period that it was a single one */
-#define QUOTA_GUESS      0.2   /* the first estimate is as uncertain */
-#define TOOK_MIN_S       5.0   /* what was taken in so long says more than the rate */
-#define TOOK_SHARE       0.98  /* … and is so much of it, as a climb is a little below its end */
-#define SPAN_MIN_S       15.0  /* first climb */
-#define SPAN_MIN_EVENTS  40.0  /* … and at least so many recipients long */
-#define SPAN_MAX_S       180.0 /* between two attempts at the same level, at most */
-#define SPAN_GROWTH      1.5
-#define BEYOND_SPEED     4.0  /* the part above the level is short */
-#define LEFT_BEHIND      0.05 /* so far above it the level is forgotten; doubles each time … */
-#define LEFT_BEHIND_MAX  0.4  /* … up to this */
-#define USED_SHARE       0.7  /* of the rate, for a round to count */
-#define IDLE_SHARE       0.2  /* less: what was taken says nothing */
-#define TOLERATED        0.005
-#define TOLERATED_FROM   10.0 /* per second: below, each refusal counts */
-#define AGAIN_MIN_MS     10000
-#define ROUND_MIN_MS     1000
-#define ROUND_EVENTS     4.0
-#define HOLD_MIN_PER_AGE 4.0 /* attempts per age of the incident */
+#define SEEK_FACTOR        1.5
+#define BACK_OFF           0.95 /* of the level that failed */
+#define BACK_OFF_AGAIN     0.7  /* when it failed again at once */
+#define HOLD_FACTOR        0.25 /* attempts while held, at most */
+#define QUOTA_HELD_S       5.0  /* held so long, and … */
+#define QUOTA_PROBES       2.5  /* … for so many attempts: a quota, not a rate */
+#define QUOTA_SPAN         2.0  /* climbs last so many of its periods */
+#define QUOTA_SHARE        0.3  /* held for so much of a period that it was a single one */
+#define QUOTA_GUESS        0.2  /* the first estimate is as uncertain */
+#define TOOK_MIN_S         5.0  /* what was taken in so long says more than the rate */
+#define TOOK_SHARE         0.98 /* … and is so much of it, as a climb is a little below its end */
+#define SPAN_MIN_S         15.0 /* first climb */
+#define SPAN_MIN_EVENTS    40.0 /* … and at least so many recipients long */
+#define SPAN_MAX_S         180.0 /* between two attempts at the same level, at most */
+#define SPAN_GROWTH        1.5
+#define BEYOND_SPEED       4.0 /* the part above the level is short */
+#define BEYOND_SPEED_QUOTA 3.0
+#define PENALTY_S          10.0 /* held so long, twice, at different rates: a penalty, not a quota */
+#define PENALTY_ALIKE      0.25
+#define PENALTY_SPAN       20.0  /* climbs last so many of them, … */
+#define PENALTY_SPAN_MAX_S 600.0 /* … at most this */
+#define BACK_OFF_PENALTY   0.9
+#define LEFT_BEHIND        0.1 /* so far above it the level is forgotten; doubles each time … */
+#define LEFT_BEHIND_MAX    0.8 /* … up to this */
+#define USED_SHARE         0.7 /* of the rate, for a round to count */
+#define IDLE_SHARE         0.2 /* less: what was taken says nothing */
+#define TOLERATED          0.005
+#define TOLERATED_FROM     10.0 /* per second: below, each refusal counts */
+#define AGAIN_MIN_MS       10000
+#define ROUND_MIN_MS       1000
+#define ROUND_EVENTS       4.0
+#define HOLD_MIN_PER_AGE   4.0 /* attempts per age of the incident */
 
 static const char *const change_names[] = {
 #define CHANGE_NAME(id, name, text) name,
@@ -189,7 +195,7 @@ static void climb(struct adaptive *a, double seconds)
     }
     if (a->ceiling > 0 && a->rate >= a->ceiling)
         return;
-    double speed = a->quota_span_s > 0 ? QUOTA_SPAN : BEYOND_SPEED;
+    double speed = a->quota_span_s > 0 ? BEYOND_SPEED_QUOTA : BEYOND_SPEED;
     a->at_s += a->at_s >= a->span_s ? seconds * speed : seconds;
     double rate = climbed(a);
     if (rate > a->failed * (1 + a->stride)) {
@@ -247,6 +253,13 @@ static bool is_quota(const struct adaptive *a, int64_t now_ms)
     return held_s >= MAX_OF(QUOTA_HELD_S, QUOTA_PROBES / (a->base * HOLD_FACTOR));
 }
 
+/* Held as long as the last time, although we went much slower since: each excess costs the same. */
+static bool is_penalty(const struct adaptive *a, double held_s)
+{
+    return held_s >= PENALTY_S && a->last_held_s > 0 &&
+           fabs(held_s / a->last_held_s - 1) < PENALTY_ALIKE;
+}
+
 /* What it takes in one of its periods. The period ended at some time between the last refusal and
  * now. When it is known, and several have gone since the last incident, only the share of it that
  * we were held says something; else what was delivered in it. */
@@ -278,18 +291,27 @@ static double rate_level(const struct adaptive *a)
 
 static void go_on(struct adaptive *a, int64_t now_ms)
 {
-    bool quota = is_quota(a, now_ms), seeking = a->failed <= 0;
-    double level = quota ? quota_level(a, now_ms) : rate_level(a), before = a->failed;
+    double held_s = (double)(now_ms - a->held_ms) / 1000, before = a->failed;
+    bool penalty = is_penalty(a, held_s), seeking = a->failed <= 0;
+    bool quota = !penalty && is_quota(a, now_ms);
+    double level = penalty ? a->base : quota ? quota_level(a, now_ms) : rate_level(a);
     int64_t again_ms = MAX_OF((int64_t)AGAIN_MIN_MS, (int64_t)(20000 / a->base));
-    bool again = !quota && (seeking || a->held_ms - a->resumed_ms < again_ms);
+    bool again = !quota && !penalty && (seeking || a->held_ms - a->resumed_ms < again_ms);
     bool same = before > 0 && fabs(level / before - 1) < 0.1;
 
-    if (same && !again)
+    if (penalty) { /* seldom tried, as each time costs so much */
+        a->quota_span_s = 0;
+        a->span_s = MIN_OF(PENALTY_SPAN * held_s, PENALTY_SPAN_MAX_S);
+    } else if (same && !again) {
         a->span_s = MIN_OF(a->span_s * SPAN_GROWTH, SPAN_MAX_S);
-    else
+    } else {
         a->span_s = shortest_span(a, level);
+    }
+    a->last_held_s = held_s;
     a->failed = bounded(a, level);
-    a->rate = a->base = bounded(a, level * (again ? BACK_OFF_AGAIN : BACK_OFF));
+    a->rate = a->base = bounded(a, level * (again     ? BACK_OFF_AGAIN
+                                            : penalty ? BACK_OFF_PENALTY
+                                                      : BACK_OFF));
     a->stride = quota && seeking ? QUOTA_GUESS : LEFT_BEHIND;
     a->at_s = 0;
     a->grudge = 0;

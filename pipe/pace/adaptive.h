@@ -65,6 +65,7 @@ struct adaptive {
     double span_s, at_s;   /* time of the climb back to `failed`, and how much of it has gone */
     double stride;         /* how far above `failed` until that is left behind */
     double quota_span_s;   /* the other side counts over a long time: shortest climb; 0: not seen */
+    double last_held_s;    /* how long the last incident took; 0: there was none */
     double grudge;         /* throttling replies that were not outweighed by deliveries */
 
     int64_t round_ms; /* begin of the round; 0: none */

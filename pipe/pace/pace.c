@@ -490,21 +490,33 @@ static bool pattern_matches(struct strview pattern, const char *text)
     return fnmatch(p, text, FNM_NOESCAPE | FNM_CASEFOLD) == 0;
 }
 
+void pace_pair_view(const struct pace_pair *pair, struct pace_view *ret)
+{
+    bool warm = !list_empty(&pair->warm);
+
+    *ret = (struct pace_view){
+        .queue = pair->queue,
+        .source = pair->source,
+        .adaptive = pair->is_adaptive ? &pair->adaptive : NULL,
+        .warmup = warm ? &pair->warmup : NULL,
+        .used = warm ? pace_pair_used(pair) : 0,
+        .adaptive_limit = pair->rate_limit,
+        .warmup_limit = pair->warm_limit,
+    };
+}
+
 void pace_visit(struct pace *p, struct strview pattern,
                 void (*fn)(void *arg, const struct pace_view *v), void *arg)
 {
+    struct pace_view v;
+
     list_for_each (at, &p->by_use) {
-        struct pace_pair *pair = list_entry(at, struct pace_pair, use);
-        bool warm = !list_empty(&pair->warm);
-        if ((!pair->is_adaptive && !warm) || !pattern_matches(pattern, pair->queue))
+        const struct pace_pair *pair = list_entry(at, struct pace_pair, use);
+        if ((!pair->is_adaptive && list_empty(&pair->warm)) ||
+            !pattern_matches(pattern, pair->queue))
             continue;
-        fn(arg, &(struct pace_view){
-                    .queue = pair->queue,
-                    .source = pair->source,
-                    .adaptive = pair->is_adaptive ? &pair->adaptive : NULL,
-                    .warmup = warm ? &pair->warmup : NULL,
-                    .used = warm ? pace_pair_used(pair) : 0,
-                });
+        pace_pair_view(pair, &v);
+        fn(arg, &v);
     }
 }
 

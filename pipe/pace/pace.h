@@ -67,10 +67,14 @@ struct warmup;
 
 struct pace_view {
     const char *queue, *source;
-    const struct adaptive *adaptive; /* NULL: not wanted */
-    const struct warmup *warmup;     /* NULL: not wanted */
-    uint64_t used;                   /* of today's budget */
+    const struct adaptive *adaptive;                   /* NULL: not wanted */
+    const struct warmup *warmup;                       /* NULL: not wanted */
+    uint64_t used;                                     /* of today's budget */
+    const struct limit *adaptive_limit, *warmup_limit; /* or NULL */
 };
+/* The pair when there is one, without a reference. */
+struct pace_pair *pace_pair_find(struct pace *p, struct strview queue, struct strview source);
+void pace_pair_view(const struct pace_pair *pair, struct pace_view *ret);
 /* All pairs whose queue matches the pattern with * and ? (empty: all). */
 void pace_visit(struct pace *p, struct strview pattern,
                 void (*fn)(void *arg, const struct pace_view *v), void *arg);

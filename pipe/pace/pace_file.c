@@ -62,8 +62,10 @@ static uint64_t pause_ms(const struct pace_file *f)
 /* Makes a slice of the text, all of it when the pipe ends. True when the text is whole. */
 static bool make(struct pace_file *f)
 {
-    if (!f->making)
+    if (!f->making) {
         buf_reset(&f->text);
+        buf_reserve(&f->text, f->bytes + f->bytes / 8); /* growing is what takes longest */
+    }
     f->making = !pace_write_some(f->pace, &f->text, f->closing ? UINT_MAX : SLICE_PAIRS);
     return !f->making;
 }

@@ -46,7 +46,6 @@ struct pace_pair {
     uint32_t round;   /* when it was written last */
 };
 
-struct pace_pair *pace_pair_find(struct pace *p, struct strview queue, struct strview source);
 struct pace_pair *pace_pair_new(struct pace *p, struct strview queue, struct strview source,
                                 int64_t used_ms);
 /* Messages that were taken from today's budget, by all pipes. */

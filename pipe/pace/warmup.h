@@ -72,11 +72,6 @@ void warmup_fini(struct warmup *w);
 void warmup_configure(struct warmup *w, const struct rate_form *schedule, int64_t ramp_ms,
                       const struct rate *start, const struct rate *full);
 
-static inline bool warmup_is_wanted(const struct warmup *w)
-{
-    return w->day_count || w->ramp_ms;
-}
-
 void warmup_begin(struct warmup *w, int64_t now_ms);
 /* The step that comes after this one is due: decides. True when the step ended. */
 bool warmup_advance(struct warmup *w, int64_t now_ms);

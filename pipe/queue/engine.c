@@ -56,6 +56,7 @@ struct engine *engine_new(const struct engine_parts *parts)
 
 void engine_free(struct engine *g)
 {
+    limits_on_earlier(g->limits, NULL, NULL); /* levels to be kept get wake-up times: too late */
     for (struct hash_node *n = hash_next(&g->queues, NULL), *next; n; n = next) {
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);

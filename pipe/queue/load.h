@@ -27,6 +27,7 @@ struct load {
     bool granted;  /* rates of this version counted its recipients */
     bool was_sent; /* content went out */
     uint32_t version;
+    uint64_t charged; /* bytes that volume rates counted when it was taken */
     uint32_t epoch;                  /* limits_epoch when they were counted */
     bool dropped;                    /* its connection went away while it was read or signed */
     void (*arrived)(struct load *l); /* that has ended; not inside load_take */

@@ -17,6 +17,7 @@ enum {
     OPENS_PER_TURN = 64,
     REFRESH_SLICE_MS = 3,
     SWEEP_MS = 10000,
+    SOON_US = 1000000,
     QUEUE_KEEP_MS = 300000, /* an empty queue is remembered this long */
 };
 
@@ -345,8 +346,8 @@ static void no_secure_host(struct engine *g, struct queue *q, const char *why)
 
 /* --- what limits say --- */
 
-/* Where to wait when several refused: at the rate that has room first; a place that somebody holds
- * may come at any time. */
+/* Where to wait when several addresses were refused: at the rate that has room first; a place that
+ * somebody holds may come at any time, so it is waited for unless the rate has room in a moment. */
 static struct limit *better_line(struct limit *a, struct limit *b)
 {
     struct limit_level x, y;
@@ -356,8 +357,14 @@ static struct limit *better_line(struct limit *a, struct limit *b)
     int64_t now = clock_wall_us();
     limit_level(a, now, &x);
     limit_level(b, now, &y);
-    if (a->measure == LIMIT_CONNECTIONS || b->measure == LIMIT_CONNECTIONS)
-        return a;
+    if (a->measure == LIMIT_CONNECTIONS || b->measure == LIMIT_CONNECTIONS) {
+        const struct limit_level *rate = a->measure == LIMIT_CONNECTIONS ? &y : &x;
+        bool soon = rate->free_now || rate->next_us - now <= SOON_US;
+        bool a_is_rate = a->measure != LIMIT_CONNECTIONS;
+        if (a_is_rate == (b->measure != LIMIT_CONNECTIONS))
+            return a;
+        return soon == a_is_rate ? a : b;
+    }
     return y.next_us < x.next_us ? b : a;
 }
 

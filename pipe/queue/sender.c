@@ -284,7 +284,8 @@ static uint32_t take_rcpts(struct sender *s, uint32_t want)
     struct limit *full = NULL;
 
     if (granted && (clock_mono_ms() - s->credit_at_ms > credit_ms(s) ||
-                    s->credit_epoch != limits_epoch(s->engine->limits))) {
+                    s->credit_epoch != limits_epoch(s->engine->limits) ||
+                    limits_in_debt(s->rates.items, s->rates.count))) {
         return_credit(s); /* time has passed since: counted from now on */
         granted = 0;
     } else if (!granted) {
@@ -325,15 +326,24 @@ static struct load *take_load(struct sender *s)
         l->granted = true;
         l->version = s->version;
         l->epoch = limits_epoch(s->engine->limits);
+        /* now, or every connection that is open would send one more */
+        l->charged = l->message->place.length;
+        limits_charge_bytes(s->rates.items, s->rates.count, l->charged);
     }
     return l;
 }
 
-/* Recipients of l that nothing was sent for are not counted. */
+/* Recipients of l that nothing was sent for are not counted, nor is content that was not sent. */
 static void refund_load(struct sender *s, struct load *l)
 {
-    if (l->granted && l->version == s->version)
+    if (l->granted && l->version == s->version) {
         limits_refund_since(s->rates.items, s->rates.count, l->left, l->epoch);
+        uint64_t went = l->was_sent ? l->env.content_bytes : 0;
+        if (went > l->charged)
+            limits_charge_bytes(s->rates.items, s->rates.count, went - l->charged);
+        else
+            limits_refund_bytes(s->rates.items, s->rates.count, l->charged - went);
+    }
     l->granted = false;
 }
 
@@ -391,6 +401,11 @@ static struct load *pop_load(struct sender *s)
     return l;
 }
 
+static bool is_of_one_address(const struct queue *q, const struct limit *l)
+{
+    return q->vmta->source_count > 1 && !throttle_is_common(q, l);
+}
+
 /* Nothing to send now, or a rate refused: the connection waits for work, unless its place is wanted
  * or the rate has room only when the connection would have been closed for idling. */
 static enum delivery_next rest(struct sender *s)
@@ -401,7 +416,11 @@ static enum delivery_next rest(struct sender *s)
     return_credit(s);
     if (s->refused) {
         int64_t now_us = clock_wall_us();
-        scheduler_wait(s->engine, q, s->refused);
+        /* one of several addresses: another may still have room, the scheduler asks them all */
+        if (is_of_one_address(q, s->refused))
+            scheduler_retry(s->engine, q);
+        else
+            scheduler_wait(s->engine, q, s->refused);
         limit_level(s->refused, now_us, &level);
         level.next_us -= level.free_now || !level.next_us ? level.next_us : now_us;
     }
@@ -493,8 +512,6 @@ static void on_job_done(void *owner, struct delivery_conn *c, const struct deliv
 
     (void)c;
     s->in_hand--;
-    if (l->was_sent)
-        limits_charge_bytes(s->rates.items, s->rates.count, l->env.content_bytes);
     refund_load(s, l);
     if (l->left)
         load_put_back(l);
@@ -596,8 +613,8 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
         }
     }
     free(s);
-    if (q->line && !is_rate(q->line))
-        scheduler_retry(g, q); /* in line, and its own place came back */
+    if (q->line && (!is_rate(q->line) || is_of_one_address(q, q->line)))
+        scheduler_retry(g, q); /* in line, and its own place came back: for another address, too */
     else
         scheduler_kick(g, q);
     scheduler_check_drained(g);

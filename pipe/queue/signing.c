@@ -61,7 +61,14 @@ struct strview signing_fields(const struct load *l)
 
 /* --- the answer --- */
 
-static void tell(struct load *l, const struct signing *s)
+static void finish(struct signing *s)
+{
+    s->done = true;
+    s->status = s->request.status;
+    s->request.content = s->request.bimi = sv(NULL, 0);
+}
+
+static void take_status(struct load *l, const struct signing *s)
 {
     l->status = s->status;
     l->state = s->status == 0 ? LOAD_READY : LOAD_FAILED;
@@ -69,6 +76,11 @@ static void tell(struct load *l, const struct signing *s)
         l->status = ERR_KEY;
         l->trouble = "the message could not be signed";
     }
+}
+
+static void tell(struct load *l, const struct signing *s)
+{
+    take_status(l, s);
     if (l->dropped)
         load_put_back(l);
     else
@@ -80,9 +92,7 @@ static void on_signed(struct sign_request *r)
     struct signing *s = container_of(r, struct signing, request);
 
     s->refs++;
-    s->done = true;
-    s->status = r->status;
-    r->content = sv(NULL, 0);
+    finish(s);
     for (struct list *n; (n = list_pop_front(&s->waiters));)
         tell(list_entry(n, struct load, sign_link), s);
     unref(s);
@@ -165,7 +175,12 @@ static struct signing *start(struct load *l, struct sign_plan *plan)
     l->message->signing = s;
     list_init(&s->waiters);
     fill_request(&s->request, l, plan);
-    signer_submit(l->engine->parts.signer, &s->request);
+    if (sign_request_is_cheap(&s->request)) {
+        sign_request_run(&s->request);
+        finish(s);
+    } else {
+        signer_submit(l->engine->parts.signer, &s->request);
+    }
     return s;
 }
 
@@ -196,8 +211,10 @@ void signing_begin(struct load *l)
         s = start(l, plan);
     s->refs++;
     l->signing = s;
-    if (s->done)
+    if (s->done) {
+        take_status(l, s);
         return;
+    }
     l->state = LOAD_SIGNING;
     list_push_back(&s->waiters, &l->sign_link);
 }

@@ -388,6 +388,14 @@ const struct config_value *throttle_value(struct engine *g, struct queue *q, enu
 
 /* --- sets --- */
 
+bool throttle_is_common(const struct queue *q, const struct limit *l)
+{
+    for (size_t i = 0; q->throttle && i < q->throttle->count; i++)
+        if (q->throttle->limits[i] == l)
+            return true;
+    return false;
+}
+
 static struct rules rules_for(struct engine *g, struct queue *q,
                               void (*fn)(void *arg, const struct throttle_rule *r), void *arg)
 {
@@ -416,6 +424,23 @@ struct pace_pair *throttle_pair(struct engine *g, struct queue *q, const struct 
     if (source->addr.ss_family)
         address_text(&source->addr, from);
     return pace_pair_get(g->pace, sv_of(queue_identity(q)), sv_of(from), &t->pace);
+}
+
+struct pace_pair *throttle_known_pair(struct engine *g, struct queue *q,
+                                      const struct vmta_source *source)
+{
+    char from[INET6_ADDRSTRLEN] = "";
+
+    if (source->addr.ss_family)
+        address_text(&source->addr, from);
+    return pace_pair_find(g->pace, sv_of(queue_identity(q)), sv_of(from));
+}
+
+const struct config_value *throttle_pace_value(struct engine *g, struct queue *q, enum directive d)
+{
+    struct rules k = rules_for(g, q, NULL, NULL);
+    struct config_query query = query_of(&k);
+    return config_get(k.config, &query, d);
 }
 
 static void gather_pace(struct engine *g, struct queue *q, const struct vmta_source *source,

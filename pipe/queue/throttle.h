@@ -41,6 +41,16 @@ void throttle_set_fini(struct throttle_set *s);
 struct pace_pair *throttle_pair(struct engine *g, struct queue *q,
                                 const struct vmta_source *source);
 
+/* The same when there is one already, without a reference. */
+struct pace_pair *throttle_known_pair(struct engine *g, struct queue *q,
+                                      const struct vmta_source *source);
+
+/* A directive of pace, as it holds for q. */
+const struct config_value *throttle_pace_value(struct engine *g, struct queue *q, enum directive d);
+
+/* l holds for q whatever address it sends from. */
+bool throttle_is_common(const struct queue *q, const struct limit *l);
+
 /* Plain numbers of q in its mode. */
 struct throttle_numbers {
     uint32_t version; /* changes with every throttle_configure */

@@ -136,6 +136,11 @@ const char *sign_key_algorithm(const struct sign_key *k)
     return k->rsa ? "rsa-sha256" : "ed25519-sha256";
 }
 
+bool sign_key_is_cheap(const struct sign_key *k)
+{
+    return k->ed25519 != NULL;
+}
+
 unsigned sign_key_bits(const struct sign_key *k)
 {
     return k->bits;

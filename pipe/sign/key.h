@@ -24,6 +24,7 @@ struct sign_key *sign_key_ref(struct sign_key *k);
 void sign_key_unref(struct sign_key *k); /* NULL is fine; the memory is wiped */
 
 const char *sign_key_algorithm(const struct sign_key *k); /* "rsa-sha256", "ed25519-sha256" */
+bool sign_key_is_cheap(const struct sign_key *k);         /* a signature takes less than 50 µs */
 unsigned sign_key_bits(const struct sign_key *k);
 
 /* Signs the SHA-256 of input. From any thread. 0, or ERR_STATE when the library refuses. */

@@ -366,8 +366,8 @@ static struct sign_plan *make_plan(struct keyring *r, struct config *cfg,
     plan->with = arena_alloc(&plan->arena, MAX_SIGNATURES * sizeof(plan->with[0]));
     plan->header_canon = canon < 2 ? DKIM_RELAXED : DKIM_SIMPLE;
     plan->body_canon = canon % 2 == 0 ? DKIM_RELAXED : DKIM_SIMPLE;
-    plan->names = sv_of(config_text(cfg, &q, DIR_DKIM_HEADERS));
-    plan->oversign = sv_of(config_text(cfg, &q, DIR_DKIM_OVERSIGN));
+    dkim_names_parse(sv_of(config_text(cfg, &q, DIR_DKIM_HEADERS)),
+                     sv_of(config_text(cfg, &q, DIR_DKIM_OVERSIGN)), &plan->arena, &plan->names);
     plan->timestamp = config_bool(cfg, &q, DIR_DKIM_TIMESTAMP);
     plan->expire_after_s = config_number(cfg, &q, DIR_DKIM_EXPIRE_AFTER) / 1000;
     plan->bimi_selector = bimi && *bimi ? bimi : NULL;

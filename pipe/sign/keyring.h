@@ -39,7 +39,7 @@ struct sign_plan {
     struct sign_with *with;
     size_t count;
     enum dkim_canon header_canon, body_canon;
-    struct strview names, oversign;
+    struct dkim_names names;
     const char *identity; /* i=, or NULL */
     bool timestamp;
     int64_t expire_after_s;

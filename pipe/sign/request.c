@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { READ_PIECE = 128 * 1024 };
+enum { READ_PIECE = 128 * 1024, USUAL_BYTES = 2048, CHEAP_SIGNATURES = 2 };
 
 /* Exactly n bytes. */
 static int read_at(const struct sign_request *r, uint64_t at, char *to, size_t n)
@@ -89,14 +89,15 @@ static int sign_one(struct sign_request *r, const struct sign_with *w,
     uint8_t signature[SIGN_KEY_MAX_SIGNATURE];
     size_t len = 0;
     struct buf field = {0}, input = {0};
+    buf_reserve(&field, USUAL_BYTES);
+    buf_reserve(&input, USUAL_BYTES);
     struct dkim_signature s = {
         .algorithm = sign_key_algorithm(w->key),
         .header_canon = plan->header_canon,
         .body_canon = plan->body_canon,
         .domain = sv_of(w->domain),
         .selector = sv_of(w->selector),
-        .names = plan->names,
-        .oversign = plan->oversign,
+        .names = &plan->names,
         .time_s = plan->timestamp ? r->time_s : 0,
         .expires_s = plan->expire_after_s ? r->time_s + plan->expire_after_s : 0,
         .body_hash = sv((const char *)r->body_hash, sizeof(r->body_hash)),
@@ -131,6 +132,20 @@ static int sign_all(struct sign_request *r, struct strview block)
     return status;
 }
 
+bool sign_request_is_cheap(const struct sign_request *r)
+{
+    const struct sign_plan *plan = r->plan;
+
+    if (!plan->count) /* a BIMI-Selector alone */
+        return true;
+    if (!r->content.len || !r->has_body_hash || plan->count > CHEAP_SIGNATURES)
+        return false;
+    for (size_t i = 0; i < plan->count; i++)
+        if (!sign_key_is_cheap(plan->with[i].key))
+            return false;
+    return true;
+}
+
 void sign_request_run(struct sign_request *r)
 {
     struct buf block = {0}, bimi = {0};
@@ -139,7 +154,10 @@ void sign_request_run(struct sign_request *r)
         buf_printf(&bimi, "BIMI-Selector: v=BIMI1; s=%s;\r\n", r->plan->bimi_selector);
     else if (r->bimi.len)
         buf_printf(&bimi, "BIMI-Selector: %.*s\r\n", SV_ARG(r->bimi));
-    if (r->plan->count) {
+    if (r->plan->count && r->content.len && !buf_len(&bimi)) {
+        r->status =
+            sign_all(r, sv(r->content.ptr, MIN_OF(r->content.len, (size_t)r->header_bytes)));
+    } else if (r->plan->count) {
         buf_append_sv(&block, buf_view(&bimi));
         r->status = read_header(r, &block);
         if (r->status == 0)

@@ -94,7 +94,6 @@ struct signer *signer_new(uv_loop_t *loop)
     list_init(&s->finished);
     BUG_ON(uv_mutex_init(&s->lock) || uv_cond_init(&s->work));
     BUG_ON(uv_async_init(loop, &s->async, on_async));
-    uv_unref((uv_handle_t *)&s->async);
     return s;
 }
 

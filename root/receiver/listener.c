@@ -4,6 +4,7 @@
  * instead of spinning.
  */
 #include "base/log.h"
+#include "mail/tls_config.h"
 #include "receiver.h"
 
 #include <errno.h>
@@ -87,13 +88,64 @@ static struct tls_context *older_tls(struct receiver *r, const char *name)
     return NULL;
 }
 
+/* Certificates for names that clients ask for. */
+static int add_names(struct receiver *r, const char *name, struct tls_context *t, struct err *e)
+{
+    const struct config_value *v =
+        config_section_get(r->config, KIND_LISTENER, sv_of(name), DIR_TLS_CERTIFICATE_FOR);
+    struct tls_certificate_for f;
+    int status = 0;
+
+    for (; v && v->text && status == 0; v = v->next) {
+        if (tls_certificate_for_parse(sv_of(v->text), &f, e) < 0)
+            return e->code;
+        char *host = xstrndup(f.host.ptr, f.host.len);
+        int cert = tls_files_fd(r->tls_files, f.cert), key = tls_files_fd(r->tls_files, f.key);
+        status = cert < 0 || key < 0
+                     ? err_set(e, ERR_NOT_FOUND, "a file for '%s' was not handed over", host)
+                     : tls_context_add(t, host, cert, key, e);
+        if (status)
+            err_prefix(e, "tls-certificate-for %s", host);
+        free(host);
+    }
+    return status;
+}
+
+/* Everything that the listener's section says about TLS, or NULL with *e. */
+static struct tls_context *make_tls(struct receiver *r, const char *name, int cert_fd, int key_fd,
+                                    struct err *e)
+{
+    struct strview section = sv_of(name);
+    const struct config_value *v;
+    struct tls_context *t = tls_context_server(cert_fd, key_fd, e);
+
+    if (!t || add_names(r, name, t, e) < 0) {
+        tls_context_unref(t);
+        return NULL;
+    }
+    v = config_section_get(r->config, KIND_LISTENER, section, DIR_TLS_MIN_VERSION);
+    if (v && v->text)
+        tls_context_set_min_version(t, (enum tls_version)v->number);
+    v = config_section_get(r->config, KIND_LISTENER, section, DIR_TLS_CLIENT_CA);
+    if (!v || !v->text)
+        return t;
+    struct tls_roots *roots = tls_files_roots(r->tls_files, v->text);
+    if (roots) {
+        tls_context_set_client_roots(t, roots);
+        return t;
+    }
+    err_set(e, ERR_TLS, "tls-client-ca '%s' cannot be used", v->text);
+    tls_context_unref(t);
+    return NULL;
+}
+
 void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd)
 {
     struct tls_context *tls = NULL;
     struct err e;
 
     if (cert_fd >= 0) {
-        tls = tls_context_server(cert_fd, key_fd, &e);
+        tls = make_tls(r, name, cert_fd, key_fd, &e);
         if (!tls) {
             tls = older_tls(r, name);
             log_error(LOG_TLS, "cannot use certificate or key listener=%s: %s, going on with%s",

@@ -24,6 +24,7 @@ static int take_config(void *owner, struct strview snapshot, uint64_t generation
         return status;
     config_unref(r->config); /* sessions hold references of their own */
     r->config = cfg;
+    tls_files_commit(r->tls_files);
     receiver_note_signing(r);
     listener_close_removed(r);
     r->shared.max_buffered_bytes = (uint64_t)config_number(cfg, NULL, DIR_MAX_BUFFERED_IN);
@@ -51,6 +52,16 @@ static void take_listener(void *owner, const char *name, int fd, int cert_fd, in
         close(cert_fd);
     if (key_fd >= 0)
         close(key_fd);
+}
+
+static void take_tls_file(void *owner, const char *file, int fd)
+{
+    struct receiver *r = owner;
+
+    if (file)
+        tls_files_add(r->tls_files, file, fd);
+    else
+        tls_files_begin(r->tls_files);
 }
 
 static void end_if_drained(struct receiver *r)
@@ -128,6 +139,7 @@ int main(int argc, char **argv)
         .config = take_config,
         .edge = take_edge,
         .listener = take_listener,
+        .tls_file = take_tls_file,
         .start = start,
         .admin = admin,
         .drain = drain,
@@ -138,6 +150,7 @@ int main(int argc, char **argv)
     list_init(&r.pipes);
     list_init(&r.sessions);
     admission_init(&r.admission);
+    r.tls_files = tls_files_new();
     r.started_ms = clock_mono_ms();
     if (gethostname(r.host_name, sizeof(r.host_name) - 1) < 0)
         memcpy(r.host_name, "localhost", sizeof("localhost"));

@@ -12,6 +12,7 @@
 #include "mail/signing.h"
 #include "net/child.h"
 #include "net/stream.h"
+#include "net/tls_files.h"
 #include "smtp_server.h"
 
 struct auth_check;
@@ -28,6 +29,7 @@ struct receiver {
     struct admission admission;
     struct hash requests; /* struct pipe_request by token */
     struct auth_check *auth;
+    struct tls_files *tls_files;
     struct pipe_signing *signing; /* one per pipe of the configuration, after that of all */
     uv_timer_t timer;             /* once a second */
     uint32_t session_count;
@@ -50,9 +52,13 @@ struct client_settings {
     struct smtp_server_settings smtp;
 };
 
-/* user: empty before authentication. has_tls: the listener has a certificate. */
+/* user: empty before authentication. has_tls: the listener has a certificate. source: the one that a
+ * client certificate gave, or empty. */
 struct client_settings *client_settings_new(struct receiver *r, const char *listener, bool has_tls,
-                                            const struct sockaddr *client, struct strview user);
+                                            const struct sockaddr *client, struct strview source,
+                                            struct strview user);
+/* The [source] whose tls-client-name is in the certificate that the client showed; NULL: none. */
+const char *client_settings_source(struct receiver *r, const struct stream *s);
 void client_settings_free(struct client_settings *c);
 
 /* --- signing.c --- */

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "body_file.h"
+#include "net/tls_verify.h"
 #include "pipe_edge.h"
 
 #include <arpa/inet.h>
@@ -35,6 +36,7 @@ struct session {
     struct admission_place place;
     struct tls_context *tls;
     struct auth_job *auth;
+    char tls_source[128]; /* the [source] that a client certificate gave, or "" */
     struct pipe_request request;
     struct body_file *file;
     bool submitting;   /* the last piece is on its way to the file */
@@ -207,7 +209,7 @@ static void take_auth(struct session *s, enum smtp_auth_result result)
     if (result == SMTP_AUTH_OK) {
         smtp_server_credentials(s->engine, &user, &password);
         c = client_settings_new(s->receiver, s->listener, s->tls != NULL,
-                                (const struct sockaddr *)&s->addr, user);
+                                (const struct sockaddr *)&s->addr, sv_of(s->tls_source), user);
     }
     smtp_server_auth_done(s->engine, result, c ? &c->smtp : NULL);
     if (c) { /* the engine uses the new ones now */
@@ -338,6 +340,34 @@ static void on_ended(void *owner, struct stream *stream, int status)
     session_close(s, status < 0);
 }
 
+/* A client that shows a valid certificate is the source that names it, and is counted as it. */
+static void take_certificate(struct session *s)
+{
+    struct receiver *r = s->receiver;
+    char why[160];
+    enum tls_client shown = stream_tls_client_certificate(s->stream, why, sizeof(why));
+    const char *name = shown == TLS_CLIENT_VALID ? client_settings_source(r, s->stream) : NULL;
+
+    if (shown == TLS_CLIENT_BAD)
+        log_info(LOG_TLS, "session=%s client=%s the client's certificate is not used: %s", s->id,
+                 s->client, why);
+    else if (shown == TLS_CLIENT_VALID && !name)
+        log_info(LOG_TLS, "session=%s client=%s no source has the name of the client's certificate",
+                 s->id, s->client);
+    if (!name)
+        return;
+    snprintf(s->tls_source, sizeof(s->tls_source), "%s", name);
+    struct client_settings *c =
+        client_settings_new(r, s->listener, true, (struct sockaddr *)&s->addr,
+                            sv_of(s->tls_source), sv(NULL, 0));
+    admission_leave(&r->admission, &s->place);
+    c->smtp.refuse = admission_enter(&r->admission, r->config, c->smtp.source,
+                                     (const struct sockaddr *)&s->addr, &s->place);
+    smtp_server_settings_changed(s->engine, &c->smtp);
+    client_settings_free(s->settings);
+    s->settings = c;
+}
+
 static void on_tls(void *owner, struct stream *stream, int status)
 {
     struct session *s = owner;
@@ -353,6 +383,7 @@ static void on_tls(void *owner, struct stream *stream, int status)
     }
     s->handshaking = false;
     s->receiver->tls_sessions++;
+    take_certificate(s);
     snprintf(text, sizeof(text), "%s %s", stream_tls_version(stream), stream_tls_cipher(stream));
     if (s->implicit_tls)
         smtp_server_open(s->engine, text);
@@ -445,7 +476,7 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     snprintf(s->id, sizeof(s->id), "%s-%" PRIx64, child_name(r->child), ++r->next_session);
     take_address(s, client);
     s->settings =
-        client_settings_new(r, l->name, l->tls != NULL, (struct sockaddr *)&s->addr, sv(NULL, 0));
+        client_settings_new(r, l->name, l->tls != NULL, (struct sockaddr *)&s->addr, sv(NULL, 0), sv(NULL, 0));
     s->tls = l->tls ? tls_context_ref(l->tls) : NULL;
     list_push_back(&r->sessions, &s->link);
     r->session_count++;

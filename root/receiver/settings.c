@@ -1,8 +1,10 @@
 /*
  * From the configuration to the plain settings of one client. Precedence of the source: the user's,
- * the listener's, then the one found by address; of the pipe: user, source, listener, default.
+ * the client certificate's, the listener's, then the one found by address; of the pipe: user, source, listener, default.
  */
 #include "receiver.h"
+
+#include "net/tls_verify.h"
 
 static uint32_t number(const struct config *cfg, const struct config_query *q, enum directive d)
 {
@@ -17,11 +19,13 @@ static const char *text_of(const struct config *cfg, const struct config_query *
 
 /* The source that the user or else the listener names; empty: by address. */
 static struct strview named_source(const struct config *cfg, const char *listener,
-                                   struct strview user)
+                                   struct strview source, struct strview user)
 {
     struct config_query by_user = {.user = user}, by_listener = {.listener = sv_of(listener)};
     const char *name = user.len ? text_of(cfg, &by_user, DIR_SOURCE_NAME) : NULL;
 
+    if (!name && source.len)
+        return source;
     if (!name)
         name = text_of(cfg, &by_listener, DIR_SOURCE_NAME);
     return sv_of(name);
@@ -55,12 +59,21 @@ static void fill_limits(struct smtp_server_settings *s, const struct config *cfg
     s->session_timeout_ms = config_number(cfg, q, DIR_SESSION_TIMEOUT_IN);
 }
 
+/* A client may still show who it is when TLS is up. */
+static bool asks_certificate(const struct config *cfg, const char *listener)
+{
+    const struct config_value *v =
+        config_section_get(cfg, KIND_LISTENER, sv_of(listener), DIR_TLS_CLIENT_CA);
+    return v && v->text;
+}
+
 struct client_settings *client_settings_new(struct receiver *r, const char *listener, bool has_tls,
-                                            const struct sockaddr *client, struct strview user)
+                                            const struct sockaddr *client, struct strview source,
+                                            struct strview user)
 {
     struct client_settings *c = xcalloc(1, sizeof(*c));
     struct config *cfg = c->config = config_ref(r->config);
-    struct config_query q = {.source = named_source(cfg, listener, user), .client = client};
+    struct config_query q = {.source = named_source(cfg, listener, source, user), .client = client};
     struct config_query by_listener = {.listener = sv_of(listener)};
     struct smtp_server_settings *s = &c->smtp;
     const char *host = text_of(cfg, NULL, DIR_HOST_NAME);
@@ -84,11 +97,25 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
         s->process_x_schedule = config_bool(cfg, &q, DIR_PROCESS_X_SCHEDULE);
         s->process_x_delivery_priority = config_bool(cfg, &q, DIR_PROCESS_X_DELIVERY_PRIORITY);
         s->process_x_remote_mta_name = config_bool(cfg, &q, DIR_PROCESS_X_REMOTE_MTA_NAME);
-    } else if (!s->offer_auth) {
+    } else if (!s->offer_auth && !(has_tls && asks_certificate(cfg, listener))) {
         s->refuse = "554 5.7.1 No mail is accepted from your address";
     }
     s->fix_lone_lf = config_number(cfg, &q, DIR_LONE_LF) == 1;
     return c;
+}
+
+const char *client_settings_source(struct receiver *r, const struct stream *s)
+{
+    const char *name;
+
+    for (size_t i = 0; (name = config_section_name(r->config, KIND_SOURCE, i)); i++) {
+        const struct config_value *v =
+            config_section_get(r->config, KIND_SOURCE, sv_of(name), DIR_TLS_CLIENT_NAME);
+        for (; v && v->text; v = v->next)
+            if (stream_tls_client_is(s, v->text))
+                return name;
+    }
+    return NULL;
 }
 
 void client_settings_free(struct client_settings *c)

@@ -385,6 +385,14 @@ void smtp_server_tls_up(struct smtp_server *s, const char *tls)
     s->esmtp = false;
     s->active_ms = clock_mono_ms();
     smtp_server_enter(s, STATE_CONNECTED);
+    if (s->settings->refuse)
+        smtp_server_close(s, TROUBLE_RELAY, s->settings->refuse);
+}
+
+void smtp_server_settings_changed(struct smtp_server *s,
+                                  const struct smtp_server_settings *settings)
+{
+    s->settings = settings;
 }
 
 const char *smtp_server_state_name(const struct smtp_server *s)

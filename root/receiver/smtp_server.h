@@ -126,6 +126,11 @@ struct buf *smtp_server_output(struct smtp_server *s);
 /* version and cipher as one text, for Received ("TLSv1.3 TLS_AES_128_GCM_SHA256"); copied. */
 void smtp_server_tls_up(struct smtp_server *s, const char *tls);
 
+/* Other settings from now on, because TLS showed who the client is; to be called before
+ * smtp_server_open or smtp_server_tls_up, which end the session when they say so (refuse). */
+void smtp_server_settings_changed(struct smtp_server *s,
+                                  const struct smtp_server_settings *settings);
+
 /* Valid while SMTP_WANT_AUTH is not answered. */
 void smtp_server_credentials(const struct smtp_server *s, struct strview *ret_user,
                              struct strview *ret_password);

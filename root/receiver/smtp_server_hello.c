@@ -45,6 +45,8 @@ void smtp_server_ehlo(struct smtp_server *s, struct strview args)
                             "250-DSN\r\n");
     if (set->offer_starttls && !s->tls[0])
         buf_append_str(&s->out, "250-STARTTLS\r\n");
+    if (s->tls[0])
+        buf_append_str(&s->out, "250-REQUIRETLS\r\n");
     if (smtp_server_auth_offered(s))
         buf_append_str(&s->out, "250-AUTH PLAIN LOGIN\r\n");
     buf_printf(&s->out, "250-SIZE %" PRIu64 "\r\n250 ENHANCEDSTATUSCODES\r\n",

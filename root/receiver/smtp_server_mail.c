@@ -21,6 +21,10 @@ void smtp_server_mail(struct smtp_server *s, struct strview args)
         smtp_server_refuse(s, TROUBLE_SYNTAX, refusal);
         return;
     }
+    if ((mail.flags & ENVELOPE_REQUIRETLS) && !s->tls[0]) {
+        smtp_server_refuse(s, TROUBLE_SYNTAX, "501 5.5.4 REQUIRETLS can be used inside TLS only");
+        return;
+    }
     if (mail.size > s->settings->max_message_bytes) {
         smtp_server_refuse(s, TROUBLE_SIZE, "552 5.3.4 Message is larger than is accepted here");
         return;

@@ -79,7 +79,8 @@ static void hash_as_receiver(struct sign_request *r)
     struct strview of_relaxed, of_simple;
     size_t piece = 1;
 
-    for (size_t at = r->header_bytes; at < r->content.len; at += piece, piece = piece * 7 % 1009 + 1)
+    for (size_t at = r->header_bytes; at < r->content.len;
+         at += piece, piece = piece * 7 % 1009 + 1)
         body_hash_feed(h, r->content.ptr + at, MIN_OF(piece, r->content.len - at));
     body_hash_end(h, &of_relaxed, &of_simple);
     memcpy(r->body_hash, relaxed ? of_relaxed.ptr : of_simple.ptr, sizeof(r->body_hash));
@@ -109,17 +110,18 @@ static bool run_line(char *line, unsigned number)
     struct sign_with with[KEYS_MAX];
     struct sign_plan plan = {
         .with = with,
-        .names = SV("From, Sender, Reply-To, To, Cc, Subject, Date, Message-ID, MIME-Version, "
-                    "Content-Type, Comments, X-Repeated, List-Unsubscribe"),
-        .oversign = SV("From, To, Subject"),
         .timestamp = number % 3 != 0,
         .expire_after_s = number % 5 == 0 ? 86400 : 0,
     };
     struct sign_request r = {.plan = &plan, .fd = -1, .time_s = time(NULL)};
     struct buf raw = {0}, wire = {0};
+    struct arena arena = {0};
 
     if (sscanf(line, "%511s %511s %15s %15s %2047s", input, output, header, body, keys) != 5)
         return false;
+    dkim_names_parse(SV("From, Sender, Reply-To, To, Cc, Subject, Date, Message-ID, MIME-Version, "
+                        "Content-Type, Comments, X-Repeated, List-Unsubscribe"),
+                     SV("From, To, Subject"), &arena, &plan.names);
     parse_keys(keys, &plan);
     plan.header_canon = canon(header);
     plan.body_canon = canon(body);
@@ -138,6 +140,7 @@ static bool run_line(char *line, unsigned number)
     buf_free(&raw);
     buf_free(&wire);
     buf_free(&r.fields);
+    arena_free(&arena);
     return r.status == 0;
 }
 

@@ -3,8 +3,9 @@
  * bytes whole and in pieces of 1, 2, 3 and 7. One step a line; every file holds scenarios:
  *
  *   scenario NAME              begins one; "# ..." is a comment
- *   param KEY=VALUE ...        pipelining, starttls, require-tls (0/1), max; before the first other step
- *   job ID KEY=VALUE ...       next() will give it: rcpts, 8bit, utf8, dsn, dots, file, open (no
+ *   param KEY=VALUE ...        pipelining, starttls, require-tls, proven (0/1), max; before the first
+ *                              other step
+ *   job ID KEY=VALUE ...       next() will give it: rcpts, 8bit, utf8, reqtls, dsn, dots, file, open (no
  * CRLF at its end), bad (position of an address with a CR) empty wait|idle|quit       what next()
  * says when there is no job > LINE                     the client sends this line, in order;
  * nothing may be left over when the server speaks or time passes < LINE                     the
@@ -230,6 +231,8 @@ static void add_job(struct play *p, const char *text)
         j->env.flags |= ENVELOPE_8BIT;
     if (option(text, " utf8=") > 0)
         j->env.flags |= ENVELOPE_SMTPUTF8;
+    if (option(text, " reqtls=") > 0)
+        j->env.flags |= ENVELOPE_REQUIRETLS;
     if (option(text, " dots=") > 0)
         j->env.stuffed_dots = (uint32_t)option(text, " dots=");
     for (uint32_t i = 0; i < j->env.rcpt_count; i++) {
@@ -274,6 +277,8 @@ static void setup_step(struct play *p, const char *line)
             p->params.use_starttls = false;
         if (option(rest, " require-tls=") == 1)
             p->params.require_tls = true;
+        if (option(rest, " proven=") == 1)
+            p->params.proven = true;
         if (option(rest, " max=") > 0)
             p->params.max_messages = (uint32_t)option(rest, " max=");
     } else if (starts(line, "job ", &rest)) {

@@ -84,6 +84,7 @@ class Rates(Shared):
         took = time.monotonic() - began
         for pipe in PIPES:
             self.assertEqual(books[pipe]['delivered'], count)
+        wait_until(lambda: len(self.arrivals()) >= 2 * count, 'the whole record of the sink')
         times = sorted(self.arrivals())
         self.assertEqual(len(times), 2 * count)
         # in any second: the rate, a burst of 50 ms, and what the machine held up for a moment

@@ -1,9 +1,15 @@
 """TLS of outgoing and incoming sessions with real peers: versions, certificates of all sorts, stripping,
 injection, broken TLS that is remembered, client certificates, names asked for, reloads."""
+import hashlib
 import os
+import socket
 import ssl
+import subprocess
 import unittest
+import unittest.mock
+import warnings
 
+import test_policy
 from pmta import Directory, Pmta, wait_until
 from tls_peer import Authority, Peer
 
@@ -154,6 +160,227 @@ class Out(Base):
         answer = self.pmta.admin('reload root')
         self.assertIn('tls-ca-file: cannot open', str(answer))
         self.assertIn('90-bad.conf:2', str(answer))
+
+
+class In(Base):
+    """Sessions of applications."""
+
+    def start_listener(self, listener, extra='', **kw):
+        cert, key = self.good
+        self.start({'x.example': (self.peer(self.good), '')},
+                   listener=f'tls-certificate = {cert}\ntls-key = {key}\n{listener}', extra=extra, **kw)
+
+    def context(self, version=None, certificate=None):
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        c.load_verify_locations(self.ca.cert)
+        c.check_hostname = False
+        if version:
+            c.set_ciphers('ALL:@SECLEVEL=0')
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', DeprecationWarning)
+                c.minimum_version, c.maximum_version = version
+        if certificate:
+            c.load_cert_chain(*certificate)
+        return c
+
+    def session(self, context, name=None):
+        """An smtplib session after STARTTLS, which asked for this name."""
+        s = self.pmta.smtp()
+        self.addCleanup(s.close)
+        s._host = name or '127.0.0.1'
+        s.ehlo('c.example')
+        s.starttls(context=context)
+        s.ehlo('c.example')
+        return s
+
+    def names(self, s):
+        return [v for _, v in s.sock.getpeercert()['subjectAltName']]
+
+    def test_certificate_by_name(self):
+        one, two = self.ca.issue('one', ['one.example']), self.ca.issue('two', ['a.two.example'])
+        with open(os.path.join(self.ca.path, 'both.pem'), 'w') as f:
+            for part in one:
+                with open(part) as g:
+                    f.write(g.read())
+        self.start_listener(f'tls-certificate-for = one.example {f.name}\n'
+                            f'tls-certificate-for = *.two.example {two[0]} {two[1]}\n')
+        for asked, shown in [('one.example', 'one.example'), ('a.two.example', 'a.two.example'),
+                             ('three.example', 'mx.example'), ('127.0.0.1', 'mx.example')]:
+            self.assertIn(shown, self.names(self.session(self.context(), asked)), asked)
+
+    def test_versions(self):
+        self.start_listener('')
+        for version, name in ((TLS12, 'TLSv1.2'), (TLS13, 'TLSv1.3')):
+            self.assertEqual(self.session(self.context(version)).sock.version(), name)
+        with self.assertRaises((ssl.SSLError, OSError)):
+            self.session(self.context(TLS10))
+
+    def test_old_versions_where_they_are_allowed(self):
+        self.start_listener('tls-min-version = TLSv1')
+        self.assertEqual(self.session(self.context(TLS10)).sock.version(), 'TLSv1')
+
+    def test_reload_with_an_open_session(self):
+        file = os.path.join(self.ca.path, 'changing.pem')
+
+        def use(names):
+            cert, key = self.ca.issue('changing-' + names[0], names)
+            with open(file + '.new', 'w') as f:
+                for part in (cert, key):
+                    with open(part) as g:
+                        f.write(g.read())
+            os.rename(file + '.new', file)
+        use(['before.example'])
+        self.start({'x.example': (self.peer(self.good), '')}, source='pipe = bulk\n', listener=
+                   f'tls-certificate = {file}\ntls-certificate-for = sni.example {file}\n')
+        old = self.session(self.context(), 'sni.example')
+        self.assertIn('before.example', self.names(old))
+        use(['after.example'])
+        self.pmta.admin('reload root')
+        for name in ('sni.example', None):
+            self.assertIn('after.example', self.names(self.session(self.context(), name)))
+        self.assertEqual(old.sendmail('a@s.example', ['x@x.example'], b'Subject: x\r\n\r\nhello\r\n'), {})
+        self.assertEqual(self.record('x@x.example')['type'], 'd')
+        # a file that cannot be used changes nothing
+        with open(file, 'w') as f:
+            f.write('nonsense')
+        self.pmta.admin('reload root')
+        self.pmta.wait_log('going on with the ones of before')
+        self.assertIn('after.example', self.names(self.session(self.context())))
+
+    def test_injected_commands(self):
+        """What comes in clear behind STARTTLS is thrown away, not run inside TLS."""
+        self.start_listener('')
+        with socket.create_connection(('127.0.0.1', self.pmta.port), 20) as raw:
+            f = raw.makefile('rb')
+            f.readline()
+            raw.sendall(b'EHLO c.example\r\n')
+            while f.readline()[3:4] == b'-':
+                pass
+            raw.sendall(b'STARTTLS\r\nEHLO evil.example\r\nMAIL FROM:<evil@x.example>\r\n')
+            self.assertTrue(f.readline().startswith(b'220'))
+            with self.context().wrap_socket(raw) as tls:
+                tls.sendall(b'NOOP\r\n')
+                self.assertTrue(tls.recv(1000).startswith(b'250 2.0.0'))
+                tls.sendall(b'RCPT TO:<x@x.example>\r\n')
+                self.assertTrue(tls.recv(1000).startswith(b'503'))
+
+    def test_client_certificate_names_the_source(self):
+        app = self.ca.issue('app', ['app.example'], client=True)
+        nameless = self.ca.issue('nobody', ['nobody.example'], client=True)
+        stranger = self.other.issue('app2', ['app.example'], client=True)
+        self.start_listener(f'tls-client-ca = {self.ca.cert}\n', source='pipe = bulk\n', extra=
+                            '[source app]\ntls-client-name = other.example\ntls-client-name = app.example\n'
+                            'always-allow-relaying = yes\npipe = transactional\n')
+        for n, (certificate, pipe) in enumerate([(app, 'transactional'), (nameless, 'bulk'), (stranger, 'bulk'),
+                                                 (None, 'bulk')]):
+            s = self.session(self.context(certificate=certificate))
+            s.sendmail('a@s.example', [f'n{n}@x.example'], b'Subject: x\r\n\r\nhello\r\n')
+            wait_until(lambda: any(r['rcpt'] == f'n{n}@x.example' for r in self.pmta.records(pipe)),
+                       f'mail {n} in pipe {pipe}')
+        self.pmta.wait_log("the client's certificate is not used")
+
+    def test_requiretls(self):
+        """RFC 8689 from the application to the next hop."""
+        must = f'tls-verify = mandatory\ntls-ca-file = {self.ca.cert}\n'
+        offers = self.peer(self.good, offers=['REQUIRETLS'])
+        self.start({'yes.example': (offers, must),
+                    'no.example': (self.peer(self.good), must),
+                    'unproven.example': (self.peer(self.good, offers=['REQUIRETLS']), '')},
+                   source='pipe = bulk\n', listener='tls-certificate = {}\ntls-key = {}\n'.format(*self.good))
+        s = self.session(self.context())
+        self.assertTrue(s.has_extn('requiretls'))
+        for d in ('yes', 'no', 'unproven'):
+            s.sendmail('a@s.example', [f'x@{d}.example'], b'Subject: x\r\n\r\nhello\r\n', ['REQUIRETLS'])
+        row = self.record('x@yes.example', 'db')
+        self.assertEqual((row['type'], row['dlvTlsVerified']), ('d', 'trusted'))
+        self.assertTrue(any(c.endswith(' REQUIRETLS') for c in offers.sessions[0]['commands']))
+        for d in ('no', 'unproven'):
+            row = self.record(f'x@{d}.example', 'db')
+            self.assertEqual((row['type'], row['dsnStatus']), ('b', '5.7.30'))
+
+
+class Policies(Base):
+    """DANE and MTA-STS through the real resolver: nsd, unbound, an HTTPS server."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for program in (test_policy.NSD, test_policy.UNBOUND):
+            if not os.path.exists(program):
+                raise unittest.SkipTest(f'{program} is not installed')
+        cls.peers = {}
+        cls.addClassCleanup(lambda: [p.stop() for p in cls.peers.values()])
+        sts = cls.ca.issue('sts', ['mx1.plain.test'])
+        dane = cls.ca.issue('dane', ['whatever.example'], expired=True, self_signed=True)
+        rolled = cls.ca.issue('rolled', ['whatever.example'])
+        wrong = cls.ca.issue('stswrong', ['mx2.plain.test'])
+        for name, certificate in [('dgood', dane), ('dwrong', rolled), ('dclear', None), ('dunusable', dane),
+                                  ('good', sts), ('changes', wrong), ('type', None), ('testing', wrong)]:
+            cls.peers[name] = Peer(certificate)
+        cls.directory = Directory()
+        cls.addClassCleanup(cls.directory.remove)
+        signed = test_policy.SIGNED
+        for d in ('dgood', 'dwrong', 'dclear', 'dunusable'):
+            data = '1 1 1' if d == 'dunusable' else '3 1 1'
+            signed += (f'{d} MX 10 mx{d}\nmx{d} A 127.0.0.1\n'
+                       f'_{cls.peers[d].port}._tcp.mx{d} TLSA {data} {cls.spki(dane[0])}\n')
+        with unittest.mock.patch.object(test_policy, 'SIGNED', signed):
+            cls.dns = test_policy.Names(cls.directory, test_policy.POLICY_HOSTS)
+        cls.addClassCleanup(cls.dns.stop)
+        cls.authority = test_policy.Authority(cls.directory)
+        cls.web = test_policy.Web(cls.authority)
+        cls.addClassCleanup(cls.web.stop)
+        for d in ('good', 'changes', 'type', 'testing'):
+            host = f'mta-sts.{d}.plain.test'
+            mode = 'testing' if d == 'testing' else 'enforce'
+            mx = 'other.plain.test' if d == 'dmx' else 'mx1.plain.test'
+            cls.web.serve(host, cls.authority.context(host), test_policy.policy(mode, mx))
+
+    @classmethod
+    def spki(cls, cert):
+        key = subprocess.run(['openssl', 'x509', '-in', cert, '-noout', '-pubkey'], check=True, capture_output=True)
+        der = subprocess.run(['openssl', 'pkey', '-pubin', '-outform', 'DER'], input=key.stdout, check=True,
+                             capture_output=True)
+        return hashlib.sha256(der.stdout).hexdigest()
+
+    def test_policies(self):
+        text = ''
+        for name, peer in self.peers.items():
+            zone = 'signed.test' if name.startswith('d') else 'plain.test'
+            text += f'[domain {name}.{zone}]\nsmtp-port = {peer.port}\n'
+        self.pmta = Pmta(self.dir, 9, domain='smtp-hosts = ""\nretry-after-dns-error = 300ms\n'
+                         f'tls-ca-file = {self.ca.cert}\n', extra=text, pmta=f'''
+name-server = 127.0.0.1:{self.dns.port}
+name-server-validates = yes
+dns-timeout = 3s
+mta-sts-ca-file = {self.authority.ca}
+mta-sts-port = {self.web.port}
+''')
+        self.addCleanup(self.pmta.kill)
+        self.pmta.start()
+        expect = {
+            'dgood.signed.test': ('d', 'dane', ''),
+            'dwrong.signed.test': ('tq', '', 'no TLSA record matches'),
+            'dclear.signed.test': ('tq', '', 'does not offer STARTTLS'),
+            'dunusable.signed.test': ('d', 'unchecked', ''),
+            'good.plain.test': ('d', 'sts', ''),
+            'changes.plain.test': ('tq', '', "is not for 'mx1.plain.test' (sts)"),
+            'type.plain.test': ('tq', '', 'does not offer STARTTLS'),
+            'testing.plain.test': ('d', 'certificate-host-mismatch', ''),
+        }
+        for d in expect:
+            self.pmta.send(f'x@{d}', pipe='bulk')
+        for d, (kind, verified, text) in expect.items():
+            with self.subTest(d):
+                row = self.record(f'x@{d}')
+                self.assertEqual((row['type'], row['dlvTlsVerified']), (kind, verified), row)
+                self.assertIn(text, row['dsnDiag'])
+                if kind == 'tq':
+                    self.assertEqual(row['dsnStatus'], '4.7.5')
+        self.assertEqual(self.peers['dgood'].sessions[0]['sni'], 'mxdgood.signed.test')
+        self.assertIn('result=certificate-host-mismatch policy=sts-testing', self.pmta.log_text())
+        for name in ('dwrong', 'dclear', 'changes', 'type'):
+            self.assertEqual(self.peers[name].messages, [], name)
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 SINK = os.environ.get("PMTA_SINK", "build/tools/pmta-sink")
@@ -400,6 +401,55 @@ class SinkAlone(Case):
         self.assertEqual(sink.stop(number=None, expect=1)["messages"], 0)
         sink = self.sink("--expect-recipients", "2")
         sink.stop(expect=1)
+
+    def test_hidden_rate_refuses_what_is_above_it(self):
+        sink = self.sink("--limit-rate", "3/h", "--limit-window", "fixed",
+                         "--limit-reply", "451 4.7.1 Not so fast")
+        c = self.smtp(sink)
+        c.say("EHLO x")
+        for _ in range(3):
+            self.assertTrue(self.mail(c).startswith("250 "))
+        self.assertEqual(c.say("MAIL FROM:<a@x.test>"), "451 4.7.1 Not so fast")
+        self.assertEqual(c.say("NOOP")[:3], "250")  # anything but 421 leaves the connection open
+        s = sink.stop()
+        self.assertEqual((s["messages"], s["limited"]), (3, 1))
+
+    def test_hidden_rate_holds_a_second_and_fills_evenly(self):
+        sink = self.sink("--limit-rate", "5/s")
+        c = self.smtp(sink)
+        c.say("EHLO x")
+        accepted, begin = 0, time.monotonic()
+        while time.monotonic() - begin < 1.5:
+            if not c.say("MAIL FROM:<a@x.test>").startswith("250"):
+                c = self.smtp(sink)  # 421 ended the other
+                c.say("EHLO x")
+            else:
+                accepted += 1
+                c.say("RSET")
+        took = time.monotonic() - begin
+        self.assertGreaterEqual(accepted, 5 + 5)
+        self.assertLessEqual(accepted, 5 + 5 * took + 1)
+        self.assertGreater(sink.stop()["limited"], 0)
+
+    def test_hidden_rate_by_recipient_and_address(self):
+        sink = self.sink("--limit-rate", "2/h", "--limit-window", "fixed", "--limit-phase", "rcpt",
+                         "--limit-reply", "452 4.2.1 Enough", "--limit-per-address")
+        for address in "127.0.0.51", "127.0.0.52":  # each has its own
+            s = socket.create_connection(("127.0.0.1", sink.port), 20, (address, 0))
+            with s, s.makefile("rwb", buffering=0) as f:
+                f.write(b"".join(x + b"\r\n" for x in (
+                    b"EHLO x", b"MAIL FROM:<a@x.test>", b"RCPT TO:<1@x.test>", b"RCPT TO:<2@x.test>",
+                    b"RCPT TO:<3@x.test>", b"QUIT")))
+                replies = [line[:3] for line in f.read().split(b"\r\n") if line[3:4] == b" "]
+            self.assertEqual(replies, [b"220", b"250", b"250", b"250", b"250", b"452", b"221"])
+        self.assertEqual(sink.stop()["limited"], 2)
+
+    def test_hidden_rate_is_checked_at_the_start(self):
+        for bad in (("--limit-rate", "fast"), ("--limit-window", "none"), ("--limit-phase", "eod"),
+                    ("--limit-reply", "250 yes"), ("--limit-reply", "451")):
+            run = subprocess.run([SINK, *bad], capture_output=True, text=True, timeout=20)
+            self.assertEqual(run.returncode, 2, bad)
+            self.assertIn("expected", run.stderr)
 
     def test_usr1_prints_the_summary(self):
         sink = self.sink()

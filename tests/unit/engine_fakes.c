@@ -90,6 +90,26 @@ bool message_id_parse(struct strview s, message_id *ret)
 struct delivery_conn *conns;
 unsigned opened;
 
+static void describe_need(struct delivery_conn *c, const struct delivery_host *h)
+{
+    static const char *const checks[] = {"none", "roots", "dane"};
+    const struct tls_need *n = h->tls;
+    size_t at = strlen(c->tls);
+
+    if (!n) {
+        snprintf(c->tls + at, sizeof(c->tls) - at, "%s -;", h->name);
+        return;
+    }
+    snprintf(c->tls + at, sizeof(c->tls) - at, "%s %s/%s%s%s", h->name, n->policy, checks[n->check],
+             n->enforced ? "!" : "", n->required ? "+" : "");
+    for (size_t i = 0; i < n->name_count; i++) {
+        at = strlen(c->tls);
+        snprintf(c->tls + at, sizeof(c->tls) - at, " %s", n->names[i]);
+    }
+    at = strlen(c->tls);
+    snprintf(c->tls + at, sizeof(c->tls) - at, "%s;", n->known ? " known" : "");
+}
+
 struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_params *params,
                                     const struct delivery_ops *ops, void *owner)
 {
@@ -99,6 +119,8 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->owner = owner;
     snprintf(c->queue, sizeof(c->queue), "%s", params->queue);
     snprintf(c->host, sizeof(c->host), "%s", params->hosts[0].name);
+    for (size_t i = 0; i < params->host_count; i++)
+        describe_need(c, &params->hosts[i]);
     if (params->source)
         uv_ip_name(params->source, c->source, sizeof(c->source));
     c->next = conns;
@@ -371,7 +393,8 @@ message_id queue_envelope(struct envelope *env, const char *rcpts_text)
     return id;
 }
 
-static void reply_dns(enum route_status status, const char *text, struct strview hosts)
+static void reply_with(enum route_status status, const char *text, struct strview hosts,
+                       struct strview policy)
 {
     turn();
     assert_true(w.token != 0);
@@ -380,13 +403,25 @@ static void reply_dns(enum route_status status, const char *text, struct strview
                                         .status = (uint8_t)status,
                                         .ttl_s = 300,
                                         .text = sv_of(text),
-                                        .hosts = hosts}));
+                                        .hosts = hosts,
+                                        .policy = policy}));
     w.token = 0;
     turn();
 }
 
+static void reply_dns(enum route_status status, const char *text, struct strview hosts)
+{
+    reply_with(status, text, hosts, sv(NULL, 0));
+}
+
 void play_mx(const char *text)
 {
+    play_policy(text, NULL);
+}
+
+void play_policy(const char *text, const struct tls_policy *policy)
+{
+    struct buf bytes = {0};
     static const unsigned char four[4] = {127, 0, 0, 7}, six[16] = {[15] = 1};
     struct strview rest = sv_of(text), one;
     struct buf hosts = {0};
@@ -400,7 +435,10 @@ void play_mx(const char *text)
         route_hosts_append(&hosts, (uint16_t)preference, is_six ? AF_INET6 : AF_INET,
                            is_six ? six : four, sv(one.ptr, (size_t)blank));
     }
-    reply_dns(ROUTE_OK, "", buf_view(&hosts));
+    if (policy)
+        tls_policy_encode(&bytes, policy);
+    reply_with(ROUTE_OK, "", buf_view(&hosts), buf_view(&bytes));
+    buf_free(&bytes);
     buf_free(&hosts);
 }
 

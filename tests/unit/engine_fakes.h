@@ -40,6 +40,7 @@ struct delivery_conn {
     void *owner;
     char queue[100];
     char host[64];
+    char tls[500];   /* for each host "NAME POLICY/CHECK[!][+] NAMES;": ! enforced, + required */
     char source[64]; /* address, "" when the system chooses */
     bool closing;
     bool established; /* for tests that play every connection */
@@ -108,6 +109,8 @@ void play_dns(enum route_status status, const char *text);
 /* The same with these hosts: "HOST PREFERENCE, …"; each has the address 127.0.0.7, or one of IPv6
  * when its name begins with "six". */
 void play_mx(const char *hosts);
+/* The same with what the DNS and the web say about TLS. */
+void play_policy(const char *hosts, const struct tls_policy *policy);
 struct queue *queue_named(const char *name);
 uint64_t live(void);
 

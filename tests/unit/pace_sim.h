@@ -21,6 +21,9 @@ struct sim {
     void *arg;
     int rtt_ms;
     double seconds;
+    double settle_s;  /* results count from here on; 0: SIM_SETTLED_S */
+    double penalty_s; /* after an excess it takes nothing for so long */
+    bool drops;       /* 421 and the end of the connection: what was under way on it is lost too */
     struct rate max_rate; /* configured; count 0: none */
     /* called each second with what happened in it; may be NULL */
     void (*sample)(void *user, int second, double rate, double limit, unsigned delivered,
@@ -38,11 +41,11 @@ enum { SIM_SETTLED_S = 120, SIM_FLIGHT = 1 << 16 };
 
 struct sim_provider {
     const struct sim *sim;
-    double tokens, last_s, used;
+    double tokens, last_s, used, until_s;
     int64_t number;
 };
 
-static inline bool sim_accepts(struct sim_provider *p, double t, double wall_s)
+static inline bool sim_fits(struct sim_provider *p, double t, double wall_s)
 {
     const struct sim *s = p->sim;
     double limit = s->limit(s->arg, t);
@@ -67,6 +70,16 @@ static inline bool sim_accepts(struct sim_provider *p, double t, double wall_s)
     return true;
 }
 
+static inline bool sim_accepts(struct sim_provider *p, double t, double wall_s)
+{
+    if (t < p->until_s)
+        return false;
+    bool fits = sim_fits(p, t, wall_s);
+    if (!fits)
+        p->until_s = t + p->sim->penalty_s;
+    return fits;
+}
+
 struct sim_flight {
     int64_t arrives_ms, back_ms;
     bool was_there, accepted;
@@ -77,19 +90,26 @@ static inline void sim_answer(struct pace *p, struct pace_pair *pair, const stru
 {
     struct outcome o = {
         .class_ = f->accepted ? OUTCOME_DELIVERED : OUTCOME_DEFERRED,
-        .phase = PHASE_MAIL,
+        .phase = s->drops ? PHASE_RCPT : PHASE_MAIL,
         .code = f->accepted ? 250 : 421,
         .text = f->accepted ? SV("250 2.0.0 Ok") : SV("421 4.7.0 Too many messages, slow down"),
         .connect_ms = -1,
         .transmit_ms = s->rtt_ms,
     };
     pace_outcome(p, pair, &o, !f->accepted, clock_wall_ms());
+    if (s->drops &&
+        !f->accepted) { /* the recipient behind it on that connection was not answered */
+        struct outcome lost = {
+            .class_ = OUTCOME_DEFERRED, .phase = PHASE_MAIL, .connect_ms = -1, .transmit_ms = -1};
+        pace_outcome(p, pair, &lost, false, clock_wall_ms());
+    }
 }
 
 /* begin_ms: wall time of the start. */
 static inline struct sim_result sim_run(const struct sim *s, int64_t begin_ms)
 {
     struct sim_result r = {0};
+    double settle_s = s->settle_s > 0 ? s->settle_s : SIM_SETTLED_S;
     static struct sim_flight flights[SIM_FLIGHT];
     uint64_t sent = 0, arrived = 0, answered = 0;
     struct sim_provider provider = {.sim = s, .number = -1};
@@ -116,7 +136,7 @@ static inline struct sim_result sim_run(const struct sim *s, int64_t begin_ms)
             sim_answer(p, pair, s, f);
             delivered += f->accepted;
             deferred += !f->accepted;
-            if (t >= SIM_SETTLED_S) {
+            if (t >= settle_s) {
                 r.delivered += f->accepted;
                 r.deferred += !f->accepted;
             }
@@ -129,7 +149,7 @@ static inline struct sim_result sim_run(const struct sim *s, int64_t begin_ms)
         limit_level(list[0], clock_wall_us(), &level);
         double rate = (double)level.rate.count * 1000 / (double)level.rate.period_ms;
         r.highest_rate = fmax(r.highest_rate, rate);
-        if (t >= SIM_SETTLED_S)
+        if (t >= settle_s)
             r.capacity += s->limit(s->arg, t);
         if (s->sample)
             s->sample(s->user, (int)t, rate, s->limit(s->arg, t), delivered, deferred);

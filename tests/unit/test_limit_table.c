@@ -554,6 +554,100 @@ static void levels_survive_another_rate(void **state)
 }
 
 /* Numbers at the edge of what units.h reads neither overflow nor divide by nothing. */
+/* --- quotas --- */
+
+#define QUOTA_END_US (NOW_US + SPAN_US)
+
+static struct limit_rate quota_of(uint64_t count, int64_t until_us)
+{
+    return (struct limit_rate){.count = count, .period_us = 1, .until_us = until_us};
+}
+
+/* Two days follow each other while all take; each names the day by its own clock. */
+static void drain_quota(struct shared *s, struct limit_table *t)
+{
+    struct limit_cell *c = limit_cell_get(t, SV("quota"));
+    int64_t at_us;
+    uint64_t got = 0;
+
+    for (int64_t at; (at = atomic_fetch_add(&s->clock_us, STEP_US)) < 2 * SPAN_US;) {
+        struct limit_rate r = quota_of(50000, QUOTA_END_US + (at < SPAN_US ? 0 : SPAN_US));
+        got += limit_cell_take(c, &r, 3, NOW_US + at, &at_us);
+    }
+    atomic_fetch_add(&s->granted, got);
+    limit_cell_put(t, c);
+}
+
+static void processes_share_quotas_exactly(void **state)
+{
+    struct shared *s = shared_new();
+    int fd = new_fd();
+    pid_t pids[CHILDREN];
+
+    (void)state;
+    for (unsigned i = 0; i < CHILDREN; i++)
+        pids[i] = child(s, fd, i, drain_quota);
+    start_all(s, CHILDREN);
+    for (unsigned i = 0; i < CHILDREN; i++)
+        ends_well(pids[i]);
+    assert_int_equal(atomic_load(&s->granted), 2 * 50000);
+    close(fd);
+    munmap(s, sizeof(*s));
+}
+
+static void quota_counts_under_its_time_alone(void **state)
+{
+    struct limit_table *t = limit_table_new_private();
+    struct limit_cell *c = limit_cell_get(t, SV("c"));
+    int64_t day = INT64_C(86400000000), end = NOW_US + day, at_us = 0;
+    struct limit_rate today = quota_of(10, end), tomorrow = quota_of(20, end + day);
+
+    (void)state;
+    assert_int_equal(limit_cell_take(c, &today, 7, NOW_US, &at_us), 7);
+    assert_int_equal(limit_cell_peek(c, &today, 100, end - 1, &at_us), 3); /* time gives nothing */
+    limit_cell_refund(c, &today, 2);
+    assert_int_equal(limit_cell_take(c, &today, 100, NOW_US, &at_us), 5);
+    assert_int_equal(limit_cell_take(c, &today, 1, NOW_US, &at_us), 0);
+    assert_int_equal(at_us, end);
+    assert_int_equal(limit_cell_take(c, &today, 1, end, &at_us), 0); /* over; look again soon */
+    assert_in_range(at_us, end + 1, end + 1000000);
+
+    assert_int_equal(limit_cell_take(c, &tomorrow, 4, end, &at_us), 4);
+    limit_cell_refund(c, &today, 1); /* of a day that is over */
+    assert_int_equal(limit_cell_quota_used(c, end + day), 4);
+    assert_int_equal(limit_cell_take(c, &today, 1, end - 1, &at_us), 0);
+
+    /* the clock was set back by three days; the second process does nothing */
+    limit_cell_quota_move(c, end + day, end - 2 * day);
+    limit_cell_quota_move(c, end + day, end - 2 * day);
+    assert_int_equal(limit_cell_quota_used(c, end - 2 * day), 4);
+    limit_table_free(t);
+}
+
+/* Nobody refers to it, its process was killed, others need cells: the count of the day stays. */
+static void count_of_a_dead_process_stays(void **state)
+{
+    int fd = new_fd();
+    struct limit_table *t = mapped(fd, 0), *other = mapped(fd, 1);
+    struct limit_rate r = quota_of(10, clock_wall_us() + INT64_C(3600000000));
+    char name[30];
+    int64_t at_us;
+
+    (void)state;
+    struct limit_cell *c = limit_cell_get(t, SV("day"));
+    assert_int_equal(limit_cell_take(c, &r, 7, clock_wall_us(), &at_us), 7);
+    limit_table_forget(other, 0);
+    for (int i = 0; i < 5000; i++) {
+        snprintf(name, sizeof(name), "n%d", i);
+        limit_cell_put(other, limit_cell_get(other, sv_of(name)));
+    }
+    c = limit_cell_get(other, SV("day"));
+    assert_int_equal(limit_cell_quota_used(c, r.until_us), 7);
+    limit_table_free(other);
+    limit_table_free(t);
+    close(fd);
+}
+
 static void extreme_rates_are_safe(void **state)
 {
     static const struct limit_rate rows[] = {
@@ -591,6 +685,9 @@ int main(void)
         cmocka_unit_test(bytes_go_into_debt),
         cmocka_unit_test(a_clock_set_back_does_not_stop_mail),
         cmocka_unit_test(levels_survive_another_rate),
+        cmocka_unit_test(processes_share_quotas_exactly),
+        cmocka_unit_test(quota_counts_under_its_time_alone),
+        cmocka_unit_test(count_of_a_dead_process_stays),
         cmocka_unit_test(extreme_rates_are_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

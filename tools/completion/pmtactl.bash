@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,17 +31,17 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown simulate hash-password version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
         ;;
     "show")
-        operands="pipes queues adaptive warmup limits jobs connections vmtas message actions unclassified"
+        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions unclassified"
         ;;
     "pause")
         operands="pipe queue job"
@@ -66,6 +66,9 @@ _pmtactl()
         ;;
     "config")
         operands="explain"
+        ;;
+    "check")
+        operands="sender spf"
         ;;
     "status"*)
         options="--socket --json --timeout --help"
@@ -92,6 +95,9 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "show vmtas"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
+    "show tls-report"*)
         options="--socket --json --timeout --help --pipe"
         ;;
     "show message"*)
@@ -168,6 +174,12 @@ _pmtactl()
     "config explain"*)
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
+    "check sender"*)
+        options="--socket --json --timeout --help --pipe --vmta --pool --mail-from --private"
+        ;;
+    "check spf"*)
+        options="--socket --json --timeout --help --pipe"
+        ;;
     "resolve"*)
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
@@ -187,12 +199,15 @@ _pmtactl()
     "hash-password"*)
         options="--socket --json --timeout --help"
         ;;
+    "dkim"*)
+        options="--socket --json --timeout --help"
+        ;;
     "version"*)
         options="--socket --json --timeout --help"
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config resolve reload debug shutdown simulate hash-password version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
         ;;
     esac
 

@@ -217,16 +217,18 @@ static int check_operands(const struct parsed *p, struct err *e)
 {
     const struct command *c = p->command;
     bool many = c->operand_kind == OPERAND_SUBSYSTEMS || c->operand_kind == OPERAND_COMMAND;
-    size_t max = c->operand_kind == OPERAND_NONE  ? 0
-                 : c->operand_kind == OPERAND_TWO ? 2
-                 : many                           ? OPERANDS_MAX
-                                                  : 1;
+    size_t max = c->operand_kind == OPERAND_NONE    ? 0
+                 : c->operand_kind == OPERAND_TWO   ? 2
+                 : c->operand_kind == OPERAND_THREE ? 3
+                 : many                             ? OPERANDS_MAX
+                                                    : 1;
 
     if (p->operand_count > max)
         return err_set(e, ERR_SYNTAX, "'%s' does not know what to do with '%.100s'", c->words,
                        p->operands[max]);
     if ((c->operand_required && !p->operand_count) ||
-        (c->operand_kind == OPERAND_TWO && p->operand_count < 2))
+        ((c->operand_kind == OPERAND_TWO || c->operand_kind == OPERAND_THREE) &&
+         p->operand_count < 2))
         return err_set(e, ERR_SYNTAX, "'%s' wants %s, see 'pmtactl help %s'", c->words, c->operands,
                        c->words);
     if (p->operand_count && !*p->operands[0])
@@ -245,7 +247,7 @@ static int check_pipe_name(const char *name, struct err *e)
 
 static int check_command(const struct parsed *p, struct err *e)
 {
-    unsigned filters = OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) | OPTION_BIT(RCPT) |
+    uint64_t filters = OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) | OPTION_BIT(RCPT) |
                        OPTION_BIT(SENDER);
     uint64_t given = 0;
     int rc = check_options(p, e);
@@ -336,9 +338,13 @@ static int add_operands(json_t *args, const struct parsed *p, struct err *e)
 
     if (!p->operand_count || !p->command->operand_json)
         return 0;
-    if (p->command->operand_kind == OPERAND_TWO) {
-        int status = add_text(args, p->command->operand_json, p->operands[0], e);
-        return status < 0 ? status : add_text(args, p->command->operand_json2, p->operands[1], e);
+    if (p->command->operand_kind == OPERAND_TWO || p->command->operand_kind == OPERAND_THREE) {
+        const char *const names[] = {p->command->operand_json, p->command->operand_json2,
+                                     p->command->operand_json3};
+        int status = 0;
+        for (size_t i = 0; i < p->operand_count && status == 0; i++)
+            status = add_text(args, names[i], p->operands[i], e);
+        return status;
     }
     for (size_t i = 0; i < p->operand_count; i++)
         buf_printf(&joined, "%s%s", i ? "," : "", p->operands[i]);

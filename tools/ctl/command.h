@@ -56,6 +56,11 @@ enum option_kind {
            "greeting, helo, starttls, mail, rcpt, data or end-of-data (default rcpt)")             \
     OPTION(MAX_MSG_RATE, "max-msg-rate", 0, OPTION_TEXT, "RATE", "max_msg_rate",                   \
            "recipients per time: 100/s, 5000/h, 0 for no limit, or 'default'")                     \
+    OPTION(POOL, "pool", 0, OPTION_TEXT, "NAME", "pool", "for this pool of virtual MTAs")          \
+    OPTION(MAIL_FROM, "mail-from", 0, OPTION_TEXT, "DOMAIN", "mail_from",                          \
+           "domain of the return path, when it is another one")                                    \
+    OPTION(PRIVATE, "private", 0, OPTION_SWITCH, "", "private",                                    \
+           "check private and loopback addresses, too")                                            \
     OPTION(CONFIG, "config", 0, OPTION_TEXT, "DIR", NULL, "configuration (/etc/pmta/config.d)")    \
     OPTION(VOLUME, "volume", 0, OPTION_TEXT, "DOMAIN=N", NULL,                                     \
            "so many messages to this domain; may be repeated")                                     \
@@ -84,6 +89,7 @@ enum option {
 };
 
 #define OPTION_BIT(id) (UINT64_C(1) << OPT_##id)
+_Static_assert(OPTION_COUNT <= 64, "options of a command are bits");
 #define OPTIONS_COMMON \
     (OPTION_BIT(SOCKET) | OPTION_BIT(JSON) | OPTION_BIT(TIMEOUT) | OPTION_BIT(HELP))
 
@@ -104,6 +110,7 @@ enum operand_kind {
     OPERAND_TARGET_PIPE, /* a pipe's name, which becomes the target */
     OPERAND_ARGUMENT,    /* a member of the JSON object */
     OPERAND_TWO,         /* two members of it, both required */
+    OPERAND_THREE,       /* the same, and a third that may be left out */
     OPERAND_SUBSYSTEMS,  /* names of subsystems, joined with commas */
     OPERAND_COMMAND,     /* words of a command (help) */
 };
@@ -120,6 +127,7 @@ struct command {
     bool operand_required;
     const char *operand_json; /* of OPERAND_ARGUMENT; the first of OPERAND_TWO */
     const char *operand_json2;
+    const char *operand_json3;
     uint64_t options; /* OPTION_BITs besides the common ones */
     const char *help; /* NULL: the verb's */
     const char *more; /* a paragraph for `help COMMAND`, or NULL */

@@ -2,6 +2,7 @@
  * The commands of pmtactl, one row each; see command.h. The order is that of the help page.
  */
 #include "command.h"
+#include "dkim.h"
 #include "password.h"
 #include "render.h"
 #include "simulate.h"
@@ -108,6 +109,15 @@ const struct command commands[] = {
             "the messages that they had today. Source addresses that this machine does not "
             "have are named below the table with the line that configures them.",
         .render = render_vmtas,
+    },
+    {
+        .words = "show tls-report",
+        .verb = VERB_SHOW_TLS_REPORT,
+        .options = WITH_PIPE,
+        .more = "Counts sessions of pipes with tls-report = yes, for domains that ask for reports "
+                "with a TXT record at _smtp._tls (RFC 8460), per policy. Reports of a day are sent "
+                "in the night after (UTC).",
+        .render = render_tls_report,
     },
     {
         .words = "show message",
@@ -370,6 +380,34 @@ const struct command commands[] = {
         .render = render_explain,
     },
     {
+        .words = "check sender",
+        .verb = VERB_CHECK_SENDER,
+        .operands = "DOMAIN",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "domain",
+        .options = WITH_PIPE | OPTION_BIT(VMTA) | OPTION_BIT(POOL) | OPTION_BIT(MAIL_FROM) |
+                   OPTION_BIT(PRIVATE),
+        .more = "DOMAIN is that of the From field; --mail-from that of the return path. Without "
+                "--vmta and --pool it is about the addresses of each pipe's default-virtual-mta, "
+                "or of all virtual MTAs. Exit status 1 when something fails.",
+        .render = render_check_sender,
+    },
+    {
+        .words = "check spf",
+        .verb = VERB_CHECK_SPF,
+        .operands = "IP HELO [MAILFROM]",
+        .operand_kind = OPERAND_THREE,
+        .operand_required = true,
+        .operand_json = "ip",
+        .operand_json2 = "helo",
+        .operand_json3 = "mail_from",
+        .options = WITH_PIPE,
+        .more = "HELO is the name of the greeting; without MAILFROM the return path is null, and "
+                "HELO is what is checked. Below the result are the records that were read.",
+        .render = render_check_spf,
+    },
+    {
         .words = "resolve",
         .verb = VERB_RESOLVE,
         .operands = "DOMAIN",
@@ -425,6 +463,13 @@ const struct command commands[] = {
         .more = "Asks twice on a terminal, without echo; else reads one line from standard input. "
                 "Prints the Argon2id string for 'password ='.",
         .run = password_run,
+    },
+    {
+        .words = "dkim",
+        .verb = VERB_COUNT,
+        .help = "make signing keys, print their DNS records, change selectors",
+        .more = "dkim keygen, dkim show-dns and dkim rotate; 'pmtactl dkim' alone shows how.",
+        .run = dkim_run,
     },
     {
         .words = "version",

@@ -168,6 +168,10 @@
     FIELD(WARMUP_SET_DAY, "pipe", "queue", "text", "the pattern")                                  \
     FIELD(WARMUP_SET_DAY, "pipe", "state", "text", "what was done")                                \
     FIELD(WARMUP_SET_DAY, "pipe", "changed", "number", "source addresses that this was done for")  \
+    FIELD(SHOW_LIMITS, "pipe", "counted_as", "text",                                               \
+          "first object of a pipe: the queue or group that limits go by")                          \
+    FIELD(SHOW_LIMITS, "pipe", "members", "number", "of it: queues in that group")                 \
+    FIELD(SHOW_LIMITS, "pipe", "because", "text", "of it: why the queue is in its group, or none") \
     FIELD(SHOW_LIMITS, "pipe", "pipe", "text", "the pipe's name")                                  \
     FIELD(SHOW_LIMITS, "pipe", "queue", "text", "domain/vmta asked about")                         \
     FIELD(SHOW_LIMITS, "pipe", "limit", "text", "its name; equal names share a level")             \
@@ -205,6 +209,17 @@
     FIELD(SHOW_CONNECTIONS, "receiver", "messages", "number", "accepted in this session")          \
     FIELD(SHOW_CONNECTIONS, "receiver", "tls", "flag", "encrypted")                                \
     FIELD(SHOW_CONNECTIONS, "receiver", "age_s", "real", "since it was opened")                    \
+    FIELD(SHOW_TLS_REPORT, "pipe", "pipe", "text", "the pipe's name")                              \
+    FIELD(SHOW_TLS_REPORT, "pipe", "domain", "text", "recipient domain")                           \
+    FIELD(SHOW_TLS_REPORT, "pipe", "day_ms", "number", "the day (UTC)")                            \
+    FIELD(SHOW_TLS_REPORT, "pipe", "wanted", "text",                                               \
+          "whether the domain asks for reports: yes, or asking (it is not known yet)")             \
+    FIELD(SHOW_TLS_REPORT, "pipe", "due_ms", "number", "when the report goes out")                 \
+    FIELD(SHOW_TLS_REPORT, "pipe", "policy", "text", "sts, tlsa or no-policy-found")               \
+    FIELD(SHOW_TLS_REPORT, "pipe", "ok", "number", "sessions that were as they should be")         \
+    FIELD(SHOW_TLS_REPORT, "pipe", "failed", "number", "sessions that were not")                   \
+    FIELD(SHOW_TLS_REPORT, "pipe", "details", "list",                                              \
+          "kinds of failure as in RFC 8460 section 4.4, each with its count")                      \
     FIELD(SHOW_VMTAS, "pipe", "pipe", "text", "the pipe's name")                                   \
     FIELD(SHOW_VMTAS, "pipe", "vmta", "text", "name of the virtual MTA")                           \
     FIELD(SHOW_VMTAS, "pipe", "state", "text",                                                     \
@@ -255,6 +270,7 @@
     FIELD(CONFIG_EXPLAIN, "pipe", "line", "number", "in that file")                                \
     FIELD(CONFIG_EXPLAIN, "pipe", "section", "text", "in that file")                               \
     FIELD(CONFIG_EXPLAIN, "pipe", "overrode", "list", "value, file, line, section of the others")  \
+    FIELD(CONFIG_EXPLAIN, "pipe", "now", "text", "what adaptive or warm-up came to; absent: no")   \
     FIELD(RESOLVE, "pipe", "pipe", "text", "its name")                                            \
     FIELD(RESOLVE, "pipe", "domain", "text", "that was asked for; one object per entry of "       \
           "smtp-hosts, or one")                                                                   \
@@ -355,6 +371,26 @@
     FIELD(SET_JOB, "pipe", "job", "text", "the job")                                               \
     FIELD(SET_JOB, "pipe", "state", "text", "set")                                                 \
     FIELD(SET_JOB, "pipe", "max_msg_rate", "text", "the rate as understood, or default")           \
+    FIELD(CHECK_SENDER, "pipe", "pipe", "text", "the pipe whose configuration was looked at")      \
+    FIELD(CHECK_SENDER, "pipe", "domain", "text", "the one asked for")                             \
+    FIELD(CHECK_SENDER, "pipe", "topic", "text",                                                   \
+          "spf, helo, reverse-dns, dkim, dmarc, bimi, bounces, mta-sts, dane; one object for "     \
+          "each finding")                                                                          \
+    FIELD(CHECK_SENDER, "pipe", "level", "text", "ok, note (no judgement), warn or fail")          \
+    FIELD(CHECK_SENDER, "pipe", "subject", "text", "address, name or record that it is about")     \
+    FIELD(CHECK_SENDER, "pipe", "text", "text", "what was found")                                  \
+    FIELD(CHECK_SENDER, "pipe", "advice", "text", "what to do; absent: nothing")                   \
+    FIELD(CHECK_SENDER, "pipe", "record_name", "text", "where to publish a record; absent: none")  \
+    FIELD(CHECK_SENDER, "pipe", "record_type", "text", "TXT, A, AAAA or PTR")                      \
+    FIELD(CHECK_SENDER, "pipe", "record", "text", "its value")                                     \
+    FIELD(CHECK_SPF, "pipe", "pipe", "text", "the pipe that asked")                                \
+    FIELD(CHECK_SPF, "pipe", "result", "text", "as in Received-SPF: pass, fail, none, ...")        \
+    FIELD(CHECK_SPF, "pipe", "reason", "text", "the same in words")                                \
+    FIELD(CHECK_SPF, "pipe", "term", "text", "that matched; absent: none did")                     \
+    FIELD(CHECK_SPF, "pipe", "term_domain", "text", "whose record has it")                         \
+    FIELD(CHECK_SPF, "pipe", "lookups", "number", "terms that asked the DNS, of 10 at most")       \
+    FIELD(CHECK_SPF, "pipe", "explanation", "text", "of a fail, by exp=")                          \
+    FIELD(CHECK_SPF, "pipe", "records", "list", "that were read: depth, by, domain, record")       \
     FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")
 
 #endif

@@ -9,6 +9,7 @@
  */
 #include "client.h"
 #include "command.h"
+#include "dkim.h"
 #include "render.h"
 #include "simulate.h"
 
@@ -48,7 +49,7 @@ static void take_end(struct answer *a, const json_t *o)
 static bool one_is_enough(const struct answer *a)
 {
     enum admin_verb v = a->parsed->command->verb;
-    return v == VERB_CONFIG_EXPLAIN || v == VERB_RESOLVE;
+    return v == VERB_CONFIG_EXPLAIN || v == VERB_RESOLVE || v == VERB_CHECK_SPF;
 }
 
 static bool is_wanted(const struct answer *a, const json_t *o)
@@ -268,6 +269,8 @@ int main(int argc, char **argv)
         return print_made(completion_bash);
     if (simulate_wanted(argc, argv))
         return simulate_exec(argc, argv);
+    if (argc > 2 && strcmp(argv[1], "dkim") == 0)
+        return dkim_exec(argv + 1);
     if (command_parse(argc, argv, &p, &e) < 0)
         complain("", e.text);
     else

@@ -22,6 +22,8 @@ struct answer {
 /* What the answer means for the exit status besides errors: 0, or 1 with one line in *e (a message
  * that nobody has, books that do not balance). */
 int answer_check(const struct answer *a, struct err *e);
+/* The same of check sender: 1 when something fails. */
+int check_sender_verdict(const struct answer *a, struct err *e);
 
 void render_status(const struct answer *a, struct page *page);
 void render_pipes(const struct answer *a, struct page *page);
@@ -32,6 +34,7 @@ void render_warmup_plan(const struct answer *a, struct page *page);
 void render_limits(const struct answer *a, struct page *page);
 void render_jobs(const struct answer *a, struct page *page);
 void render_connections(const struct answer *a, struct page *page);
+void render_tls_report(const struct answer *a, struct page *page);
 void render_vmtas(const struct answer *a, struct page *page);
 void render_message(const struct answer *a, struct page *page);
 void render_why(const struct answer *a, struct page *page);
@@ -42,6 +45,8 @@ void render_actions(const struct answer *a, struct page *page);
 void render_cancel(const struct answer *a, struct page *page);
 void render_act(const struct answer *a, struct page *page);
 void render_delete(const struct answer *a, struct page *page);
+void render_check_sender(const struct answer *a, struct page *page);
+void render_check_spf(const struct answer *a, struct page *page);
 void render_classify(const struct answer *a, struct page *page);
 void render_unclassified(const struct answer *a, struct page *page);
 void render_reload(const struct answer *a, struct page *page);

@@ -123,7 +123,7 @@ static void append_origin(const struct page *p, struct buf *out, const json_t *o
 
 static void explain_row(struct table *t, const json_t *o)
 {
-    const char *value = field_text(o, "value");
+    const char *value = field_text(o, "value"), *now = field_text(o, "now");
     struct buf origin = {0}, overrode = {0};
     size_t i;
     json_t *old;
@@ -138,6 +138,8 @@ static void explain_row(struct table *t, const json_t *o)
     table_cell(t, COLOUR_STRONG, field_text(o, "directive"));
     table_cell(t, COLOUR_NONE, value && *value ? value : NULL);
     table_cell(t, field_text(o, "file") ? COLOUR_NONE : COLOUR_DIM, buf_data(&origin));
+    if (now)
+        buf_printf(&overrode, "%snow %s", buf_len(&overrode) ? "; " : "", now);
     table_cell(t, COLOUR_DIM, buf_len(&overrode) ? buf_data(&overrode) : NULL);
     buf_free(&origin);
     buf_free(&overrode);
@@ -162,7 +164,7 @@ void render_explain(const struct answer *a, struct page *page)
     table_column(&t, "directive", COLUMN_LEFT);
     table_column(&t, "value", COLUMN_CUT);
     table_column(&t, "from", COLUMN_LEFT);
-    table_column(&t, "overrode", COLUMN_REST);
+    table_column(&t, "overrode, and what it came to", COLUMN_REST);
     json_array_foreach(a->objects, i, o) explain_row(&t, o);
     table_print(&t);
 }
@@ -189,6 +191,8 @@ int answer_check(const struct answer *a, struct err *e)
                 a->parsed->operands[0]);
         return 1;
     }
+    if (v == VERB_CHECK_SENDER)
+        return check_sender_verdict(a, e);
     if (v != VERB_LEDGER)
         return 0;
     json_array_foreach(a->objects, i, o)

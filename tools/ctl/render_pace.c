@@ -211,7 +211,7 @@ static void plan_heading(struct page *p, const json_t *o)
     const char *queue = field_text(o, "queue"), *source = field_text(o, "source");
     struct buf title = {0};
 
-    buf_printf(&title, "%s", queue ? queue : "this schedule");
+    buf_printf(&title, "%s", queue);
     if (source)
         buf_printf(&title, " from %s", source);
     page_heading(p, buf_data(&title));
@@ -226,7 +226,8 @@ void render_warmup_plan(const struct answer *a, struct page *page)
     json_array_foreach(a->objects, i, o)
     {
         struct table t;
-        plan_heading(page, o);
+        if (field_text(o, "queue"))
+            plan_heading(page, o);
         table_init(&t, page);
         table_column(&t, "date", COLUMN_LEFT);
         table_column(&t, "day", COLUMN_RIGHT);
@@ -241,7 +242,8 @@ void render_warmup_plan(const struct answer *a, struct page *page)
         }
         table_print(&t);
         const char *note = field_text(o, "note");
-        page_printf(page, "%s%s", note ? note : "", note ? "\n" : "");
+        if (note)
+            page_printf(page, "\n%s\n", note);
         if (parsed_has(a->parsed, OPT_SCHEDULE))
             break; /* each pipe says the same */
     }
