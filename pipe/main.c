@@ -91,6 +91,7 @@ static int open_rooms(struct pipe *p, struct err *e)
         .signer = p->signer,
         .limit_table = p->limit_table,
     });
+    memory_init(&p->memory, p->engine);
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
     p->watch = watch_new(loop, p->routes);
@@ -250,38 +251,6 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
 }
 
 /* Actions are few and matter; clocks move with every round that fails. */
-enum { ACTIONS_DELAY_MS = 1000, CLOCKS_DELAY_MS = 10000, COLD_DELAY_MS = 1000 };
-
-static void write_actions(void *arg, struct buf *out)
-{
-    struct pipe *p = arg;
-    engine_actions_write(p->engine, out);
-}
-
-static void write_clocks(void *arg, struct buf *out)
-{
-    struct pipe *p = arg;
-    engine_clocks_write(p->engine, out);
-}
-
-static void write_cold(void *arg, struct buf *out)
-{
-    struct pipe *p = arg;
-    engine_cold_write(p->engine, out);
-}
-
-static void on_cold(void *arg)
-{
-    struct pipe *p = arg;
-    saver_touch(&p->cold);
-}
-
-static void on_change(void *arg, bool clocks)
-{
-    struct pipe *p = arg;
-    saver_touch(clocks ? &p->clocks : &p->actions);
-}
-
 static int open_spool(struct pipe *p, struct err *e)
 {
     struct config_query q = {.pipe = sv_of(p->name)};
@@ -289,55 +258,17 @@ static int open_spool(struct pipe *p, struct err *e)
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
     };
-    struct buf paused = {0}, jobs = {0}, actions = {0}, clocks = {0}, cold = {0};
     uv_loop_t *loop = child_loop(p->child);
 
-    if (state_file_open(&p->pauses, child_loop(p->child), p->spool_dir, "paused", e) < 0 ||
-        state_file_read(&p->pauses, &paused, e) < 0 ||
-        state_file_open(&p->jobs, loop, p->spool_dir, "jobs", e) < 0 ||
-        state_file_read(&p->jobs, &jobs, e) < 0 ||
-        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0 ||
-        saver_open(&p->actions, loop, p->spool_dir, "actions", ACTIONS_DELAY_MS, write_actions, p,
-                   &actions, e) < 0 ||
-        saver_open(&p->clocks, loop, p->spool_dir, "queue-clocks", CLOCKS_DELAY_MS, write_clocks, p,
-                   &clocks, e) < 0 ||
-        saver_open(&p->cold, loop, p->spool_dir, "cold", COLD_DELAY_MS, write_cold, p, &cold, e) <
-            0)
+    if (memory_open(&p->memory, loop, p->spool_dir, e) < 0 ||
+        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0)
         return e->code;
-    if (pace_file_open(&p->pace_file, engine_pace(p->engine), child_loop(p->child), p->spool_dir,
-                       e) < 0) {
-        buf_free(&paused);
-        buf_free(&actions);
-        buf_free(&clocks);
-        buf_free(&cold);
-        return e->code;
-    }
-    jobs_read(engine_jobs(p->engine), buf_view(&jobs)); /* before their mail is there */
-    buf_free(&jobs);
     int dir = p->spool_dir;
     p->spool_dir = -1;
-    if (limit_keeper_new(&p->limit_keeper, child_loop(p->child), dir, engine_limits(p->engine), e) <
-        0) {
-        close(dir);
-        buf_free(&paused);
-        buf_free(&actions);
-        buf_free(&clocks);
-        buf_free(&cold);
+    if (spool_open(&p->spool, loop, dir, &options, &spool_callbacks, p, e) < 0)
         return e->code;
-    }
-    int status = spool_open(&p->spool, child_loop(p->child), dir, &options, &spool_callbacks, p, e);
-    if (status == 0) {
-        engine_pauses_read(p->engine, buf_view(&paused));
-        engine_actions_read(p->engine, buf_view(&actions), buf_view(&clocks));
-        engine_on_change(p->engine, on_change, p);
-        engine_cold_read(p->engine, buf_view(&cold));
-        engine_on_cold(p->engine, on_cold, p);
-    }
-    buf_free(&paused);
-    buf_free(&actions);
-    buf_free(&clocks);
-    buf_free(&cold);
-    return status;
+    memory_restore(&p->memory);
+    return 0;
 }
 
 static void on_levels_timer(uv_timer_t *timer)
@@ -406,38 +337,22 @@ static void on_spool_closed(void *arg)
     child_exit(p->child, 0);
 }
 
-static void on_saver_closed(void *arg)
+static void on_memory_closed(void *arg)
 {
     struct pipe *p = arg;
-    if (--p->savers_closing == 0)
-        spool_close(p->spool, on_spool_closed, p);
+    spool_close(p->spool, on_spool_closed, p);
 }
 
-static void on_pace_saved(void *arg)
+static void on_reports_closed(void *arg)
 {
     struct pipe *p = arg;
-    p->pace_file = NULL;
-    on_saver_closed(p);
-}
-
-static void on_limits_kept(void *arg)
-{
-    struct pipe *p = arg;
-
-    engine_on_change(p->engine, NULL, NULL);
-    engine_on_cold(p->engine, NULL, NULL);
-    p->savers_closing = 5;
-    tlsrpt_close(p->tlsrpt, on_saver_closed, p);
-    saver_close(&p->cold, on_saver_closed, p);
-    saver_close(&p->actions, on_saver_closed, p);
-    saver_close(&p->clocks, on_saver_closed, p);
-    pace_file_close(p->pace_file, on_pace_saved, p);
+    memory_close(&p->memory, on_memory_closed, p);
 }
 
 static void on_engine_drained(void *arg)
 {
     struct pipe *p = arg;
-    limit_keeper_close(p->limit_keeper, on_limits_kept, p);
+    tlsrpt_close(p->tlsrpt, on_reports_closed, p);
 }
 
 static void on_drain(void *owner, int64_t timeout_ms)
@@ -461,7 +376,8 @@ static void on_drain(void *owner, int64_t timeout_ms)
 static void pipe_fini(struct pipe *p)
 {
     intake_free(p->intake);
-    limit_keeper_free(p->limit_keeper);
+    if (p->engine)
+        memory_fini(&p->memory);
     notice_free(p->notice);
     tlsrpt_free(p->tlsrpt);
     if (p->drained) { /* otherwise connections still refer to them */
@@ -474,8 +390,6 @@ static void pipe_fini(struct pipe *p)
     routes_free(p->routes);
     report_free(p->report);
     config_unref(p->config);
-    state_file_close(&p->pauses);
-    state_file_close(&p->jobs);
     if (p->acct_dir >= 0)
         close(p->acct_dir);
     free_acct_dirs(p);
@@ -503,8 +417,6 @@ int main(int argc, char **argv)
         .acct_dir = -1,
         .spool_writable = true,
         .started_ms = clock_mono_ms(),
-        .pauses = {.dirfd = -1},
-        .jobs = {.dirfd = -1},
     };
     list_init(&p.checks);
     int status = child_main(argc, argv, &ops, &p, &p.child);

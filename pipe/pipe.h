@@ -5,12 +5,10 @@
 #define PMTA_PIPE_PIPE_H
 
 #include "check/watch.h"
-#include "state/saver.h"
 #include "intake/intake.h"
-#include "limit/limit_keeper.h"
+#include "memory.h"
 #include "net/child.h"
 #include "notice/notice.h"
-#include "pace/pace_file.h"
 #include "queue/engine.h"
 #include "tlsrpt/tlsrpt.h"
 #include "sign/keyring.h"
@@ -50,18 +48,11 @@ struct pipe {
     struct watch *watch;
     struct list checks; /* that operators asked for */
     struct spool *spool;
-    struct state_file pauses;
     struct limit_table *limit_table; /* from root; the engine takes it */
-    struct limit_keeper *limit_keeper;
-    uv_timer_t levels_timer;  /* until all pipes have brought the levels that they kept */
-    int64_t levels_until_ms;  /* monotonic; then delivery begins without them */
-    struct saver actions; /* what replies and operators did to queues */
-    struct saver clocks;  /* when queues that could not be reached may be tried */
-    struct saver cold;    /* what cold virtual MTAs had today */
-    unsigned savers_closing;
-    struct pace_file *pace_file;
-    struct state_file jobs;
-    int spool_dir; /* until the spool takes it */
+    struct memory memory;
+    uv_timer_t levels_timer; /* until all pipes have brought the levels that they kept */
+    int64_t levels_until_ms; /* monotonic; then delivery begins without them */
+    int spool_dir;           /* until the spool takes it */
     int acct_dir;
     struct acct_dirs acct_dirs; /* of [acct-file]s, as root sent them last */
     bool spool_writable;

@@ -53,7 +53,7 @@ static void save(struct pipe *p, const struct admin *a, json_t *answer)
     struct buf text = {0};
 
     engine_pauses_write(p->engine, &text);
-    admin_save(p, a, &p->pauses, buf_view(&text), answer);
+    admin_save(p, a, &p->memory.pauses, buf_view(&text), answer);
     buf_free(&text);
 }
 

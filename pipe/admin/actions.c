@@ -128,7 +128,7 @@ static void answer_saved(struct pipe *p, const struct admin *a, json_t *answer)
     s->admin = *a;
     s->admin.args = NULL;
     s->answer = answer;
-    saver_flush(&p->actions, on_saved, s);
+    saver_flush(&p->memory.actions, on_saved, s);
 }
 
 /* "PIPE.N"; an id of another pipe is not ours to answer. */

@@ -87,7 +87,7 @@ static void save(struct pipe *p, const struct admin *a, json_t *answer)
     struct buf text = {0};
 
     jobs_write(engine_jobs(p->engine), &text);
-    admin_save(p, a, &p->jobs, buf_view(&text), answer);
+    admin_save(p, a, &p->memory.jobs, buf_view(&text), answer);
     buf_free(&text);
 }
 
