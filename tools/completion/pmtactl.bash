@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,7 +31,7 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
         return
         ;;
     esac
@@ -175,7 +175,7 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe --vmta"
         ;;
     "check sender"*)
-        options="--socket --json --timeout --help --pipe --vmta --pool --mail-from --private"
+        options="--socket --json --timeout --help --pipe --vmta --pool --topic --mail-from --private"
         ;;
     "check spf"*)
         options="--socket --json --timeout --help --pipe"
