@@ -111,8 +111,16 @@ static void event(struct smtp_client *c, uint8_t e)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct smtp_client_params params = {"q",  "me",  "mx",  "192.0.2.1", 0,    1000,
-                                        1000, 20000, 30000, 0,           true, true};
+    struct smtp_client_params params = {
+        .queue = "q",
+        .helo_name = "me",
+        .peer_host = "mx",
+        .peer_ip = "192.0.2.1",
+        .greeting_timeout_ms = 1000,
+        .command_timeout_ms = 1000,
+        .data_timeout_ms = 20000,
+        .idle_timeout_ms = 30000,
+    };
     struct smtp_client c;
 
     if (size < 1)
@@ -123,6 +131,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     env = (struct envelope){.sender = SV("s@a.example"), .rcpts = rcpts, .rcpt_count = RCPTS};
     params.use_pipelining = data[0] & 1;
     params.use_starttls = data[0] & 2;
+    params.require_tls = data[0] & 4;
+    params.proven = data[0] & 8;
     params.max_messages = data[0] >> 6;
     clock_fake_set(1);
     smtp_client_init(&c, &params, &ops, NULL);
