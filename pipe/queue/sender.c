@@ -19,6 +19,7 @@ enum {
     CREDIT_MAX_MS = 5000,      /* at slow rates later: after a tenth of what one event takes */
     EARLY_US = 10 * 1000,
     MOST_YIELDING = 16,   /* connections ending at a time so that others get their places */
+    FAILED_PER_TURN = 64, /* messages that cannot be read or signed */
     MOST_LOOKED_AT = 256, /* idle connections, for one that holds a place */
 };
 
@@ -436,6 +437,7 @@ static enum delivery_next rest(struct sender *s)
 static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct delivery_job *ret)
 {
     struct sender *s = owner;
+    unsigned failed = 0;
 
     (void)c;
     s->refused = NULL;
@@ -463,7 +465,11 @@ static enum delivery_next on_next(void *owner, struct delivery_conn *c, struct d
         if (l->state == LOAD_FAILED) {
             refund_load(s, l);
             load_fail(l);
-            continue;
+            if (++failed < FAILED_PER_TURN)
+                continue;
+            set_state(s, SENDER_BUSY); /* the rest in the next turn of the loop */
+            delivery_wakeup(s->conn);
+            return DELIVERY_WAIT;
         }
         load_hand_over(l, ret);
         s->in_hand++;

@@ -63,7 +63,7 @@ class World(unittest.TestCase):
 
     def saved_messages(self, count):
         def there():
-            names = sorted(os.listdir(self.saved))
+            names = sorted(n for n in os.listdir(self.saved) if n.endswith('.eml'))
             return names if len(names) >= count else None
         return [os.path.join(self.saved, n)
                 for n in wait_until(there, f'{count} messages at the receiving side')]

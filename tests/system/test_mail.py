@@ -42,7 +42,7 @@ class World(unittest.TestCase):
 
     def saved_messages(self):
         texts = []
-        for name in sorted(os.listdir(self.saved)):
+        for name in sorted(n for n in os.listdir(self.saved) if n.endswith('.eml')):
             with open(os.path.join(self.saved, name), 'rb') as f:
                 texts.append(f.read())
         return texts

@@ -401,7 +401,7 @@ class Rendering(Base):
         self.assertEqual(page.splitlines(), [
             "as pipe b sees it (--pipe for another)",
             "",
-            "DIRECTIVE     VALUE  FROM                          OVERRODE",
+            "DIRECTIVE     VALUE  FROM                          OVERRODE, AND WHAT IT CAME TO",
             "max-smtp-out  5      config.d/3.conf:4 [domain *]  20, default",
             "smtp-hosts    -      default                       -"])
         objects = self.ask("--json", "config", "explain", "x.example", answer=answer).splitlines()

@@ -12,7 +12,10 @@ import threading
 import time
 import unittest
 
-PROBE = os.environ.get("RESOLVE_PROBE", "build/tests/system/resolve_probe")
+BIN = os.environ.get("PMTA_BIN") or os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "bin")
+PROBE = os.environ.get("RESOLVE_PROBE") or os.path.join(
+    os.path.dirname(os.path.abspath(BIN)), "tests", "system", "resolve_probe")
 NSD = shutil.which("nsd") or "/usr/sbin/nsd"
 
 ZONE = """$ORIGIN example.test.

@@ -310,13 +310,15 @@ static void count_hygiene(struct session *s)
     t->odd_ends += s->content.odd_ends;
 }
 
+/* Under another name until it is whole: who looks into the directory sees whole messages only. */
 static void save_message(struct session *s)
 {
-    char path[4096];
+    char path[4096], unfinished[4096 + 8];
     struct buf envelope = {0};
     snprintf(path, sizeof(path), "%s/%08" PRIu64 ".eml", s->sink->options.save,
              s->sink->tally.messages + 1);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    snprintf(unfinished, sizeof(unfinished), "%s.part", path);
+    int fd = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     buf_printf(&envelope, "X-Sink-Sender: <%s>\r\n", buf_data(&s->sender));
     const char *r = buf_data(&s->recipients);
     for (unsigned i = 0; i < s->recipient_count; i++, r += strlen(r) + 1)
@@ -331,7 +333,7 @@ static void save_message(struct session *s)
         p += n > 0 ? n : 0;
         left -= n > 0 ? (size_t)n : 0;
     }
-    if (fd < 0 || close(fd) < 0 || left > 0)
+    if (fd < 0 || close(fd) < 0 || left > 0 || rename(unfinished, path) < 0)
         s->sink->tally.save_failures++;
     buf_free(&envelope);
 }
