@@ -38,7 +38,8 @@ void *xrealloc(void *ptr, size_t size)
 char *xstrndup(const char *s, size_t len)
 {
     char *p = xmalloc(len + 1);
-    memcpy(p, s, len);
+    if (len) /* an empty view may have no memory */
+        memcpy(p, s, len);
     p[len] = '\0';
     return p;
 }
