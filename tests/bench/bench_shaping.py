@@ -271,7 +271,9 @@ class Shaping(bench.Bench):
 
     def rest(self):
         queues, length = self.count(50000, 5000), self.count(20, 5)
-        with shaped(self, "max-msg-rate = 1/h\nmax-smtp-out = 20\n") as (e, _):
+        text = ("max-msg-rate = 1/h\nmax-smtp-out = 20\nidle-timeout-out = 0\n"
+                "[pipe bulk]\nmax-smtp-out = 500\n")
+        with shaped(self, text) as (e, _):
             names = [f"u@d{i}.example" for i in range(queues)]
             for i in range(0, 2 * queues, 1000):
                 with e.smtp() as s:
