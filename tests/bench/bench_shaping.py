@@ -202,7 +202,7 @@ class Shaping(bench.Bench):
         if other:
             t = [x for x in t if x <= f[-1]]
         achieved = (len(t) - 1) / (t[-1] - t[0])
-        span = min(10, max(1, int((t[-1] - t[0]) * 0.6)))
+        span = min(10, max(1, int((t[-1] - t[0]) * 0.7)))
         least, most = windows(t, span)
         want = rate * span
         # a window that begins with an arrival holds one more than one that begins just after it
