@@ -171,6 +171,14 @@ static const struct {
     {KIND_ACCT_FILE, "[acct-file PATH]",
      "What came of each message, as files: `NAME-PIPE-DATE-NNNN.csv` in the directory of PATH. "
      "Without such a section there is `acct-PIPE.csv` in `acct-dir`."},
+    {KIND_BOUNCE_PROCESSOR, "[bounce-processor NAME]",
+     "Inbound addresses at which failure reports arrive; what they say becomes rb and rs records."},
+    {KIND_FEEDBACK_LOOP_PROCESSOR, "[feedback-loop-processor NAME]",
+     "Inbound addresses at which complaints arrive; what they say becomes f records."},
+    {KIND_EVENT_SINK, "[event-sink NAME]",
+     "Where accounting records are sent as they are written, at least once and in order per pipe; "
+     "mail never waits for it."},
+    {KIND_HTTP_LISTENER, "[http-listener NAME]", "An address on which `pmta-web` answers HTTP."},
 };
 
 #endif

@@ -21,7 +21,8 @@
     ERR(TLS, 10010, "TLS failure")                               \
     ERR(SYNTAX, 10011, "syntax error")                           \
     ERR(CANCELLED, 10012, "cancelled")                           \
-    ERR(KEY, 10013, "signing key cannot be used")
+    ERR(KEY, 10013, "signing key cannot be used")                \
+    ERR(AUTH, 10014, "forged, or not ours")
 
 enum err_code {
 #define ERR_ENUM(name, number, text) ERR_##name = -(number),

@@ -11,7 +11,9 @@
 #include "mail/config.h"
 
 enum {
-    CONFIG_KIND_COUNT = 14,
+#define KIND_ONE(id, bit, name) +1
+    CONFIG_KIND_COUNT = 0 CONFIG_KINDS(KIND_ONE),
+#undef KIND_ONE
     CONFIG_MAX_NAME = 253,
     CONFIG_MAX_TEXT = 65536,
     CONFIG_MAX_PATTERNS = 500000,    /* domains in all sections, macros multiplied out */

@@ -26,7 +26,11 @@
     KIND(MX_ROLLUP, 10, "mx-rollup")              \
     KIND(SMTP_PATTERN_LIST, 11, "smtp-pattern-list") \
     KIND(BOUNCE_CATEGORY_PATTERNS, 12, "bounce-category-patterns") \
-    KIND(ACCT_FILE, 13, "acct-file")
+    KIND(ACCT_FILE, 13, "acct-file") \
+    KIND(BOUNCE_PROCESSOR, 14, "bounce-processor") \
+    KIND(FEEDBACK_LOOP_PROCESSOR, 15, "feedback-loop-processor") \
+    KIND(EVENT_SINK, 16, "event-sink") \
+    KIND(HTTP_LISTENER, 17, "http-listener")
 
 enum config_kind {
 #define KIND_ENUM(id, bit, name) KIND_##id = 1 << (bit),
@@ -136,11 +140,11 @@ enum directive_flag {
     DIRECTIVE(DNS_TIMEOUT, "dns-timeout", KIND_PMTA, TYPE_INTERVAL, "2s", 100, 60000, RELOAD_LIVE, 0, NULL, \
         "time for one name server to answer one query before the next is tried")                   \
     /* sections */                                                                                 \
-    DIRECTIVE(PIPE, "pipe", KIND_LISTENER | KINDS_SOURCE | KIND_SMTP_USER, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(PIPE, "pipe", KIND_LISTENER | KINDS_SOURCE | KIND_SMTP_USER | KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "pipe for messages from here, unless X-Pipe says otherwise")                               \
     DIRECTIVE(SOURCE_NAME, "source", KIND_LISTENER | KIND_SMTP_USER, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "named [source] that overrides the one found by the client's address")                     \
-    DIRECTIVE(ADDRESS, "address", KIND_LISTENER, TYPE_TEXT, NULL, 0, 0, RELOAD_RESTART, 0, NULL,   \
+    DIRECTIVE(ADDRESS, "address", KIND_LISTENER | KIND_HTTP_LISTENER, TYPE_TEXT, NULL, 0, 0, RELOAD_RESTART, 0, NULL,   \
         "ADDR:PORT, [IP6]:PORT or *:PORT to listen on; the section's name when not set")           \
     DIRECTIVE(POOL_MEMBER, "virtual-mta", KIND_VIRTUAL_MTA_POOL, TYPE_POOL_MEMBER, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "a virtual MTA of the pool, and its weight (1 when not given); several are used in turn")                                     \
@@ -500,7 +504,21 @@ enum directive_flag {
     DIRECTIVE(PROCESS_X_DELIVERY_PRIORITY, "process-x-delivery-priority", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Delivery-Priority (0 to 100); it is removed in any case")                        \
     DIRECTIVE(PROCESS_X_REMOTE_MTA_NAME, "process-x-remote-mta-name", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
-        "honour X-Remote-MTA-Name, the host that srcMta shows in accounting; it is removed in any case")
+        "honour X-Remote-MTA-Name, the host that srcMta shows in accounting; it is removed in any case") \
+    /* secrets */                                                                                  \
+    DIRECTIVE(SECRET_FILE, "secret-file", KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_RESTART, 0, NULL, \
+        "file with 32 or more random bytes that bounce addresses, unsubscribe links and the suppression list are keyed with; the same on all machines that share bounces; made in the spool when not set") \
+    /* delivery notices */                                                                         \
+    /* inbound mail: bounce and feedback loop processors */                                        \
+    DIRECTIVE(INBOUND_ADDRESS, "inbound-address", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "recipients that are for this processor: user@domain, @domain, or user+*@domain") \
+    /* bounce addresses and unsubscribe links of our own */                                        \
+    /* suppression list */                                                                         \
+    /* event sinks */                                                                              \
+    /* HTTP */                                                                                     \
+    /* logs */                                                                                     \
+    DIRECTIVE(LOG_FORMAT, "log-format", KIND_PMTA, TYPE_ENUM, "text", 0, 0, RELOAD_LIVE, 0, "text|json", \
+        "log lines for people, or one JSON object a line")
 /* clang-format on */
 
 enum directive {

@@ -16,13 +16,15 @@
     ROLE(RECEIVER, 1, "receiver") \
     ROLE(PIPE, 2, "pipe")         \
     ROLE(RESOLVER, 3, "resolver") \
-    ROLE(WEB, 4, "web")
+    ROLE(WEB, 4, "web")           \
+    ROLE(SUPPRESS, 5, "suppress") \
+    ROLE(SHIP, 6, "ship")
 
 enum role {
 #define ROLE_ENUM(name, bit, text) ROLE_##name = 1 << (bit),
     IPC_ROLES(ROLE_ENUM)
 #undef ROLE_ENUM
-        ROLE_CHILD = ROLE_RECEIVER | ROLE_PIPE | ROLE_RESOLVER | ROLE_WEB
+        ROLE_CHILD = ROLE_RECEIVER | ROLE_PIPE | ROLE_RESOLVER | ROLE_WEB | ROLE_SUPPRESS | ROLE_SHIP
 };
 
 /* clang-format off */
@@ -40,13 +42,14 @@ enum role {
     MSG(new_edge, 4, ROLE_ROOT, ROLE_CHILD, 1,                                                     \
         F(u8, peer_role) F(str, peer_name),                                                        \
         "one end of a SEQPACKET pair to that peer; replaces the edge that was there")              \
-    MSG(listener, 5, ROLE_ROOT, ROLE_RECEIVER, 3,                                                  \
+    MSG(listener, 5, ROLE_ROOT, ROLE_RECEIVER | ROLE_WEB, 3,                                                  \
         F(str, name) F(u8, has_tls),                                                               \
         "a listening socket, then certificate chain and key when has_tls")                         \
-    MSG(directory, 6, ROLE_ROOT, ROLE_PIPE | ROLE_RESOLVER, 1,                                     \
+    MSG(directory, 6, ROLE_ROOT, ROLE_PIPE | ROLE_RESOLVER | ROLE_SUPPRESS | ROLE_SHIP, 1,         \
         F(str, purpose),                                                                           \
         "an open directory: 'spool' or 'accounting'; 'acct-file PATH', 'acct-move PATH', before the "  \
-        "configuration that names them; for the resolver 'mta-sts'")                               \
+        "configuration that names them; for the resolver 'mta-sts', for suppress 'suppress', for a "   \
+        "ship 'state'")                               \
     MSG(start, 7, ROLE_ROOT, ROLE_CHILD, 0,                                                        \
         F(u64, generation),                                                                        \
         "everything has been handed over: begin to work")                                          \
@@ -84,11 +87,16 @@ enum role {
         F(str, file),                                                                              \
         "root certificates, a certificate or its key, open for reading, under the name that the "  \
         "configuration gives it")                                                                  \
-    /* receiver and pipe */                                                                        \
-    MSG(submit, 20, ROLE_RECEIVER, ROLE_PIPE, 1,                                                   \
+    MSG(secret, 19, ROLE_ROOT, ROLE_RECEIVER | ROLE_PIPE | ROLE_SUPPRESS | ROLE_WEB | ROLE_SHIP, 1, \
+        F(str, name),                                                                              \
+        "a file with a secret, open for reading: 'installation' (secret-file: keys of addresses "  \
+        "and of hashes are derived from it), or the name that the configuration gives it; before " \
+        "the configuration")                                                                       \
+    /* receiver and pipe; a pipe whose notices go through another one */                           \
+    MSG(submit, 20, ROLE_RECEIVER | ROLE_PIPE, ROLE_PIPE, 1,                                       \
         F(u64, token) F(u64, content_bytes) F(bytes, envelope) F(bytes, content),                  \
         "a message; content is inline, or in the file that comes with it when that is empty")      \
-    MSG(submit_reply, 21, ROLE_PIPE, ROLE_RECEIVER, 0,                                             \
+    MSG(submit_reply, 21, ROLE_PIPE, ROLE_RECEIVER | ROLE_PIPE, 0,                                             \
         F(u64, token) F(u16, code) F(str, text),                                                   \
         "SMTP reply code and text (with enhanced code); 250 only after the message is durable")    \
     MSG(file_request, 22, ROLE_RECEIVER, ROLE_PIPE, 0,                                             \
@@ -111,7 +119,24 @@ enum role {
         "a question to the DNS (kind: enum lookup_kind)")                                          \
     MSG(lookup_reply, 33, ROLE_RESOLVER, ROLE_PIPE, 0,                                             \
         F(u64, token) F(u8, status) F(u8, secure) F(u32, ttl_s) F(str, text) F(bytes, records),    \
-        "status: enum lookup_status; records: see common/mail/lookup.h")
+        "status: enum lookup_status; records: see common/mail/lookup.h")                           \
+    MSG(post_request, 34, ROLE_PIPE, ROLE_RESOLVER, 1,                                             \
+        F(u64, token) F(str, url) F(str, content_type) F(bytes, body),                             \
+        "an HTTPS POST (a TLS report); the body is inline, or in the file that comes with it")     \
+    MSG(post_reply, 35, ROLE_RESOLVER, ROLE_PIPE, 0,                                               \
+        F(u64, token) F(u16, http_status) F(str, text),                                            \
+        "status of the answer, 0 when there was none; text: what went wrong")                      \
+    /* the suppression list */                                                                     \
+    MSG(suppress_table, 40, ROLE_SUPPRESS, ROLE_RECEIVER | ROLE_PIPE, 1,                           \
+        F(u64, generation) F(u64, bytes),                                                          \
+        "the list to look things up in (memfd, read only); replaces the one that was there")       \
+    MSG(suppress_add, 41, ROLE_PIPE | ROLE_WEB, ROLE_SUPPRESS, 0,                                  \
+        F(u64, token) F(u8, scope) F(u8, reason) F(i64, expires_ms) F(str, scope_name)             \
+        F(str, address) F(str, note),                                                              \
+        "scope: enum suppress_scope; reason: enum suppress_reason; expires_ms: wall clock, 0 never") \
+    MSG(suppress_reply, 42, ROLE_SUPPRESS, ROLE_PIPE | ROLE_WEB, 0,                                \
+        F(u64, token) F(u8, added) F(str, trouble),                                                \
+        "answer to suppress_add when the entry is durable, or trouble says why it is not")
 /* clang-format on */
 
 #endif

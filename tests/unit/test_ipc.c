@@ -134,7 +134,8 @@ static void test_long_text(void **state)
 static void test_permission(void **state)
 {
     (void)state;
-    static const enum role roles[] = {ROLE_ROOT, ROLE_RECEIVER, ROLE_PIPE, ROLE_RESOLVER, ROLE_WEB};
+    static const enum role roles[] = {ROLE_ROOT, ROLE_RECEIVER, ROLE_PIPE, ROLE_RESOLVER, ROLE_WEB,
+                                       ROLE_SUPPRESS, ROLE_SHIP};
 #define ONE_PERMISSION(name, number, from_mask, to_mask, fd_limit, fields, help)              \
     {                                                                                         \
         struct buf frame = {0};                                                               \
