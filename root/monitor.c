@@ -313,6 +313,7 @@ static void reload_over(struct root *r)
     uv_timer_stop(&r->reload_timer);
     log_info(LOG_CONFIG, "configuration generation %llu is in force",
              (unsigned long long)config_generation(r->config));
+    log_flush(); /* who asked for it may look at the log next */
     admin_reload_done(r->admin, buf_view(&r->reload_trouble));
     buf_reset(&r->reload_trouble);
 }
