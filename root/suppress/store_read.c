@@ -146,9 +146,8 @@ int store_find(struct store *s, struct strview address,
 
     *f = (struct find){.store = s, .found = found, .done = done, .arg = arg};
     if (!store_hash_from_hex(address, &f->address)) {
-        f->asked_len = address_is_mailbox(address, ADDRESS_UTF8)
-                           ? suppress_canonical(address, f->asked)
-                           : 0;
+        f->asked_len =
+            address_is_mailbox(address, ADDRESS_UTF8) ? suppress_canonical(address, f->asked) : 0;
         if (!f->asked_len) {
             free(f);
             return ERR_SYNTAX;
@@ -171,7 +170,7 @@ struct export
     struct store *store;
     struct store_place at;
     size_t bytes;
-    uint32_t last;     /* segment, and how far it may be read */
+    uint32_t last; /* segment, and how far it may be read */
     uint32_t last_end;
     int64_t now_s;
     int status;
@@ -262,8 +261,8 @@ void store_export(struct store *s, struct store_place from, size_t bytes,
     struct export *x = xcalloc(1, sizeof(*x));
     const struct segment *first = s->segment_count ? &s->segments[0] : NULL;
 
-    *x = (struct export){.store = s, .at = from, .bytes = bytes, .line = line, .done = done,
-                         .arg = arg};
+    *x = (struct export){
+        .store = s, .at = from, .bytes = bytes, .line = line, .done = done, .arg = arg};
     if (first && from.segment < first->number) /* collected meanwhile: it is all behind */
         x->at = (struct store_place){first->number, 0};
     if (first) {
