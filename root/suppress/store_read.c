@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 enum {
-    FIND_MAX = 1000,          /* scopes of one address that are shown */
+    FIND_MAX = 1000, /* scopes of one address that are shown */
+    FIND_TRIES = 4,
     EXPORT_HOLDS_OFF = 10000, /* ms without another piece until the log may be collected again */
 };
 
@@ -56,7 +57,9 @@ struct find_item {
 
 struct find {
     uv_work_t work;
+    struct store_request barrier;
     struct store *store;
+    unsigned tries;
     void (*found)(void *arg, const struct store_entry *e);
     void (*done)(void *arg, int status);
     void *arg;
@@ -99,25 +102,36 @@ static void tell_item(struct find *f, const struct find_item *i)
     f->found(f->arg, &e);
 }
 
+static void look_all(struct find *f);
+
+/* A record that is just moving is looked for again. */
+static bool try_again(struct find *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (!f->items[i].read)
+            return ++f->tries < FIND_TRIES;
+    return false;
+}
+
 static void on_found(uv_work_t *w, int status)
 {
     struct find *f = container_of(w, struct find, work);
     struct store *s = f->store;
-    bool all = true;
 
     (void)status;
     s->jobs--;
-    for (size_t i = 0; i < f->count; i++) {
-        tell_item(f, &f->items[i]);
-        all = all && f->items[i].read;
+    if (!s->closing && try_again(f)) {
+        look_all(f);
+        return;
     }
-    f->done(f->arg, all ? 0 : ERR_BUSY);
+    for (size_t i = 0; i < f->count; i++)
+        tell_item(f, &f->items[i]);
+    f->done(f->arg, f->tries == FIND_TRIES ? ERR_BUSY : 0);
     free(f->items);
     free(f);
     store_check_closed(s);
 }
 
-/* An entry whose record is not on disk yet, or is just moving, is told the next time. */
 static void look(struct find *f, struct suppress_hash scope, int64_t now_s)
 {
     struct store *s = f->store;
@@ -137,11 +151,33 @@ static void look(struct find *f, struct suppress_hash scope, int64_t now_s)
     i->tag = g ? g->tag : 0;
 }
 
+static void on_written(struct store_request *r, int status)
+{
+    struct find *f = container_of(r, struct find, barrier);
+    struct store *s = f->store;
+    int64_t now_s = clock_wall_ms() / 1000;
+
+    (void)status; /* what could not be written was taken back */
+    f->count = 0;
+    look(f, (struct suppress_hash){0, 0}, now_s);
+    for (struct hash_node *n = NULL; (n = hash_next(&s->scopes, n));)
+        look(f, container_of(n, struct scope, node)->h, now_s);
+    s->jobs++;
+    uv_queue_work(s->loop, &f->work, find_in_pool, on_found);
+}
+
+/* Behind what is on its way to the disk: the table is ahead of it. */
+static void look_all(struct find *f)
+{
+    f->barrier.done = on_written;
+    store_begin(f->store, &f->barrier);
+    store_end(&f->barrier);
+}
+
 int store_find(struct store *s, struct strview address,
                void (*found)(void *arg, const struct store_entry *e),
                void (*done)(void *arg, int status), void *arg)
 {
-    int64_t now_s = clock_wall_ms() / 1000;
     struct find *f = xcalloc(1, sizeof(*f));
 
     *f = (struct find){.store = s, .found = found, .done = done, .arg = arg};
@@ -154,11 +190,7 @@ int store_find(struct store *s, struct strview address,
         }
         f->address = suppress_hash_address(&s->key, sv(f->asked, f->asked_len));
     }
-    look(f, (struct suppress_hash){0, 0}, now_s);
-    for (struct hash_node *n = NULL; (n = hash_next(&s->scopes, n));)
-        look(f, container_of(n, struct scope, node)->h, now_s);
-    s->jobs++;
-    uv_queue_work(s->loop, &f->work, find_in_pool, on_found);
+    look_all(f);
     return 0;
 }
 
