@@ -32,6 +32,8 @@ struct smtp_server_settings {
     int64_t idle_timeout_ms;
     int64_t session_timeout_ms;
     bool allow_relaying;
+    bool refuse_suppressed; /* at RCPT, whatever the message will say */
+    bool pipe_is_certain;   /* X-Pipe is not honoured */
     bool fix_lone_lf;
     bool process_x_pipe;
     bool process_x_virtual_mta;
@@ -62,6 +64,10 @@ struct smtp_server_ops {
     void (*signing_needs)(void *owner, struct strview pipe, struct signing_needs *ret);
     /* The pipe has a key for what X-DKIM-Options asks for. */
     bool (*signing_key_exists)(void *owner, struct strview pipe, const struct signing_options *o);
+    /* This recipient of a message from that sender is on the suppression list, as far as is known by
+     * now; *ret_reason is a word. May be NULL: nobody is. */
+    bool (*is_suppressed)(void *owner, struct strview sender, struct strview rcpt,
+                          const char **ret_reason);
 };
 
 enum smtp_want {

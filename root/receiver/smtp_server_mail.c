@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
+
 /* Encoded size of an envelope without its recipients, roomy: texts have limits of their own. */
 enum { ENVELOPE_BASE_BYTES = 6144, RCPT_BASE_BYTES = 16 };
 
@@ -69,6 +71,22 @@ static struct strview full_address(struct smtp_server *s, struct strview address
     return whole;
 }
 
+/* Never of a notice (null sender). True: refused. */
+static bool refuse_suppressed(struct smtp_server *s, struct strview address)
+{
+    char text[SMTP_REPLY_MAX];
+    const char *reason = "";
+    struct strview sender = s->tx.envelope.sender;
+
+    if (!s->settings->refuse_suppressed || !s->ops->is_suppressed || !sender.len ||
+        !s->ops->is_suppressed(s->owner, sender, address, &reason))
+        return false;
+    snprintf(text, sizeof(text), "550 5.7.1 Recipient is on the suppression list (%s)", reason);
+    smtp_server_reply(s, text);
+    s->shared->rejected++;
+    return true;
+}
+
 void smtp_server_rcpt(struct smtp_server *s, struct strview args)
 {
     struct smtp_transaction *tx = &s->tx;
@@ -84,6 +102,8 @@ void smtp_server_rcpt(struct smtp_server *s, struct strview args)
         smtp_server_refuse(s, TROUBLE_RELAY, "550 5.7.1 Relaying denied");
         return;
     }
+    if (refuse_suppressed(s, rcpt.address))
+        return;
     size_t bytes = RCPT_BASE_BYTES + rcpt.address.len + rcpt.orcpt.len;
     if (tx->envelope.rcpt_count >= s->settings->max_rcpts ||
         tx->envelope_bytes + bytes > ENVELOPE_MAX_BYTES) {
