@@ -176,6 +176,10 @@ void smtp_server_route(struct smtp_server *s)
         smtp_server_refuse_message(s, TROUBLE_ROUTE, "554 5.4.6 Too many hops, mail is looping");
         return;
     }
+    if (tx->inbound) { /* whoever sent it, what it says is only to be read */
+        tx->envelope.remote_mta = sv_of(s->helo);
+        return;
+    }
     if (!s->settings->process_x_pipe || name.len == 0)
         name = sv_of(s->settings->pipe);
     if (name.len == 0 || !s->ops->pipe_exists(s->owner, name)) {
