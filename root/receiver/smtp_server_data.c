@@ -67,6 +67,7 @@ static void begin_content(struct smtp_server *s, bool bdat)
     header_scan_reset(&tx->header, tx->trace_bytes, set->max_header_bytes);
     s->ops->signing_needs(s->owner, sv(NULL, 0), &needs);
     tx->header.take_bimi = needs.bimi;
+    tx->header.take_list = needs.take_list;
     data_scan_reset(&tx->scan, bdat, set->fix_lone_lf, set->max_line_bytes);
     tx->begun = true;
 }
