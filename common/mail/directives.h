@@ -559,6 +559,12 @@ enum directive_flag {
         "how long such an entry holds; never: it does not expire") \
     /* event sinks */                                                                              \
     /* HTTP */                                                                                     \
+    DIRECTIVE(HTTP_MAX_CONNECTIONS, "http-max-connections", KIND_PMTA, TYPE_INT, "500", 1, 100000, RELOAD_RESTART, 0, NULL, \
+        "connections at a time of one [http-listener]") \
+    DIRECTIVE(HTTP_MAX_BAD_RATE, "http-max-bad-rate", KIND_PMTA, TYPE_RATE, "60/m", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "requests of one client for what does not exist (wrong unsubscribe links, too) before it gets 429") \
+    DIRECTIVE(HTTP_PROXY, "http-proxy", KIND_PMTA, TYPE_TEXT, "127.0.0.0/8, ::1", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "addresses of the proxies in front of the [http-listener]s, which are believed what X-Forwarded-For says") \
     /* logs */                                                                                     \
     DIRECTIVE(LOG_FORMAT, "log-format", KIND_PMTA, TYPE_ENUM, "text", 0, 0, RELOAD_LIVE, 0, "text|json", \
         "log lines for people, or one JSON object a line")
