@@ -194,7 +194,7 @@ static void fail(struct load *l, const char *trouble)
 void signing_begin(struct load *l)
 {
     l->state = LOAD_READY;
-    if (!l->engine->parts.signer || (!l->engine->signs && !l->env.bimi.len))
+    if (!l->engine->parts.signer || (!l->engine->signs && !l->env.bimi.len) || l->queue->local)
         return;
     struct sign_plan *plan = plan_of(l);
     bool nothing = !plan->count && !plan->bimi_selector && !l->env.bimi.len;
