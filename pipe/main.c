@@ -82,6 +82,9 @@ static int open_rooms(struct pipe *p, struct err *e)
     if (!p->keyring)
         p->keyring = keyring_new();
     p->routes = routes_new(loop);
+    p->verp = verp_new(p->name, memory_origins_changed, &p->memory);
+    if (p->has_token_key)
+        verp_set_key(p->verp, &p->token_key);
     p->engine = engine_new(&(struct engine_parts){
         .loop = loop,
         .pipe = p->name,
@@ -89,9 +92,10 @@ static int open_rooms(struct pipe *p, struct err *e)
         .routes = p->routes,
         .keyring = p->keyring,
         .signer = p->signer,
+        .verp = p->verp,
         .limit_table = p->limit_table,
     });
-    memory_init(&p->memory, p->engine);
+    memory_init(&p->memory, p->engine, p->verp);
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
     p->watch = watch_new(loop, p->routes);
@@ -166,6 +170,23 @@ static int configure_report(struct pipe *p, struct err *e)
                                                     .open_dir = open_acct_dir,
                                                     .arg = p},
                             e);
+}
+
+static void on_secret(void *owner, const char *name, int fd)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (name && strcmp(name, "installation") == 0) {
+        if (mail_token_key_read(fd, &p->token_key, &e) < 0)
+            log_error(LOG_MAIN, "no bounce addresses and unsubscribe links of our own: %s", e.text);
+        else
+            p->has_token_key = true;
+        if (p->has_token_key && p->verp)
+            verp_set_key(p->verp, &p->token_key);
+    }
+    if (fd >= 0)
+        close(fd);
 }
 
 static void on_tls_file(void *owner, const char *file, int fd)
@@ -382,6 +403,7 @@ static void pipe_fini(struct pipe *p)
     tlsrpt_free(p->tlsrpt);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
+        verp_free(p->verp);
         delivery_free(p->delivery);
         signer_free(p->signer);
         keyring_free(p->keyring);
@@ -407,6 +429,7 @@ int main(int argc, char **argv)
         .limit_table = on_limit_table,
         .key = on_key,
         .tls_file = on_tls_file,
+        .secret = on_secret,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,

@@ -43,6 +43,9 @@ struct pipe {
     struct intake *intake;
     struct keyring *keyring;
     struct signer *signer;
+    struct verp *verp;
+    struct mail_token_key token_key; /* when has_token_key */
+    bool has_token_key;
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;

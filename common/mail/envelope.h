@@ -25,6 +25,7 @@ enum envelope_flag {
     ENVELOPE_8BIT = 1,     /* RFC 6152 BODY=8BITMIME */
     ENVELOPE_SMTPUTF8 = 2, /* RFC 6531 */
     ENVELOPE_REQUIRETLS = 4, /* RFC 8689 */
+    ENVELOPE_VERP = 8, /* plain VERP: each recipient gets a sender of its own, u-r=e@d */
 };
 
 struct envelope_rcpt {

@@ -178,6 +178,8 @@ void engine_configure(struct engine *g, struct config *cfg)
     jobs_configure(g->jobs, &config_get(cfg, &q, DIR_JOB_MAX_MSG_RATE)->rate);
     choose_configure(g);
     choose_wake_stranded(g);
+    if (g->parts.verp)
+        verp_configure(g->parts.verp, cfg);
     scheduler_reconfigure(g);
 }
 

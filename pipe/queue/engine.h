@@ -16,6 +16,7 @@
 #include "spool/spool.h"
 
 struct engine;
+struct verp;
 
 struct engine_parts {
     uv_loop_t *loop;
@@ -24,6 +25,7 @@ struct engine_parts {
     struct routes *routes;
     struct keyring *keyring; /* both NULL: nothing is signed */
     struct signer *signer;
+    struct verp *verp;       /* NULL: no bounce addresses and unsubscribe links of our own */
     struct limit_table *limit_table; /* taken; NULL: one of this process alone */
 };
 

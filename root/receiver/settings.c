@@ -100,6 +100,7 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
     } else if (!s->offer_auth && !(has_tls && asks_certificate(cfg, listener))) {
         s->refuse = "554 5.7.1 No mail is accepted from your address";
     }
+    s->verp = config_bool(cfg, &q, DIR_VERP_DEFAULT);
     s->fix_lone_lf = config_number(cfg, &q, DIR_LONE_LF) == 1;
     return c;
 }

@@ -33,6 +33,7 @@ struct smtp_server_settings {
     int64_t session_timeout_ms;
     bool allow_relaying;
     bool fix_lone_lf;
+    bool verp; /* as if MAIL said VERP */
     bool process_x_pipe;
     bool process_x_virtual_mta;
     bool process_x_job;

@@ -36,7 +36,7 @@ void smtp_server_mail(struct smtp_server *s, struct strview args)
     env->sender = arena_sv(&s->tx.arena, mail.sender);
     env->envid = arena_sv(&s->tx.arena, mail.envid);
     env->ret = mail.ret;
-    env->flags = mail.flags;
+    env->flags = mail.flags | (s->settings->verp ? ENVELOPE_VERP : 0);
     env->rcpt_count = 0;
     s->tx.envelope_bytes = ENVELOPE_BASE_BYTES;
     smtp_server_enter(s, STATE_MAIL);
