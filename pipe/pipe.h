@@ -5,6 +5,7 @@
 #define PMTA_PIPE_PIPE_H
 
 #include "check/watch.h"
+#include "inbound/inbound.h"
 #include "intake/intake.h"
 #include "memory.h"
 #include "net/child.h"
@@ -51,6 +52,7 @@ struct pipe {
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
+    struct inbound *inbound;
     struct suppress_client *suppress;
     struct suppress_table *suppress_table; /* NULL: there was none yet */
     struct list checks; /* that operators asked for */

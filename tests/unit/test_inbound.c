@@ -188,7 +188,8 @@ static void judge_rcpt(struct judge *j, const struct sample *s, const struct exp
         j->f.statuses_right += right;
         if (!right && j->tell)
             print_message("  %.*s: type %.*s, recipient %.*s\n", SV_ARG(s->name),
-                          SV_ARG(r->feedback_type), r->rcpt_count ? SV_ARG(r->rcpts[0].final) : SV_ARG(SV("-")));
+                          SV_ARG(r->feedback_type), (int)r->rcpts[0].final.len,
+                          r->rcpt_count ? r->rcpts[0].final.ptr : "");
         return;
     }
     if (!got) {
