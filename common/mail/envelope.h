@@ -61,6 +61,7 @@ struct envelope {
     struct strview simple_hash;   /* wants it has to compute it */
     struct strview dkim_options;  /* X-DKIM-Options, checked; or empty */
     struct strview bimi;          /* BIMI-Selector of the application, taken out; or empty */
+    struct strview list_fields;   /* the same with List-Unsubscribe and -Post: whole lines */
     uint8_t priority;             /* X-Delivery-Priority + 1; 0: not given */
     uint8_t ret;                  /* enum envelope_ret */
     uint8_t flags;                /* ENVELOPE_x bits */

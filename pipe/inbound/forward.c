@@ -142,6 +142,8 @@ static void make_envelope(struct forward *f, const struct strview *to, size_t to
         .content_bytes = env->content_bytes + buf_len(&f->head),
         .header_bytes = env->header_bytes + (uint32_t)buf_len(&f->head),
         .stuffed_dots = env->stuffed_dots,
+        .bimi = env->bimi, /* taken out of the header, put back when it is sent */
+        .list_fields = env->list_fields,
         .flags = (uint8_t)(env->flags & (ENVELOPE_8BIT | ENVELOPE_SMTPUTF8)),
     };
     f->env.rcpts = arena_alloc(&f->arena, (to_count + 1) * sizeof(f->env.rcpts[0]));
