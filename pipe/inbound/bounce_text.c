@@ -367,7 +367,7 @@ struct strview bounce_text_diagnostic(struct strview text, struct strview rcpt, 
 {
     unsigned code = 0;
     size_t cut = original_at(lower_copy(text, a));
-    struct strview head = sv(text.ptr, cut), one;
+    struct strview head = sv(text.ptr, cut), one, said = {NULL, 0};
 
     for (size_t at = 0; rcpt.len && address_next(head, &at, &one);) {
         if (!sv_eq_nocase(one, rcpt))
@@ -375,9 +375,10 @@ struct strview bounce_text_diagnostic(struct strview text, struct strview rcpt, 
         struct strview d = diagnostic_of(sv(head.ptr + at, head.len - at), "text", a, &code);
         if (code)
             return d;
+        said = said.len ? said : d;
     }
     struct strview d = diagnostic_of(head, "text", a, &code);
-    return code ? d : sv("", 0);
+    return code ? d : said;
 }
 
 /* --- is it one? --- */

@@ -40,6 +40,27 @@ static bool take_origin(struct judging *j, struct strview address)
     return true;
 }
 
+static int hex_digit(char c)
+{
+    c = ascii_lower(c);
+    return ascii_is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* As in a link (RFC 6068): %3D is an equals sign. */
+static struct strview unescaped(struct strview s, struct arena *a)
+{
+    char *out = arena_alloc(a, s.len + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.len; i++) {
+        int high = s.ptr[i] == '%' && i + 2 < s.len ? hex_digit(s.ptr[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(s.ptr[i + 2]) : -1;
+        out[n++] = low >= 0 ? (char)(high << 4 | low) : s.ptr[i];
+        i += low >= 0 ? 2 : 0;
+    }
+    return sv(out, n);
+}
+
 static void find_origin(struct judging *j)
 {
     const struct inbound_report *r = j->in->report;
@@ -47,7 +68,8 @@ static void find_origin(struct judging *j)
     j->own_token = take_origin(j, j->in->address);
     for (size_t i = 0; i < r->clue_count && !j->has_origin; i++)
         if (sv_find(r->clues[i], INBOUND_DELIMITER) >= 0)
-            take_origin(j, r->clues[i]);
+            take_origin(j, sv_find(r->clues[i], '%') < 0 ? r->clues[i]
+                                                         : unescaped(r->clues[i], j->arena));
 }
 
 static bool is_rcpt(const struct judging *j, struct strview candidate)

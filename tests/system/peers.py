@@ -50,7 +50,10 @@ queue_run_delay = 2s
 delay_warning_time = 0
 '''
 
-POSTFIX_TRANSPORT = '''/^gone/ error:5.1.1 no such person here
+# error: would be refused at RCPT already
+POSTFIX_TRANSPORT = '/^gone/ gone:\n'
+POSTFIX_GONE = '''gone unix - n n - - pipe
+  flags=R user=nobody argv=/bin/sh -c {echo no such person here; exit 67}
 '''
 
 
@@ -100,6 +103,7 @@ class Postfix:
                     words[0] = f'127.0.0.1:{self.port}'
                 words[4] = 'n'  # no chroot: its copy of /etc is not made here
                 f.write(' '.join(words) + '\n')
+            f.write(POSTFIX_GONE)
 
     def _command(self, verb):
         return subprocess.run(['postfix', '-c', self.conf, verb], stdin=subprocess.DEVNULL,
