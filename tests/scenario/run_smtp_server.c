@@ -80,8 +80,13 @@ static bool inbound_of(void *owner, struct strview address, bool relays, struct 
     return true;
 }
 
-static const struct smtp_server_ops ops = {name_known, name_known, signing_needs_of, key_exists,
-                                           inbound_of};
+static const struct smtp_server_ops ops = {
+    .pipe_exists = name_known,
+    .virtual_mta_exists = name_known,
+    .signing_needs = signing_needs_of,
+    .signing_key_exists = key_exists,
+    .inbound = inbound_of,
+};
 
 static const struct smtp_server_settings defaults = {
     .host_name = "mx.test",
