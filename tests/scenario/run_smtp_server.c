@@ -57,7 +57,8 @@ static void signing_needs_of(void *owner, struct strview pipe, struct signing_ne
 {
     struct play *p = owner;
     (void)pipe;
-    *ret = (struct signing_needs){p->sign, p->bimi, p->sign, p->sign};
+    *ret = (struct signing_needs){
+        .keys = p->sign, .bimi = p->bimi, .relaxed = p->sign, .simple = p->sign};
 }
 
 static bool key_exists(void *owner, struct strview pipe, const struct signing_options *o)
