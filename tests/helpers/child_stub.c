@@ -198,6 +198,8 @@ static enum role role_of(const char *program)
 {
     if (strstr(program, "pmta-receiver"))
         return ROLE_RECEIVER;
+    if (strstr(program, "pmta-suppress"))
+        return ROLE_SUPPRESS;
     return strstr(program, "pmta-pipe") ? ROLE_PIPE : ROLE_RESOLVER;
 }
 

@@ -17,7 +17,7 @@ import unittest
 WAIT = 20
 PMTAD = os.environ["PMTAD"]
 STUB = os.environ["CHILD_STUB"]
-CHILDREN = ("pmta-receiver", "pmta-pipe", "pmta-resolver")
+CHILDREN = ("pmta-receiver", "pmta-pipe", "pmta-resolver", "pmta-suppress")
 
 CONFIG = """[pmta]
 spool = {dir}/spool
