@@ -89,6 +89,14 @@ static void open_suppression(struct pipe *p, uv_loop_t *loop)
     engine_on_bounced(p->engine, suppression_bounced, p->suppression);
 }
 
+/* inbound_suppress_fn */
+static int add_suppression(void *arg, const struct suppress_entry *e,
+                           void (*done)(void *arg, int code), void *done_arg)
+{
+    const struct pipe *p = arg;
+    return suppress_client_add(p->suppress, e, done, done_arg);
+}
+
 /* The rooms, made with the first configuration. */
 static int open_rooms(struct pipe *p, struct err *e)
 {
@@ -104,6 +112,9 @@ static int open_rooms(struct pipe *p, struct err *e)
     if (!p->keyring)
         p->keyring = keyring_new();
     p->routes = routes_new(loop);
+    p->verp = verp_new(p->name, memory_origins_changed, &p->memory);
+    if (p->has_token_key)
+        verp_set_key(p->verp, &p->token_key);
     p->engine = engine_new(&(struct engine_parts){
         .loop = loop,
         .pipe = p->name,
@@ -111,14 +122,17 @@ static int open_rooms(struct pipe *p, struct err *e)
         .routes = p->routes,
         .keyring = p->keyring,
         .signer = p->signer,
+        .verp = p->verp,
         .limit_table = p->limit_table,
     });
-    memory_init(&p->memory, p->engine);
+    memory_init(&p->memory, p->engine, p->verp);
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
     open_suppression(p, loop);
+    p->inbound = inbound_new(loop, p->engine, p->verp);
+    inbound_on_suppress(p->inbound, add_suppression, p);
     p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
     engine_on_tls(p->engine, tlsrpt_told, p->tlsrpt);
     return 0;
@@ -191,6 +205,23 @@ static int configure_report(struct pipe *p, struct err *e)
                             e);
 }
 
+static void on_secret(void *owner, const char *name, int fd)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (name && strcmp(name, "installation") == 0) {
+        if (mail_token_key_read(fd, &p->token_key, &e) < 0)
+            log_error(LOG_MAIN, "no bounce addresses and unsubscribe links of our own: %s", e.text);
+        else
+            p->has_token_key = true;
+        if (p->has_token_key && p->verp)
+            verp_set_key(p->verp, &p->token_key);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
 static void on_tls_file(void *owner, const char *file, int fd)
 {
     struct pipe *p = owner;
@@ -220,6 +251,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
     suppression_configure(p->suppression, cfg);
+    inbound_configure(p->inbound, cfg);
     tlsrpt_configure(p->tlsrpt, cfg, p->name);
     if (p->report && configure_report(p, e) < 0)
         log_error(LOG_CONFIG, "accounting goes on as before: %s: %s", e->text, err_name(e->code));
@@ -338,6 +370,7 @@ static void on_start(void *owner)
     }
     engine_set_report(p->engine, p->report);
     intake_set_report(p->intake, p->report);
+    inbound_set_report(p->inbound, p->report);
     if (open_spool(p, &e) < 0) {
         child_fatal(p->child, &e);
         return;
@@ -410,6 +443,8 @@ static void pipe_fini(struct pipe *p)
     suppress_client_free(p->suppress);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
+        inbound_free(p->inbound);
+        verp_free(p->verp);
         delivery_free(p->delivery);
         signer_free(p->signer);
         keyring_free(p->keyring);
@@ -435,6 +470,7 @@ int main(int argc, char **argv)
         .limit_table = on_limit_table,
         .key = on_key,
         .tls_file = on_tls_file,
+        .secret = on_secret,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,

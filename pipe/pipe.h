@@ -5,6 +5,7 @@
 #define PMTA_PIPE_PIPE_H
 
 #include "check/watch.h"
+#include "inbound/inbound.h"
 #include "intake/intake.h"
 #include "memory.h"
 #include "net/child.h"
@@ -44,11 +45,15 @@ struct pipe {
     struct intake *intake;
     struct keyring *keyring;
     struct signer *signer;
+    struct verp *verp;
+    struct mail_token_key token_key; /* when has_token_key */
+    bool has_token_key;
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
     struct suppress_client *suppress; /* to pmta-suppress, for everybody who adds */
     struct suppression *suppression;
+    struct inbound *inbound;
     struct list checks; /* that operators asked for */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */

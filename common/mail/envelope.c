@@ -29,7 +29,8 @@
     FIELD(RELAXED_HASH, 20, relaxed_hash, sv)   \
     FIELD(SIMPLE_HASH, 21, simple_hash, sv)     \
     FIELD(DKIM_OPTIONS, 22, dkim_options, sv)   \
-    FIELD(BIMI, 23, bimi, sv)         \
+    FIELD(BIMI, 23, bimi, sv)                   \
+    FIELD(LIST_FIELDS, 24, list_fields, sv)     \
     FIELD(ACCT_HEADERS, 40, acct_headers, sv)
 
 enum envelope_tag {

@@ -25,6 +25,7 @@ enum envelope_flag {
     ENVELOPE_8BIT = 1,     /* RFC 6152 BODY=8BITMIME */
     ENVELOPE_SMTPUTF8 = 2, /* RFC 6531 */
     ENVELOPE_REQUIRETLS = 4, /* RFC 8689 */
+    ENVELOPE_VERP = 8, /* plain VERP: each recipient gets a sender of its own, u-r=e@d */
 };
 
 struct envelope_rcpt {
@@ -62,6 +63,7 @@ struct envelope {
     struct strview simple_hash;   /* wants it has to compute it */
     struct strview dkim_options;  /* X-DKIM-Options, checked; or empty */
     struct strview bimi;          /* BIMI-Selector of the application, taken out; or empty */
+    struct strview list_fields;   /* the same with List-Unsubscribe and -Post: whole lines */
     uint8_t priority;             /* X-Delivery-Priority + 1; 0: not given */
     uint8_t ret;                  /* enum envelope_ret */
     uint8_t flags;                /* ENVELOPE_x bits */

@@ -8,6 +8,7 @@
 #include "admission.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "inbound.h"
 #include "mail/config.h"
 #include "mail/signing.h"
 #include "net/child.h"
@@ -29,6 +30,7 @@ struct receiver {
     struct list pipes; /* struct pipe_edge */
     struct list sessions;
     struct admission admission;
+    struct inbound inbound;
     struct hash requests; /* struct pipe_request by token */
     struct auth_check *auth;
     struct tls_files *tls_files;

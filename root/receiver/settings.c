@@ -50,6 +50,7 @@ static void fill_limits(struct smtp_server_settings *s, const struct config *cfg
                         const struct config_query *q)
 {
     s->max_message_bytes = (uint64_t)config_number(cfg, q, DIR_MAX_MESSAGE_SIZE);
+    s->max_inbound_bytes = (uint64_t)config_number(cfg, q, DIR_INBOUND_MAX_MESSAGE_SIZE);
     s->max_rcpts = number(cfg, q, DIR_MAX_RCPT_PER_MESSAGE);
     s->max_header_bytes = number(cfg, q, DIR_MAX_HEADER_SIZE);
     s->max_line_bytes = number(cfg, q, DIR_MAX_LINE_LENGTH);
@@ -107,6 +108,8 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
     s->offer_starttls = has_tls;
     s->allow_plain_auth = config_bool(cfg, &by_listener, DIR_ALLOW_PLAIN_AUTH) ||
                           config_bool(cfg, &q, DIR_ALLOW_PLAIN_AUTH);
+    s->accept_inbound =
+        inbound_is_open(&r->inbound) && config_bool(cfg, &by_listener, DIR_INBOUND_MAIL);
     /* Without a source nothing is trusted, whatever [pmta] says for all of them. */
     if (s->source) {
         s->allow_relaying = config_bool(cfg, &q, DIR_ALWAYS_ALLOW_RELAYING);
@@ -118,11 +121,13 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
         s->process_x_schedule = config_bool(cfg, &q, DIR_PROCESS_X_SCHEDULE);
         s->process_x_delivery_priority = config_bool(cfg, &q, DIR_PROCESS_X_DELIVERY_PRIORITY);
         s->process_x_remote_mta_name = config_bool(cfg, &q, DIR_PROCESS_X_REMOTE_MTA_NAME);
-    } else if (!s->offer_auth && !(has_tls && asks_certificate(cfg, listener))) {
+    } else if (!s->offer_auth && !s->accept_inbound &&
+               !(has_tls && asks_certificate(cfg, listener))) {
         s->refuse = "554 5.7.1 No mail is accepted from your address";
     }
     s->pipe_is_certain = !s->process_x_pipe;
     s->refuse_suppressed = refuses_suppressed(cfg, &q, s, user);
+    s->verp = config_bool(cfg, &q, DIR_VERP_DEFAULT);
     s->fix_lone_lf = config_number(cfg, &q, DIR_LONE_LF) == 1;
     return c;
 }
