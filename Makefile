@@ -5,6 +5,7 @@
 #   make demo       start the engine, send mail through two pipes, show what happened
 #   make check      all tests (with CI=true also the sanitizers and short fuzz runs)
 #   make bench-results  what accounting costs
+#   make bench-suppress ten million suppressed addresses
 #   make check-asan, fuzz, bench, bench-shaping, install [DESTDIR= PREFIX=], format, clean
 
 PREFIX ?= /usr/local
@@ -23,7 +24,7 @@ link_programs = mkdir -p $(1)/bin && \
 	find $(1) -path $(1)/bin -prune -o -type f -perm -u+x -name 'pmta*' ! -name '*.*' \
 		-exec ln -f -t $(1)/bin {} +
 
-.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim bench-results install clean format build asan-build fuzz-build \
+.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim bench-results bench-suppress install clean format build asan-build fuzz-build \
 	build-deps test-deps bench-deps
 
 all: build
@@ -87,6 +88,10 @@ bench-shaping: bench-deps build
 	@tests/bench/bench_shaping.py $(BENCH_ARGS)
 
 # bench_sign is built with the tests.
+bench-suppress: test-deps build/with-tests build
+	@ninja -C build tests/bench/bench_suppress
+	@build/tests/bench/bench_suppress $(BENCH_ARGS)
+
 bench-dkim: bench-deps test-deps build/with-tests build
 	@ninja -C build tests/bench/bench_sign
 	@tests/bench/bench_dkim.py $(BENCH_ARGS)

@@ -95,7 +95,9 @@ static void page(struct buf *out)
     buf_append_str(
         out,
         "\n## Bounce categories\n\n"
-        "`bounceCat` comes from the first rule of `[bounce-category-patterns]` that matches, "
+        "`bounceCat` is `suppressed` when the recipient was on the suppression list "
+        "([suppression.md](suppression.md)). Else\nit "
+        "comes from the first rule of `[bounce-category-patterns]` that matches, "
         "then from the\nshipped rules (`70-bounce-categories.conf`), then from enhanced status "
         "and reply code alone. Rules\nmay use names of their own. `pmtactl classify 'REPLY'` "
         "shows which rule decides.\n\n| category | meaning |\n|---|---|\n");

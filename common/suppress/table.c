@@ -75,8 +75,10 @@ int suppress_bucket_find(const struct suppress_bucket *b, struct suppress_hash h
     for (unsigned w = 0; w < BUCKET_WORDS; w++) {
         uint64_t word = atomic_load_explicit(&b->tags[w], memory_order_acquire);
         for (uint64_t m = suppress_tag_match(word, tag); m; m &= m - 1) {
-            unsigned i = w * 8 + (unsigned)__builtin_ctzll(m) / 8;
+            unsigned byte = (unsigned)__builtin_ctzll(m) / 8, i = w * 8 + byte;
             const struct suppress_slot *s = &b->slots[i];
+            if ((uint8_t)(word >> byte * 8) != tag) /* marked by mistake; the slot may be free */
+                continue;
             uint64_t b_expires = atomic_load_explicit(&s->b_expires, memory_order_relaxed);
             if (atomic_load_explicit(&s->a, memory_order_relaxed) == h.a &&
                 b_expires >> 32 == (h.b & UINT32_MAX))

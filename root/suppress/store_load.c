@@ -21,6 +21,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { LOAD_AHEAD = 32 };
+
+struct change {
+    struct suppress_hash h;
+    struct table_value now;
+    bool gone; /* deleted, or it has expired */
+};
+
 struct load {
     uv_work_t work;
     struct store *store;
@@ -28,6 +36,8 @@ struct load {
     void *arg;
     struct err e;
     int64_t now_s;
+    struct change ahead[LOAD_AHEAD];
+    uint64_t read; /* that went through ahead */
 };
 
 /* --- which segments there are --- */
@@ -115,33 +125,58 @@ static void cut_tail(struct store *s, uint32_t number, uint64_t offset, uint64_t
 
 /* --- records --- */
 
-static int apply_add(struct load *l, const struct record *r, struct suppress_hash h,
-                     struct place at)
+static int apply(struct load *l, const struct change *c)
 {
     struct store *s = l->store;
-    struct table_value now = {r->expires_s, meta_make(at, r->scope, r->reason, note_hash(r->note))};
     struct table_value old;
     bool was;
 
-    if (r->expires_s && l->now_s >= r->expires_s) {
-        if (table_remove(&s->table, h, &old))
+    if (c->gone) {
+        if (table_remove(&s->table, c->h, &old))
             store_account(s, &old, NULL);
         return 0;
     }
-    int code = table_put(&s->table, h, &now, &was, &old);
+    int code = table_put(&s->table, c->h, &c->now, &was, &old);
     if (code < 0)
         return err_set(&l->e, code, "no room for the suppression list");
-    store_account(s, was ? &old : NULL, &now);
+    store_account(s, was ? &old : NULL, &c->now);
     return 0;
 }
 
-static int apply(struct load *l, const struct segment_reader *reader, const struct record *r,
-                 struct place at)
+/* Changes are applied in order, each some records after it was read: by then the memory that it is
+ * about has arrived. */
+static int pipeline(struct load *l, const struct change *c)
+{
+    struct table_writer *t = &l->store->table;
+    int code = 0;
+
+    if (l->read >= LOAD_AHEAD)
+        code = apply(l, &l->ahead[l->read % LOAD_AHEAD]);
+    l->ahead[l->read % LOAD_AHEAD] = *c;
+    table_prefetch_place(t, c->h);
+    if (l->read >= LOAD_AHEAD / 2)
+        table_prefetch_bucket(t, l->ahead[(l->read - LOAD_AHEAD / 2) % LOAD_AHEAD].h);
+    l->read++;
+    return code;
+}
+
+static int finish_pipeline(struct load *l)
+{
+    uint64_t from = l->read > LOAD_AHEAD ? l->read - LOAD_AHEAD : 0;
+    int code = 0;
+
+    for (; code == 0 && from < l->read; from++)
+        code = apply(l, &l->ahead[from % LOAD_AHEAD]);
+    l->read = 0;
+    return code;
+}
+
+static int take_record(struct load *l, const struct segment_reader *reader, const struct record *r,
+                       struct place at)
 {
     struct store *s = l->store;
     struct segment *g = &s->segments[s->segment_count - 1];
-    struct suppress_hash scope, h;
-    struct table_value old;
+    struct suppress_hash scope;
 
     g->records++;
     g->clear += !r->hashed;
@@ -154,12 +189,12 @@ static int apply(struct load *l, const struct segment_reader *reader, const stru
     int code = store_scope(s, r->scope, r->name, &scope);
     if (code < 0)
         return err_set(&l->e, code, "the suppression list has more than %d scopes", SCOPES_MAX);
-    h = store_record_hash(s, r, scope);
-    if (r->kind == RECORD_ADD)
-        return apply_add(l, r, h, at);
-    if (table_remove(&s->table, h, &old))
-        store_account(s, &old, NULL);
-    return 0;
+    return pipeline(
+        l, &(struct change){
+               .h = store_record_hash(s, r, scope),
+               .now = {r->expires_s, meta_make(at, r->scope, r->reason, note_hash(r->note))},
+               .gone = r->kind == RECORD_DEL || (r->expires_s && l->now_s >= r->expires_s),
+           });
 }
 
 /* --- segments --- */
@@ -177,7 +212,7 @@ static int read_records(struct load *l, struct segment_reader *r, bool last)
             return err_set(&l->e, item, "cannot read the suppression list");
         if (item == SEGMENT_RECORD) {
             s->segments[s->segment_count - 1].bytes = offset + bytes;
-            code = apply(l, r, &rec, (struct place){number, (uint32_t)offset});
+            code = take_record(l, r, &rec, (struct place){number, (uint32_t)offset});
         } else if (last && r->at_end && buf_len(&r->window) == 0) {
             cut_tail(s, number, offset, bytes);
         } else {
@@ -225,6 +260,8 @@ static int read_segment(struct load *l, uint32_t number, bool last)
     /* what is appended to it would be taken for hashes of its key */
     s->rotate = r.header.key_id != s->key_id;
     code = read_records(l, &r, last);
+    if (code == 0)
+        code = finish_pipeline(l);
     segment_reader_close(&r);
     return code;
 }

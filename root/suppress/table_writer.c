@@ -220,6 +220,19 @@ static uint32_t bucket_of(const struct table_writer *t, struct suppress_hash h)
     return suppress_directory(t->mem, h, &depth, &index);
 }
 
+void table_prefetch_place(const struct table_writer *t, struct suppress_hash h)
+{
+    uint64_t mask = (UINT64_C(1) << LOAD(t->mem->head.depth)) - 1;
+    __builtin_prefetch(&t->mem->directory[h.a & mask]);
+}
+
+void table_prefetch_bucket(const struct table_writer *t, struct suppress_hash h)
+{
+    const char *b = (const char *)&t->mem->buckets[bucket_of(t, h)];
+    for (size_t i = 0; i < offsetof(struct suppress_bucket, slots); i += 64)
+        __builtin_prefetch(b + i, 1);
+}
+
 static struct suppress_slot *slot_of(const struct table_writer *t, struct suppress_hash h,
                                      struct suppress_bucket **ret_bucket, unsigned *ret_index)
 {

@@ -31,6 +31,10 @@ void table_writer_fini(struct table_writer *t);
  * with *ret_old. ERR_LIMIT: the table is full; -errno: no memory. Then nothing has changed. */
 int table_put(struct table_writer *t, struct suppress_hash h, const struct table_value *v,
               bool *ret_was, struct table_value *ret_old) MUST_CHECK;
+/* What is about to be looked for is fetched into the caches, so that a load does not wait for memory:
+ * first where, some entries later what. */
+void table_prefetch_place(const struct table_writer *t, struct suppress_hash h);
+void table_prefetch_bucket(const struct table_writer *t, struct suppress_hash h);
 /* Whatever its expiry. */
 bool table_get(const struct table_writer *t, struct suppress_hash h, struct table_value *ret);
 bool table_remove(struct table_writer *t, struct suppress_hash h, struct table_value *ret_old);
