@@ -7,7 +7,7 @@
 #include "base/clock.h"
 
 /* Encoded size of an envelope without its recipients, roomy: texts have limits of their own. */
-enum { ENVELOPE_BASE_BYTES = 6144, RCPT_BASE_BYTES = 16 };
+enum { ENVELOPE_BASE_BYTES = 10400, RCPT_BASE_BYTES = 16 };
 
 static const char over_memory[] = "452 4.3.1 Too much mail is being received, try again later";
 

@@ -89,7 +89,7 @@ class Web(unittest.TestCase):
     @staticmethod
     def field(message, name):
         head = message.split(b'\r\n\r\n', 1)[0].decode()
-        head = re.sub(r'\r\n[ \t]+', ' ', head)
+        head = re.sub(r'\n[ \t]+', ' ', head.replace('\r\n', '\n'))
         return re.findall(rf'^{name}: (.*)$', head, re.I | re.M)
 
     def link(self, **kw):
