@@ -551,6 +551,12 @@ enum directive_flag {
         "what becomes of recipients on the suppression list: refused with 550 5.7.1, accepted and ended at once with a bounce record (suppressed), or nothing") \
     DIRECTIVE(SUPPRESSION_STORE, "suppression-store", KIND_PMTA, TYPE_ENUM, "clear", 0, 0, RELOAD_LIVE, 0, "clear|hash", \
         "how addresses of the suppression list are kept: as they are, or as keyed hashes, which cannot be exported as addresses any more") \
+    DIRECTIVE(SUPPRESS_BOUNCES, "suppress-bounces", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "bounce categories that put a recipient on the suppression list when a reply ends its delivery: bad-mailbox, inactive-mailbox") \
+    DIRECTIVE(SUPPRESS_BOUNCES_SCOPE, "suppress-bounces-scope", KIND_PIPE | KIND_PMTA, TYPE_ENUM, "global", 0, 0, RELOAD_LIVE, 0, "global|pipe|domain|job", \
+        "what such an entry holds for: all mail, the pipe, the domain of the envelope sender, the job") \
+    DIRECTIVE(SUPPRESS_BOUNCES_FOR, "suppress-bounces-for", KIND_PIPE | KIND_PMTA, TYPE_INTERVAL, "never", 60000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "how long such an entry holds; never: it does not expire") \
     /* event sinks */                                                                              \
     /* HTTP */                                                                                     \
     DIRECTIVE(HTTP_MAX_CONNECTIONS, "http-max-connections", KIND_PMTA, TYPE_INT, "500", 1, 100000, RELOAD_RESTART, 0, NULL, \
