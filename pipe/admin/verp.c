@@ -44,9 +44,8 @@ static void put_origin(json_t *o, const struct pipe *p, const struct verp_origin
     const int64_t day_ms = 24 * 3600 * 1000;
 
     clock_iso(origin->token.day * day_ms, made)[10] = '\0';
-    json_object_set_new(o, "use", json_string(origin->token.use == MAIL_TOKEN_BOUNCE
-                                                  ? "bounce"
-                                                  : "unsubscribe"));
+    json_object_set_new(
+        o, "use", json_string(origin->token.use == MAIL_TOKEN_BOUNCE ? "bounce" : "unsubscribe"));
     json_object_set_new(o, "made", json_string(made));
     put(o, "pipe", origin->pipe);
     put(o, "rcpt", origin->rcpt);
@@ -70,8 +69,8 @@ void verp_decode(void *owner, struct admin *a)
         return;
     }
     int code = verp_read(p->verp, address, &arena, &origin);
-    json_t *o = json_pack("{s:s, s:o}", "verdict", verdict(code), "address",
-                          admin_json_text(address));
+    json_t *o =
+        json_pack("{s:s, s:o}", "verdict", verdict(code), "address", admin_json_text(address));
     if (code == 0 || code == ERR_TIMEOUT)
         put_origin(o, p, &origin);
     if (rcpt.len && (code == 0 || code == ERR_TIMEOUT))

@@ -81,7 +81,7 @@ static bool inbound_of(void *owner, struct strview address, bool relays, struct 
 }
 
 static const struct smtp_server_ops ops = {name_known, name_known, signing_needs_of, key_exists,
-                                           inbound_of};
+                                           .inbound = inbound_of};
 
 static const struct smtp_server_settings defaults = {
     .host_name = "mx.test",

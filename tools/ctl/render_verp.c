@@ -60,8 +60,9 @@ static void rcpt_line(struct page *p, const json_t *o)
 
     line_of(p, "recipient", rcpt ? rcpt : "not in it, only a hash of it; give --rcpt to compare");
     if (is)
-        line_of(p, "", json_is_true(is) ? "it was made for the one given" :
-                                          "it was not made for the one given");
+        line_of(p, "",
+                json_is_true(is) ? "it was made for the one given"
+                                 : "it was not made for the one given");
 }
 
 void render_verp_decode(const struct answer *a, struct page *page)
@@ -76,7 +77,8 @@ void render_verp_decode(const struct answer *a, struct page *page)
     field_line(page, o, "for", "use");
     rcpt_line(page, o);
     field_line(page, o, "made on", "made");
-    line_of(page, "pipe", field_text(o, "pipe") ? field_text(o, "pipe") : "none that is configured");
+    line_of(page, "pipe",
+            field_text(o, "pipe") ? field_text(o, "pipe") : "none that is configured");
     if (json_is_true(json_object_get(o, "known"))) {
         field_line(page, o, "virtual MTA", "vmta");
         field_line(page, o, "job", "job");
