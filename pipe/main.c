@@ -89,6 +89,14 @@ static void open_suppression(struct pipe *p, uv_loop_t *loop)
     engine_on_bounced(p->engine, suppression_bounced, p->suppression);
 }
 
+/* inbound_suppress_fn */
+static int add_suppression(void *arg, const struct suppress_entry *e,
+                           void (*done)(void *arg, int code), void *done_arg)
+{
+    const struct pipe *p = arg;
+    return suppress_client_add(p->suppress, e, done, done_arg);
+}
+
 /* The rooms, made with the first configuration. */
 static int open_rooms(struct pipe *p, struct err *e)
 {
@@ -123,6 +131,8 @@ static int open_rooms(struct pipe *p, struct err *e)
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
     open_suppression(p, loop);
+    p->inbound = inbound_new(loop, p->engine, p->verp);
+    inbound_on_suppress(p->inbound, add_suppression, p);
     p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
     engine_on_tls(p->engine, tlsrpt_told, p->tlsrpt);
     return 0;
@@ -241,6 +251,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
     suppression_configure(p->suppression, cfg);
+    inbound_configure(p->inbound, cfg);
     tlsrpt_configure(p->tlsrpt, cfg, p->name);
     if (p->report && configure_report(p, e) < 0)
         log_error(LOG_CONFIG, "accounting goes on as before: %s: %s", e->text, err_name(e->code));
@@ -359,6 +370,7 @@ static void on_start(void *owner)
     }
     engine_set_report(p->engine, p->report);
     intake_set_report(p->intake, p->report);
+    inbound_set_report(p->inbound, p->report);
     if (open_spool(p, &e) < 0) {
         child_fatal(p->child, &e);
         return;
@@ -431,6 +443,7 @@ static void pipe_fini(struct pipe *p)
     suppress_client_free(p->suppress);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
+        inbound_free(p->inbound);
         verp_free(p->verp);
         delivery_free(p->delivery);
         signer_free(p->signer);

@@ -5,6 +5,7 @@
 #define PMTA_PIPE_PIPE_H
 
 #include "check/watch.h"
+#include "inbound/inbound.h"
 #include "intake/intake.h"
 #include "memory.h"
 #include "net/child.h"
@@ -52,6 +53,7 @@ struct pipe {
     struct watch *watch;
     struct suppress_client *suppress; /* to pmta-suppress, for everybody who adds */
     struct suppression *suppression;
+    struct inbound *inbound;
     struct list checks; /* that operators asked for */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */

@@ -228,11 +228,44 @@ struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct s
     return engine_queue_of(g, domain, choose_get_vmta(g, vmta));
 }
 
-static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
+static struct queue *queue_of_domain(struct engine *g, struct vmta *vmta, struct strview address)
 {
     struct strview domain = address_domain(address);
     struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta);
     return routing_target(q) ? routing_final(g, q) : q;
+}
+
+static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
+{
+    const struct local_queue *l = g->local ? g->local->queue_of(g->local_arg, address) : NULL;
+
+    if (!l)
+        return queue_of_domain(g, vmta, address);
+    struct queue *q = engine_queue_of(g, sv_of(l->name), choose_get_vmta(g, SV(VMTA_DEFAULT)));
+    q->local = l;
+    return q;
+}
+
+void engine_on_local(struct engine *g, const struct engine_local_ops *ops, void *arg)
+{
+    g->local = ops;
+    g->local_arg = arg;
+}
+
+void engine_send_out(struct engine *g, struct entry *e, const struct envelope *env)
+{
+    struct queue *q = e->queue;
+    struct vmta *vmta = choose_of_rcpt(g, env, e->rcpt, choose_of_message(g, env));
+    struct queue *to = queue_of_domain(g, vmta, env->rcpts[e->rcpt].address);
+
+    BUG_ON(e->state != ENTRY_SENDING);
+    q->live--;
+    if (!q->live)
+        q->idle_since_ms = clock_mono_ms();
+    to->live++;
+    e->state = ENTRY_DETACHED;
+    queue_ready(to, e);
+    scheduler_kick(g, to);
 }
 
 unsigned engine_refuses(struct engine *g, const struct envelope *env, const char **ret_text)

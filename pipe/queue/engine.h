@@ -40,6 +40,26 @@ void engine_set_spool(struct engine *g, struct spool *spool);
 /* A new configuration snapshot; queues take it over at once. */
 void engine_configure(struct engine *g, struct config *cfg);
 
+/* Mail to addresses of our own is not sent anywhere: it has queues without connections ("{bounce}"),
+ * and somebody who handles it. */
+struct local_queue {
+    const char *name;     /* in braces, so that it is no domain */
+    const char *dlv_type; /* in accounting, instead of smtp */
+};
+struct engine_local_ops {
+    /* The queue that mail to this address goes to, or NULL: it goes out. Asked for each recipient. */
+    const struct local_queue *(*queue_of)(void *arg, struct strview address);
+    /* q may send and has something ready; may be called again at any time. */
+    void (*work)(void *arg, struct queue *q);
+    /* Drain has begun: loads that wait for something are put back now. */
+    void (*drain)(void *arg);
+};
+/* Before the first message comes. */
+void engine_on_local(struct engine *g, const struct engine_local_ops *ops, void *arg);
+/* An entry of such a queue, which is with a load, goes out after all: ready in the queue of its
+ * domain. */
+void engine_send_out(struct engine *g, struct entry *e, const struct envelope *env);
+
 /* Who is told when something happens that backoff-notify is for. */
 void engine_on_notice(struct engine *g,
                       void (*fn)(void *arg, struct strview to_list, struct strview subject,

@@ -85,6 +85,8 @@ struct engine {
     void (*tls_told)(void *arg, struct strview domain, const struct tls_policy *policy,
                      const struct tls_told *t);
     void *tls_told_arg;
+    const struct engine_local_ops *local; /* NULL: everything goes out */
+    void *local_arg;
 
     /* drain */
     bool draining;

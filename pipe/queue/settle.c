@@ -50,6 +50,7 @@ static void report(struct engine *g, const struct entry *e, const struct envelop
                                .next_ms = next_ms,
                                .outcome = o,
                                .rule = r ? &r->rule : NULL,
+                               .dlv_type = e->queue->local ? e->queue->local->dlv_type : NULL,
                            });
 }
 

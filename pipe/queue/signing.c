@@ -222,7 +222,7 @@ void signing_begin(struct load *l)
 {
     l->state = LOAD_READY;
     bool put_back = l->env.bimi.len || l->env.list_fields.len;
-    if (!l->engine->parts.signer || (!l->engine->signs && !put_back))
+    if (!l->engine->parts.signer || (!l->engine->signs && !put_back) || l->queue->local)
         return;
     struct sign_plan *plan = plan_of(l);
     bool nothing = !plan->count && !plan->bimi_selector && !put_back && !unsubscribes(l, plan);
