@@ -12,9 +12,9 @@
 struct signing_needs {
     bool keys;            /* a key is configured */
     bool bimi;            /* a bimi-selector is configured */
+    bool relaxed, simple; /* canonical forms of the body that a signature may want */
     bool unsubscribe;     /* list-unsubscribe is configured */
     bool take_list;       /* and takes the place of what the application says */
-    bool relaxed, simple; /* canonical forms of the body that a signature may want */
 };
 
 /* Of one pipe, or of all together when pipe is empty. Looks at every section: once per

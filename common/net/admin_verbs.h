@@ -90,6 +90,8 @@ enum admin_level {
         "the bounce category of a reply, the rule that decides and what it goes by")               \
     VERB(SHOW_UNCLASSIFIED, "show-unclassified", ADMIN_READ, ROLE_PIPE, "[limit]",                 \
         "replies that no rule gave a category, in groups, most frequent first")                    \
+    VERB(VERP_DECODE, "verp-decode", ADMIN_READ, ROLE_PIPE, "address [rcpt]",                      \
+        "what a bounce or unsubscribe address of ours says, or that it is forged")                 \
     VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private] [topic]", \
         "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
     VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \

@@ -218,8 +218,8 @@ static void read_line(struct origins *o, struct strview line)
     uint64_t n, d;
 
     if (!sv_split(&line, ' ', &number) || !sv_split(&line, ' ', &day) || !line.ptr ||
-        !sv_to_u64(number, &n) || !sv_to_u64(day, &d) || !n || n > UINT32_MAX ||
-        d > UINT16_MAX || !is_joined(line) || find_number(o, (uint32_t)n) ||
+        !sv_to_u64(number, &n) || !sv_to_u64(day, &d) || !n || n > UINT32_MAX || d > UINT16_MAX ||
+        !is_joined(line) || find_number(o, (uint32_t)n) ||
         hash_find(&o->texts, hash_bytes(line.ptr, line.len), &line))
         return;
     add(o, line, (uint32_t)n, (uint16_t)d);

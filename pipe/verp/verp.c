@@ -99,8 +99,9 @@ struct verp_base verp_base_of(const char *text)
 /* How long what an address says may be asked for. */
 static int64_t origin_age_ms(const struct verp *v)
 {
-    int64_t ages[] = {v->bounce_age_ms,
-                      config_is_set(v->config, DIR_UNSUBSCRIBE_ADDRESS) ? v->unsubscribe_age_ms : 1};
+    int64_t ages[] = {v->bounce_age_ms, config_is_set(v->config, DIR_UNSUBSCRIBE_ADDRESS)
+                                            ? v->unsubscribe_age_ms
+                                            : 1};
     int64_t age = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(ages); i++)

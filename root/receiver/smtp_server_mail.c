@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 /* Encoded size of an envelope without its recipients, roomy: texts have limits of their own. */
-enum { ENVELOPE_BASE_BYTES = 6144, RCPT_BASE_BYTES = 16 };
+enum { ENVELOPE_BASE_BYTES = 10400, RCPT_BASE_BYTES = 16 };
 
 static const char over_memory[] = "452 4.3.1 Too much mail is being received, try again later";
 
@@ -133,9 +133,11 @@ static bool may_send(struct smtp_server *s, struct strview address)
                            "452 4.5.3 Send to this recipient in a transaction of its own");
     if (inbound && tx->envelope.rcpt_count >= SMTP_INBOUND_RCPTS_MAX)
         return refuse_rcpt(s, TROUBLE_RCPTS, "452 4.5.3 Too many recipients");
-    if (!inbound || tx->inbound)
+    if (tx->envelope.rcpt_count)
         return true;
-    tx->inbound = true;
+    tx->inbound = inbound;
+    if (!inbound)
+        return true;
     if (tx->said_bytes > smtp_server_max_bytes(s)) {
         tx->inbound = false;
         return refuse_rcpt(s, TROUBLE_SIZE, "552 5.3.4 Message is larger than is accepted here");

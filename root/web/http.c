@@ -42,12 +42,12 @@ struct http_request {
     char *path;
     char client[HTTP_CLIENT_MAX];
     struct buf body;
-    size_t received; /* of the body */
+    size_t received;               /* of the body */
     struct MHD_Response *response; /* to be queued */
     unsigned status;
     bool post;
     bool too_large;
-    bool handled;   /* its handler was called */
+    bool handled; /* its handler was called */
     bool suspended;
     bool replied;
 };
@@ -145,8 +145,7 @@ static enum MHD_Result on_field(void *arg, enum MHD_ValueKind kind, const char *
 bool http_form_field(const struct http_request *r, const char *name, char *value, size_t size)
 {
     struct form f = {name, value, size, false};
-    struct MHD_PostProcessor *p =
-        MHD_create_post_processor(r->connection, 1024, on_field, &f);
+    struct MHD_PostProcessor *p = MHD_create_post_processor(r->connection, 1024, on_field, &f);
 
     value[0] = '\0';
     if (!p) /* no form by its type */
@@ -180,8 +179,8 @@ void http_reply(struct http_request *r, unsigned status, const char *type, struc
     BUG_ON(r->replied);
     r->replied = true;
     r->status = status;
-    r->response = MHD_create_response_from_buffer(
-        body.len, (void *)(uintptr_t)body.ptr, MHD_RESPMEM_MUST_COPY);
+    r->response = MHD_create_response_from_buffer(body.len, (void *)(uintptr_t)body.ptr,
+                                                  MHD_RESPMEM_MUST_COPY);
     BUG_ON(!r->response);
     MHD_add_response_header(r->response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(r->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
@@ -207,8 +206,8 @@ static void name_client(struct http_request *r)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const char *said = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND,
-                                                   "X-Forwarded-For");
+    const char *said =
+        MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "X-Forwarded-For");
 
     proxy_client(&r->http->proxies, info ? info->client_addr : NULL, said, r->client,
                  sizeof(r->client));
@@ -470,9 +469,8 @@ static struct MHD_Daemon *start_daemon(struct http_listener *l, int fd)
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access, l,
         MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_CONNECTION_LIMIT, most, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEADER_MAX,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, l, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEADER_MAX, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_END);
 }
 
 void http_listen(struct http *h, const char *name, int fd)
@@ -489,7 +487,8 @@ void http_listen(struct http *h, const char *name, int fd)
     const union MHD_DaemonInfo *info =
         l->daemon ? MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info || info->epoll_fd < 0) {
-        log_error(LOG_MAIN, "HTTP cannot be served listener=%s: libmicrohttpd does not start", name);
+        log_error(LOG_MAIN, "HTTP cannot be served listener=%s: libmicrohttpd does not start",
+                  name);
         if (l->daemon)
             MHD_stop_daemon(l->daemon);
         else

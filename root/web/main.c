@@ -134,17 +134,17 @@ static void show_status(void *owner, struct admin *a)
     const struct http_counts *h = http_counts(w->http);
     const struct unsubscribe_counts *u = unsubscribe_counts(w->unsubscribe);
 
-    admin_send(a, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
-                            "connections", (json_int_t)h->open, "accepted",
-                            (json_int_t)h->connections, "requests", (json_int_t)h->requests,
-                            "unsubscribed", (json_int_t)u->done, "pages", (json_int_t)u->asked,
-                            "forged", (json_int_t)u->forged, "expired", (json_int_t)u->expired,
-                            "failed", (json_int_t)u->failed, "waiting",
-                            (json_int_t)unsubscribe_waiting(w->unsubscribe), "not_found",
-                            (json_int_t)h->not_found, "too_large", (json_int_t)h->too_large,
-                            "limited", (json_int_t)h->limited, "uptime_s",
-                            (double)(clock_mono_ms() - w->started_ms) / 1000.0, "draining",
-                            (int)w->draining));
+    admin_send(a,
+               json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
+                         "connections", (json_int_t)h->open, "accepted", (json_int_t)h->connections,
+                         "requests", (json_int_t)h->requests, "unsubscribed", (json_int_t)u->done,
+                         "pages", (json_int_t)u->asked, "forged", (json_int_t)u->forged, "expired",
+                         (json_int_t)u->expired, "failed", (json_int_t)u->failed, "waiting",
+                         (json_int_t)unsubscribe_waiting(w->unsubscribe), "not_found",
+                         (json_int_t)h->not_found, "too_large", (json_int_t)h->too_large, "limited",
+                         (json_int_t)h->limited, "uptime_s",
+                         (double)(clock_mono_ms() - w->started_ms) / 1000.0, "draining",
+                         (int)w->draining));
     admin_end(a);
 }
 

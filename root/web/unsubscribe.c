@@ -58,12 +58,12 @@ static void reply_ask(struct http_request *r, const struct mail_token *t)
 
     buf_append_str(&text, "<p><b>");
     page_escape(&text, sv_of(t->rcpt));
-    buf_append_str(&text,
-                   "</b> will get no more of these messages.</p>\n<form method=\"post\">\n"
-                   "<input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\">\n"
-                   "<button type=\"submit\">Unsubscribe</button>\n</form>\n"
-                   "<p class=\"quiet\">You came here by mistake? Then just close this page: nothing "
-                   "has changed.</p>");
+    buf_append_str(
+        &text, "</b> will get no more of these messages.</p>\n<form method=\"post\">\n"
+               "<input type=\"hidden\" name=\"List-Unsubscribe\" value=\"One-Click\">\n"
+               "<button type=\"submit\">Unsubscribe</button>\n</form>\n"
+               "<p class=\"quiet\">You came here by mistake? Then just close this page: nothing "
+               "has changed.</p>");
     reply_page(r, 200, "Unsubscribe?", buf_view(&text), NULL);
     buf_free(&text);
 }
@@ -82,9 +82,10 @@ static void reply_done(struct http_request *r, const char *address)
 
 static void reply_later(struct http_request *r)
 {
-    reply_page(r, 503, "Please try again",
-               SV("<p>Your request could not be stored just now. Please try again in a minute.</p>"),
-               "Retry-After: 60\n");
+    reply_page(
+        r, 503, "Please try again",
+        SV("<p>Your request could not be stored just now. Please try again in a minute.</p>"),
+        "Retry-After: 60\n");
 }
 
 static void reply_unknown(struct http_request *r)
@@ -93,10 +94,11 @@ static void reply_unknown(struct http_request *r)
         http_reply(r, 429, "text/plain; charset=utf-8", SV("Too many requests\n"),
                    "Retry-After: 60\n");
     else
-        reply_page(r, 404, "This link is not valid",
-                   SV("<p>It may have been cut off on its way to you. Please open it from the message "
-                      "again, or answer to the message and ask to be unsubscribed.</p>"),
-                   NULL);
+        reply_page(
+            r, 404, "This link is not valid",
+            SV("<p>It may have been cut off on its way to you. Please open it from the message "
+               "again, or answer to the message and ask to be unsubscribed.</p>"),
+            NULL);
 }
 
 /* --- the token --- */
@@ -142,10 +144,11 @@ static bool read_token(struct unsubscribe *u, struct http_request *r, struct mai
     }
     if (mail_token_is_old(ret, clock_wall_ms(), age)) {
         u->counts.expired++;
-        reply_page(r, 410, "This link has expired",
-                   SV("<p>Please open the link in a newer message, or answer to the message and ask "
-                      "to be unsubscribed.</p>"),
-                   NULL);
+        reply_page(
+            r, 410, "This link has expired",
+            SV("<p>Please open the link in a newer message, or answer to the message and ask "
+               "to be unsubscribed.</p>"),
+            NULL);
         return false;
     }
     return true;

@@ -76,7 +76,8 @@ static void test_round_trip(void **state)
 static void test_scope_in_links(void **state)
 {
     (void)state;
-    static const char *const names[] = {"bulk", "news.example.com", "Job-7 of=May", "-", "J\xc3\xb6"};
+    static const char *const names[] = {"bulk", "news.example.com", "Job-7 of=May", "-",
+                                        "J\xc3\xb6"};
     struct buf out = {0};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -162,9 +163,13 @@ static void test_forged(void **state)
 static void test_no_token(void **state)
 {
     (void)state;
-    static const char *const rows[] = {
-        "", "a", "joe", "0000000000000000000000000000", "aeaaaaaaaaaaaaaaaaaaaaaaaaaab",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "yaaaaaaaaaaaaaaaaaaaaaaaaaaa-joe=example.com"};
+    static const char *const rows[] = {"",
+                                       "a",
+                                       "joe",
+                                       "0000000000000000000000000000",
+                                       "aeaaaaaaaaaaaaaaaaaaaaaaaaaab",
+                                       "aaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                       "yaaaaaaaaaaaaaaaaaaaaaaaaaaa-joe=example.com"};
     struct mail_token got;
     struct buf longer = {0};
 

@@ -35,7 +35,7 @@ enum option_kind {
            "queues of this name, DOMAIN/VMTA with * and ?")                                        \
     OPTION(ID, "id", 0, OPTION_TEXT, "ID", "id", "this message")                                   \
     OPTION(JOB, "job", 0, OPTION_TEXT, "JOB", "job", "messages of this job, with * and ?")         \
-    OPTION(RCPT, "rcpt", 0, OPTION_TEXT, "ADDRESS", "rcpt", "this recipient, with * and ?")        \
+    OPTION(RCPT, "rcpt", 0, OPTION_TEXT, "ADDRESS", "rcpt", "this recipient; with * and ? where several may be meant")        \
     OPTION(SENDER, "sender", 0, OPTION_TEXT, "ADDRESS", "sender",                                  \
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \

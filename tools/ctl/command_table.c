@@ -164,6 +164,18 @@ const struct command commands[] = {
         .render = render_classify,
     },
     {
+        .words = "verp decode",
+        .verb = VERB_VERP_DECODE,
+        .operands = "ADDRESS",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "address",
+        .options = WITH_PIPE | OPTION_BIT(RCPT),
+        .more = "ADDRESS is a bounce or unsubscribe address (user+TOKEN@domain) from a log, a report "
+                "or a header. With --rcpt it is also said whether it was made for that recipient.",
+        .render = render_verp_decode,
+    },
+    {
         .words = "why",
         .verb = VERB_WHY,
         .operands = "ID",

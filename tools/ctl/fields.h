@@ -34,6 +34,23 @@
     FIELD(STATUS, "receiver", "buffered_bytes", "number", "message bytes in memory now")           \
     FIELD(STATUS, "receiver", "uptime_s", "real", "since the process started")                     \
     FIELD(STATUS, "receiver", "draining", "flag", "it takes no new sessions")                      \
+    FIELD(STATUS, "receiver", "inbound", "number", "recipients taken that are our own addresses")  \
+    FIELD(STATUS, "receiver", "inbound_forged", "number", "such addresses refused: not made here") \
+    FIELD(STATUS, "receiver", "inbound_expired", "number", "the same: too old")                    \
+    FIELD(STATUS, "web", "connections", "number", "open now")                                      \
+    FIELD(STATUS, "web", "accepted", "number", "connections since the process started")            \
+    FIELD(STATUS, "web", "requests", "number", "since then")                                       \
+    FIELD(STATUS, "web", "unsubscribed", "number", "addresses that the suppression list took")     \
+    FIELD(STATUS, "web", "pages", "number", "times that a person was asked")                       \
+    FIELD(STATUS, "web", "forged", "number", "unsubscribe links that were not made here")          \
+    FIELD(STATUS, "web", "expired", "number", "the same: too old")                                 \
+    FIELD(STATUS, "web", "failed", "number", "unsubscriptions that could not be stored (503)")     \
+    FIELD(STATUS, "web", "waiting", "number", "that wait for the suppression list now")            \
+    FIELD(STATUS, "web", "not_found", "number", "requests for what does not exist, links included") \
+    FIELD(STATUS, "web", "too_large", "number", "requests refused for their size")                 \
+    FIELD(STATUS, "web", "limited", "number", "requests refused for http-max-bad-rate")            \
+    FIELD(STATUS, "web", "uptime_s", "real", "since the process started")                          \
+    FIELD(STATUS, "web", "draining", "flag", "it takes no new connections")                        \
     FIELD(STATUS, "resolver", "requests", "number", "routes that pipes asked for")                 \
     FIELD(STATUS, "resolver", "from_cache", "number", "of these, answered at once")                \
     FIELD(STATUS, "resolver", "refused", "number", "of these, refused (too many wait, stopping)")  \
@@ -185,6 +202,20 @@
     FIELD(CLASSIFY, "pipe", "reply", "text", "what was asked about")                               \
     FIELD(CLASSIFY, "pipe", "status", "text", "enhanced status code in it; absent: none")          \
     FIELD(CLASSIFY, "pipe", "phase", "text", "in which it is heard")                               \
+    FIELD(VERP_DECODE, "pipe", "verdict", "text", "ours, expired, forged or not-ours")             \
+    FIELD(VERP_DECODE, "pipe", "address", "text", "what was asked about")                          \
+    FIELD(VERP_DECODE, "pipe", "use", "text", "bounce or unsubscribe; this and what follows only when it was made here") \
+    FIELD(VERP_DECODE, "pipe", "made", "text", "the day, UTC")                                     \
+    FIELD(VERP_DECODE, "pipe", "pipe", "text", "that made it; absent: none that is configured")    \
+    FIELD(VERP_DECODE, "pipe", "own", "flag", "it is the pipe that answers")                       \
+    FIELD(VERP_DECODE, "pipe", "known", "flag", "job, vmta and sender are remembered, by the pipe that made it alone") \
+    FIELD(VERP_DECODE, "pipe", "rcpt", "text", "absent: the address has only a hash of it")        \
+    FIELD(VERP_DECODE, "pipe", "job", "text", "X-Job; absent: none")                               \
+    FIELD(VERP_DECODE, "pipe", "vmta", "text", "virtual MTA")                                      \
+    FIELD(VERP_DECODE, "pipe", "sender", "text", "of the application")                             \
+    FIELD(VERP_DECODE, "pipe", "is_rcpt", "flag", "it was made for the recipient that was given")  \
+    FIELD(VERP_DECODE, "pipe", "scope", "text", "what an unsubscribe address unsubscribes from: global, pipe, domain or job") \
+    FIELD(VERP_DECODE, "pipe", "scope_name", "text", "which one")                                  \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "text", "text", "reply with {address}, {id} ... in it")       \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "sample", "text", "the last one as it came, cut")             \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "count", "number", "replies of this group")                   \

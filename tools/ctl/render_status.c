@@ -175,6 +175,21 @@ static void receivers(const struct answer *a, struct page *p)
     buf_append_char(&p->out, '\n');
 }
 
+static void web(const struct answer *a, struct page *p)
+{
+    if (!count_role(a, "web"))
+        return;
+    page_text(p, COLOUR_DIM, "web");
+    page_printf(p, "        running");
+    sum_part(a, "web", "requests", "requests", p);
+    sum_part(a, "web", "unsubscribed", "unsubscribed", p);
+    sum_part_of_some(a, "web", "forged", "forged", p);
+    sum_part_of_some(a, "web", "expired", "too old", p);
+    sum_part_of_some(a, "web", "failed", "failed", p);
+    sum_part_of_some(a, "web", "limited", "over http-max-bad-rate", p);
+    buf_append_char(&p->out, '\n');
+}
+
 static void name_servers(const json_t *resolver, struct page *p)
 {
     size_t i;
@@ -233,8 +248,9 @@ void render_status(const struct answer *a, struct page *page)
     }
     processes(a, page);
     pipes(a, page);
-    if (count_role(a, "receiver") || count_role(a, "resolver"))
+    if (count_role(a, "receiver") || count_role(a, "resolver") || count_role(a, "web"))
         buf_append_char(&page->out, '\n');
     receivers(a, page);
     resolver(a, page);
+    web(a, page);
 }
