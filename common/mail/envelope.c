@@ -30,7 +30,8 @@
     FIELD(SIMPLE_HASH, 21, simple_hash, sv)     \
     FIELD(DKIM_OPTIONS, 22, dkim_options, sv)   \
     FIELD(BIMI, 23, bimi, sv)         \
-    FIELD(ACCT_HEADERS, 40, acct_headers, sv)
+    FIELD(ACCT_HEADERS, 40, acct_headers, sv)   \
+    FIELD(LOCAL, 42, local, sv)
 
 enum envelope_tag {
 #define TAG_ENUM(name, tag, member, kind) TAG_##name = (tag),

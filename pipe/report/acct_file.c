@@ -16,7 +16,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TAIL_BYTES = 256 * 1024, FILTER_ITEMS = 64, TURN_RETRY_MS = 60000 };
+enum {
+    TAIL_BYTES = 256 * 1024,
+    HEADER_BYTES = 16 * 1024, /* a header line with all columns */
+    FILTER_ITEMS = 64,
+    TURN_RETRY_MS = 60000,
+    SURE_MS = 60000, /* records wait for milliseconds; this is for disks that hang */
+    FILES_BACK = 8,  /* without records, one behind the other */
+};
 
 struct column {
     enum acct_field field;
@@ -369,21 +376,42 @@ static struct strview json_member(struct strview line, const char *key)
     return end ? sv(at, (size_t)(end - at)) : sv(NULL, 0);
 }
 
-static message_id received_id(const struct acct_file *f, size_t id_column, struct strview line)
+/* What stands in a file that was found. */
+struct tail {
+    message_id newest; /* message with an r record among its last lines; 0: none there */
+    int64_t mtime_ms;
+    bool has_records;
+    bool torn; /* the last line has no end */
+    bool json;
+    ptrdiff_t type_at, id_at; /* columns of CSV; -1: it has none */
+};
+
+static ptrdiff_t column_of(struct strview header, struct strview name)
+{
+    struct strview rest = header, word;
+
+    for (ptrdiff_t i = 0; sv_split(&rest, ',', &word); i++)
+        if (sv_eq_nocase(sv_trim(word), name))
+            return i;
+    return -1;
+}
+
+static message_id received_id(const struct tail *t, bool grown, struct strview line)
 {
     struct strview id;
     message_id n = 0;
 
     line = sv_trim(line);
-    if (f->json) {
+    if (t->json) {
         if (!sv_eq(json_member(line, "\"type\":\""), SV("r")))
             return 0;
         id = json_member(line, "\"msgId\":\"");
     } else {
-        if (!sv_starts_nocase(line, SV("r,")))
+        if (t->type_at < 0 || t->id_at < 0 ||
+            !sv_eq(csv_column(line, (size_t)t->type_at), SV("r")))
             return 0;
-        id = csv_column(line, id_column);
-        if (f->fixed) /* a file that grows with the versions: the last one, wherever that is */
+        id = csv_column(line, (size_t)t->id_at);
+        if (grown) /* a file that grows with the versions: the last one, wherever that is */
             for (ptrdiff_t at = 0; (at = sv_find(line, ',')) >= 0; id = line)
                 line = sv(line.ptr + at + 1, line.len - (size_t)at - 1);
     }
@@ -391,33 +419,126 @@ static message_id received_id(const struct acct_file *f, size_t id_column, struc
     return dot > 0 && message_id_parse(sv(id.ptr, (size_t)dot), &n) ? n : 0;
 }
 
-/* Finds the newest r record, and ends a line that a power cut left torn: its event was not
- * journalled, so its record is made again. */
-static int read_tail(struct acct_file *f, off_t size)
+/* By its own first line: columns may have changed since. */
+static int read_shape(int fd, struct tail *t, size_t *ret_header)
 {
-    struct buf b = {0};
-    const struct column *id = find_column(f, SV("msgId"));
-    int fd = openat(f->dirfd, f->name, O_RDONLY | O_CLOEXEC);
-    off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+    char head[HEADER_BYTES];
+    ssize_t n = pread(fd, head, sizeof(head), 0);
 
+    if (n < 0)
+        return -errno;
+    t->json = n > 0 && head[0] == '{';
+    const char *end = n > 0 && !t->json ? memchr(head, '\n', (size_t)n) : NULL;
+    struct strview line = sv(head, end ? (size_t)(end - head) : 0);
+    t->type_at = column_of(line, SV("type"));
+    t->id_at = column_of(line, SV("msgId"));
+    *ret_header = end ? line.len + 1 : 0;
+    return 0;
+}
+
+static int scan_tail(const struct acct_file *f, const char *name, struct tail *t)
+{
+    int fd = openat(f->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct buf b = {0};
+    struct stat st;
+    size_t header;
+    ssize_t n = 0;
+
+    *t = (struct tail){0};
     if (fd < 0)
         return -errno;
-    ssize_t n = pread(fd, buf_reserve(&b, TAIL_BYTES), TAIL_BYTES, from);
-    int status = n < 0 ? -errno : 0;
+    int status = fstat(fd, &st) < 0 ? -errno : read_shape(fd, t, &header);
+    if (status == 0) {
+        off_t from = MAX_OF((off_t)header, st.st_size - TAIL_BYTES);
+        n = pread(fd, buf_reserve(&b, TAIL_BYTES), TAIL_BYTES, from);
+        status = n < 0 ? -errno : 0;
+        t->mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    }
     close(fd);
     if (n > 0)
         buf_advance(&b, (size_t)n);
     struct strview rest = buf_view(&b), line;
-    bool torn = rest.len && rest.ptr[rest.len - 1] != '\n';
-    while (id && rest.len && sv_split(&rest, '\n', &line)) {
+    t->has_records = rest.len > 0;
+    t->torn = rest.len && rest.ptr[rest.len - 1] != '\n';
+    while (rest.len && sv_split(&rest, '\n', &line)) {
         /* the last part is no whole line */
-        message_id m = rest.ptr ? received_id(f, (size_t)(id - f->columns), line) : 0;
-        f->newest_received = MAX_OF(f->newest_received, m);
+        message_id m = rest.ptr ? received_id(t, f->fixed, line) : 0;
+        t->newest = MAX_OF(t->newest, m);
     }
     buf_free(&b);
-    if (status == 0 && torn && write(f->fd, "\r\n", 2) != 2)
-        status = -EIO;
     return status;
+}
+
+/* The file before `name` in the order of names, in either directory; false: there is none. */
+static bool file_before(const struct acct_file *f, const char *name, char *ret, int *ret_dirfd)
+{
+    const int dirs[] = {f->dirfd, f->move_dirfd};
+    struct dirent *entry;
+    int number;
+
+    *ret = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        int copy = dirs[i] < 0 ? -1 : openat(dirs[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+        while (dir && (entry = readdir(dir)))
+            if (finish_is_member(entry->d_name, f->prefix, NULL, &number) &&
+                strcmp(entry->d_name, name) < 0 && strcmp(entry->d_name, ret) > 0 &&
+                strlen(entry->d_name) < FINISH_NAME) {
+                strcpy(ret, entry->d_name);
+                *ret_dirfd = dirs[i];
+            }
+        if (dir)
+            closedir(dir);
+    }
+    return *ret;
+}
+
+/* A file was written in the order in which records were made, so what it was given a while before
+ * its last write is in it. */
+static message_id sure_until(int64_t mtime_ms)
+{
+    return message_id_at(mtime_ms - SURE_MS);
+}
+
+/* The files before a new one say what the new one cannot: a crash may come right after the turn. */
+static message_id newest_before(const struct acct_file *f, int64_t created_ms)
+{
+    char at[FINISH_NAME], name[FINISH_NAME];
+    struct stat st;
+    struct tail t;
+    int dirfd = -1;
+
+    snprintf(at, sizeof(at), "%s", f->name);
+    for (int i = 0; i < FILES_BACK && file_before(f, at, name, &dirfd); i++) {
+        size_t len = strlen(name), end = strlen(f->suffix);
+        bool plain = dirfd == f->dirfd && len > end && strcmp(name + len - end, f->suffix) == 0;
+        if (plain && scan_tail(f, name, &t) == 0) {
+            if (t.newest)
+                return t.newest;
+            if (t.has_records)
+                return sure_until(t.mtime_ms);
+        } else if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            return sure_until((int64_t)st.st_mtim.tv_sec * 1000);
+        }
+        snprintf(at, sizeof(at), "%s", name);
+    }
+    return message_id_at(created_ms); /* the first file of all: what came later has no record */
+}
+
+/* Finds the newest r record, and ends a line that a power cut left torn: its event was not
+ * journalled, so its record is made again. */
+static int read_tail(struct acct_file *f)
+{
+    struct tail t;
+    int status = scan_tail(f, f->name, &t);
+
+    if (status < 0)
+        return status;
+    f->newest_received = t.newest          ? t.newest
+                         : t.has_records   ? sure_until(t.mtime_ms)
+                         : f->fixed        ? message_id_at(t.mtime_ms)
+                                           : newest_before(f, t.mtime_ms);
+    return t.torn && write(f->fd, "\r\n", 2) != 2 ? -EIO : 0;
 }
 
 /* The file begins with the columns of today. */
@@ -507,12 +628,11 @@ static int open_file(struct acct_file *f, int64_t wall_ms, bool fresh, struct er
     int status = fstat(f->fd, &st) < 0 ? -errno : 0;
     if (status == 0 && f->world_readable && fchmod(f->fd, 0644) < 0)
         status = -errno;
+    f->bytes = st.st_size;
     if (status == 0 && st.st_size == 0)
         status = begin_file(f);
-    else if (status == 0) {
-        f->bytes = st.st_size;
-        status = read_tail(f, st.st_size);
-    }
+    if (status == 0 && !fresh)
+        status = read_tail(f);
     if (status == 0)
         return 0;
     close(f->fd);

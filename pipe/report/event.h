@@ -20,10 +20,10 @@ struct acct_remote {
 
 struct acct_event {
     enum acct_record record;
-    int64_t logged_ms, queued_ms, next_ms; /* wall; 0: none */
+    int64_t logged_ms, queued_ms, next_ms, first_attempt_ms; /* wall; 0: none */
     struct strview pipe, queue, vmta, pool;
     struct strview orig, rcpt, orcpt, job, envid;
-    struct strview source_host, source_ip, user;
+    struct strview source_host, source_ip, local_ip, user;
     const struct outcome *outcome;        /* of d, b, t, tq */
     const struct acct_remote *remote;     /* of rb, rs, f */
     const char *category;                 /* NULL: none */

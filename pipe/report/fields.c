@@ -288,9 +288,12 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
     case ACCT_FIELD_REPORTED_DOMAIN:
         return remote_text(e->remote, f);
     case ACCT_FIELD_DLV_ESMTP_AVAILABLE:
-    case ACCT_FIELD_TIME_IMPRINTED:
+        return sv_of(o && o->esmtp ? o->esmtp : "");
     case ACCT_FIELD_TIME_FIRST_ATTEMPT:
+        return moment(e->first_attempt_ms, iso_times, scratch);
     case ACCT_FIELD_RCV_DESTINATION_IP:
+        return e->local_ip;
+    case ACCT_FIELD_TIME_IMPRINTED:
         return none;
     case ACCT_FIELD_HEADER:
         return header_value(e->headers, header);

@@ -61,6 +61,7 @@ struct report {
     struct list endings;
     struct buf row, headers;
     struct config *cfg; /* NULL: not configured */
+    const char *default_pool; /* of cfg: default-virtual-mta, when that is a pool; or NULL */
     struct classify *classify;
     struct unclassified *unclassified;
     struct report_counts counts;
@@ -356,6 +357,11 @@ int report_configure(struct report *r, struct config *cfg, const struct report_p
     r->classify = classify_new(cfg);
     config_unref(r->cfg);
     r->cfg = config_ref(cfg);
+    r->default_pool = config_text(cfg, &(struct config_query){.pipe = sv_of(r->pipe)},
+                                  DIR_DEFAULT_VIRTUAL_MTA);
+    if (r->default_pool &&
+        !config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, sv_of(r->default_pool)))
+        r->default_pool = NULL;
     r->loop = places->loop;
     if (!r->tick)
         start_tick(r);
@@ -437,6 +443,7 @@ static struct acct_event message_event(const struct envelope *env, uint32_t rcpt
         .envid = env->envid,
         .source_host = source_host(env),
         .source_ip = env->peer,
+        .local_ip = env->local,
         .user = env->user,
         .headers = env->acct_headers,
         .size = env->content_bytes - env->stuffed_dots,
@@ -444,9 +451,11 @@ static struct acct_event message_event(const struct envelope *env, uint32_t rcpt
     };
 }
 
-/* What the message asked for, when that is a pool. */
+/* The pool that the virtual MTA was taken from: what the message asked for, or the pipe's default. */
 static struct strview pool_of(const struct report *r, const struct envelope *env, const char *vmta)
 {
+    if (!env->vmta.len)
+        return sv_of(r->default_pool ? r->default_pool : "");
     bool other = env->vmta.len && !sv_eq_nocase(env->vmta, sv_of(vmta));
     bool pool = other && r->cfg && config_has_section(r->cfg, KIND_VIRTUAL_MTA_POOL, env->vmta);
 
@@ -532,6 +541,7 @@ void report_rcpt(struct report *r, const struct report_rcpt *w)
     e.vmta = sv_of(w->vmta);
     e.pool = pool_of(r, w->env, w->vmta);
     e.attempt = w->attempts;
+    e.first_attempt_ms = (int64_t)w->first_attempt_s * 1000;
     e.next_ms = w->outcome->class_ == OUTCOME_DEFERRED ? w->next_ms : 0;
     if (w->rule && w->rule->rule) {
         e.reply_file = w->rule->file;
