@@ -12,6 +12,7 @@
 #include "base/limit_table.h"
 #include "base/log.h"
 #include "check/gather.h"
+#include "stats/keeper.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -261,7 +262,8 @@ static int open_spool(struct pipe *p, struct err *e)
     uv_loop_t *loop = child_loop(p->child);
 
     if (memory_open(&p->memory, loop, p->spool_dir, e) < 0 ||
-        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0)
+        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0 ||
+        stats_keeper_open(&p->stats, report_stats(p->report), loop, p->spool_dir, e) < 0)
         return e->code;
     int dir = p->spool_dir;
     p->spool_dir = -1;
@@ -337,10 +339,17 @@ static void on_spool_closed(void *arg)
     child_exit(p->child, 0);
 }
 
+static void on_stats_closed(void *arg)
+{
+    struct pipe *p = arg;
+    p->stats = NULL;
+    spool_close(p->spool, on_spool_closed, p);
+}
+
 static void on_memory_closed(void *arg)
 {
     struct pipe *p = arg;
-    spool_close(p->spool, on_spool_closed, p);
+    stats_keeper_close(p->stats, on_stats_closed, p);
 }
 
 static void on_reports_closed(void *arg)

@@ -46,6 +46,7 @@ struct pipe {
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
+    struct stats_keeper *stats;
     struct list checks; /* that operators asked for */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */

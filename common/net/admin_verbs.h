@@ -90,6 +90,8 @@ enum admin_level {
         "the bounce category of a reply, the rule that decides and what it goes by")               \
     VERB(SHOW_UNCLASSIFIED, "show-unclassified", ADMIN_READ, ROLE_PIPE, "[limit]",                 \
         "replies that no rule gave a category, in groups, most frequent first")                    \
+    VERB(STATS, "stats", ADMIN_READ, ROLE_PIPE, "[by] [since] [limit]",                            \
+        "what became of the mail: per pipe, domain, virtual MTA, job, queue, category or over time") \
     VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private] [topic]", \
         "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
     VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \

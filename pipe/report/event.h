@@ -41,6 +41,9 @@ enum { ACCT_SCRATCH = 768 };
 struct strview acct_event_text(const struct acct_event *e, enum acct_field f, struct strview header,
                                struct strview user_string, bool iso_times, char *scratch);
 
+/* Of the recipient, else of the queue; or empty. */
+struct strview acct_event_domain(const struct acct_event *e);
+
 /* "2026-11-21 04:05:06+0000". Memory that is used again after some calls. */
 struct strview acct_time(int64_t wall_ms);
 

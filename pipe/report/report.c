@@ -14,6 +14,7 @@
 #include "classify/unclassified.h"
 #include "report/acct_file.h"
 #include "report/rates.h"
+#include "stats/stats.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,6 +65,7 @@ struct report {
     const char *default_pool; /* of cfg: default-virtual-mta, when that is a pool; or NULL */
     struct classify *classify;
     struct unclassified *unclassified;
+    struct stats *stats;
     struct report_counts counts;
     struct rate_ring in;
     struct rate_ring out;
@@ -200,6 +202,7 @@ int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err
     r->jobs_tail = &r->jobs;
     list_init(&r->endings);
     r->unclassified = unclassified_new();
+    r->stats = stats_new();
     if (acct_dirfd >= 0) {
         adopt_default(r, acct_file_new_default(pipe, acct_dirfd));
         if (acct_file_open(r->targets[0].file, clock_wall_ms(), e) < 0) {
@@ -241,6 +244,7 @@ void report_free(struct report *r)
     config_unref(r->cfg);
     classify_free(r->classify);
     unclassified_free(r->unclassified);
+    stats_free(r->stats);
     buf_free(&r->row);
     buf_free(&r->headers);
     free(r->pipe);
@@ -398,6 +402,11 @@ struct unclassified *report_unclassified(struct report *r)
     return r->unclassified;
 }
 
+struct stats *report_stats(struct report *r)
+{
+    return r->stats;
+}
+
 /* --- records --- */
 
 static void write_row(struct report *r, struct target *t, const struct acct_event *e)
@@ -414,11 +423,58 @@ static void write_row(struct report *r, struct target *t, const struct acct_even
     spool_accounting(r->spool, acct_file_fd(t->file), buf_view(&r->row));
 }
 
+static enum stats_counter counter_of(const struct acct_event *e)
+{
+    switch (e->record) {
+    case ACCT_D:
+        return STATS_DELIVERED;
+    case ACCT_T:
+        return STATS_DEFERRED;
+    case ACCT_TQ:
+        return STATS_QUEUE_FAILURES;
+    case ACCT_RB:
+        return STATS_REMOTE_BOUNCES;
+    case ACCT_RS:
+        return STATS_REMOTE_REPORTS;
+    case ACCT_F:
+        return STATS_COMPLAINTS;
+    case ACCT_B:
+        if (e->outcome && e->outcome->class_ == OUTCOME_EXPIRED)
+            return STATS_EXPIRED;
+        return e->outcome && e->outcome->class_ == OUTCOME_DELETED ? STATS_DELETED : STATS_BOUNCED;
+    default:
+        return STATS_RECEIVED;
+    }
+}
+
+static void count_event(struct report *r, const struct acct_event *e)
+{
+    char category[64];
+    struct stats_event s = {
+        .what = counter_of(e),
+        .wall_ms = e->logged_ms,
+        .domain = acct_event_domain(e),
+        .vmta = e->vmta,
+        .job = e->job,
+        .queue = e->queue,
+        .category = e->category,
+        .bytes = e->size,
+        .delay_ms = MAX_OF(e->logged_ms - e->queued_ms, (int64_t)0),
+    };
+
+    if (e->remote && e->remote->category.len) {
+        snprintf(category, sizeof(category), "%.*s", SV_ARG(e->remote->category));
+        s.category = category;
+    }
+    stats_count(r->stats, &s);
+}
+
 /* id 0: of no message; in recovery a file that has a message's r record gets it not again. */
 static void write_event(struct report *r, struct acct_event *e, message_id id)
 {
     e->pipe = sv_of(r->pipe);
     e->logged_ms = clock_wall_ms();
+    count_event(r, e);
     for (size_t i = 0; i < r->count; i++) {
         struct target *t = &r->targets[i];
         bool has = !r->spool && e->record == ACCT_R && id <= acct_file_newest_received(t->file);

@@ -21,6 +21,7 @@
 struct report;
 struct classify;
 struct unclassified;
+struct stats;
 
 struct report_counts {
     uint64_t received; /* recipients, since the process started */
@@ -90,5 +91,7 @@ struct strview report_header_names(const struct report *r);
 /* Never NULL once configured. */
 const struct classify *report_classify(const struct report *r);
 struct unclassified *report_unclassified(struct report *r);
+/* Rolling counters of everything that is reported. */
+struct stats *report_stats(struct report *r);
 
 #endif

@@ -49,6 +49,7 @@ void render_check_sender(const struct answer *a, struct page *page);
 void render_check_spf(const struct answer *a, struct page *page);
 void render_classify(const struct answer *a, struct page *page);
 void render_unclassified(const struct answer *a, struct page *page);
+void render_stats(const struct answer *a, struct page *page);
 void render_reload(const struct answer *a, struct page *page);
 
 #endif
