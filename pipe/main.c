@@ -9,6 +9,7 @@
 #include "pipe.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/limit_table.h"
 #include "base/log.h"
 #include "check/gather.h"
@@ -258,6 +259,8 @@ static int open_spool(struct pipe *p, struct err *e)
     struct spool_options options = {
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
+        .segment_bytes = FAULT_NUMBER("PMTA_FAULT_SEGMENT_BYTES"),
+        .journal_file_bytes = FAULT_NUMBER("PMTA_FAULT_JOURNAL_BYTES"),
     };
     uv_loop_t *loop = child_loop(p->child);
 

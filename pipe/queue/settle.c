@@ -6,6 +6,7 @@
 #include "queue/engine_int.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "queue/signing.h"
 #include "base/log.h"
 
@@ -122,6 +123,8 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     char text[1100];
     int64_t now = clock_wall_ms(), next = 0;
 
+    if (o->class_ == OUTCOME_DELIVERED)
+        FAULT(BEFORE_SETTLE);
     if (o->phase >= PHASE_CONNECT && e->attempts < UINT16_MAX)
         e->attempts++;
     if (o->phase >= PHASE_CONNECT)
@@ -148,6 +151,7 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
     report(g, e, env, o, next, r);
+    FAULT(AFTER_SETTLE);
     if (o->class_ != OUTCOME_DEFERRED) {
         end_entry(g, e);
         return;

@@ -8,6 +8,7 @@
 #include "report/report.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "classify/classify.h"
@@ -164,6 +165,7 @@ static void turn(struct report *r, struct target *t, int64_t now)
         log_error(LOG_MAIN, "%s: %s, the file before is gone on with", e.text, err_name(e.code));
     else
         end_fd(r, fd, finish);
+    FAULT(ACCT_TURNED);
 }
 
 static void on_tick(uv_timer_t *timer)
