@@ -342,11 +342,17 @@ static void on_spool_closed(void *arg)
     child_exit(p->child, 0);
 }
 
+static void on_feeds_closed(void *arg)
+{
+    struct pipe *p = arg;
+    spool_close(p->spool, on_spool_closed, p);
+}
+
 static void on_stats_closed(void *arg)
 {
     struct pipe *p = arg;
     p->stats = NULL;
-    spool_close(p->spool, on_spool_closed, p);
+    report_close_feeds(p->report, on_feeds_closed, p);
 }
 
 static void on_memory_closed(void *arg)

@@ -49,9 +49,9 @@ static json_t *row(const struct pipe *p, unsigned by, const struct stats_answer 
                    const struct stats_cell *c)
 {
     const struct stats *s = report_stats(p->report);
-    json_t *o = json_pack("{s:s, s:s, s:I, s:I}", "pipe", p->name, "by", stats_dimension_name(by),
-                          "from_ms", (json_int_t)answer->from_ms, "step_ms",
-                          (json_int_t)answer->step_ms);
+    json_t *o =
+        json_pack("{s:s, s:s, s:I, s:I}", "pipe", p->name, "by", stats_dimension_name(by),
+                  "from_ms", (json_int_t)answer->from_ms, "step_ms", (json_int_t)answer->step_ms);
 
     for (unsigned i = 0; i < STATS_COUNTER_COUNT; i++)
         json_object_set_new(o, stats_counter_name((enum stats_counter)i),

@@ -43,7 +43,8 @@ struct acct_file {
     char *prefix; /* "acct-bulk-" */
     char suffix[8];
     char *header_line;
-    bool fixed; /* the default file: one name, never finished */
+    bool command; /* files wait for a command */
+    bool fixed;   /* the default file: one name, never finished */
     int dirfd, move_dirfd, fd;
     bool dirfd_owned;
     char name[FINISH_NAME];
@@ -58,6 +59,7 @@ struct acct_file {
     bool json, iso_times, world_readable;
 
     int64_t interval_ms, slot, max_bytes, bytes, not_before_ms;
+    int64_t retry_ms, write_timeout_ms; /* of a command */
     enum finish_compression compression;
     int64_t delete_after_ms, max_total_bytes;
     message_id newest_received;
@@ -215,6 +217,31 @@ static void make_header_line(struct acct_file *f)
     buf_free(&b);
 }
 
+/* "|/usr/bin/load --all" gives "feed-load-1f3a9c02-PIPE-": the same for ever, another one for each. */
+static void name_parts_of_command(struct acct_file *f)
+{
+    const char *word = f->section + 1 + strspn(f->section + 1, " \t\"'");
+    uint32_t sum = 2166136261u; /* FNV-1a */
+    struct buf b = {0};
+    char name[41] = "";
+
+    for (const char *c = f->section; *c; c++)
+        sum = (sum ^ (unsigned char)*c) * 16777619u;
+    for (size_t i = 0, n = 0; word[i] && !strchr(" \t\"'", word[i]); i++) {
+        bool plain = memchr("-_.", word[i], 3) || (word[i] >= '0' && word[i] <= '9') ||
+                     (ascii_lower(word[i]) >= 'a' && ascii_lower(word[i]) <= 'z');
+        if (word[i] == '/')
+            n = 0;
+        else if (n + 1 < sizeof(name))
+            name[n++] = plain ? word[i] : '_';
+        name[n] = '\0';
+    }
+    buf_printf(&b, "feed-%s-%08x-%s-", name, sum, f->pipe);
+    f->prefix = xstrndup(buf_data(&b), buf_len(&b));
+    buf_free(&b);
+    snprintf(f->suffix, sizeof(f->suffix), ".staged");
+}
+
 /* "/var/log/pmta/acct.csv" gives "acct-PIPE-" and ".csv". */
 static void name_parts(struct acct_file *f)
 {
@@ -300,9 +327,15 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
     if (move_dirfd >= 0 && !retention_set)
         f->delete_after_ms = 0; /* what was moved is somebody else's */
     f->max_total_bytes = number_of(cfg, name, DIR_ACCT_MAX_TOTAL_SIZE, NULL);
+    f->command = name[0] == '|';
+    f->retry_ms = number_of(cfg, name, DIR_ACCT_RETRY_INTERVAL, NULL);
+    f->write_timeout_ms = number_of(cfg, name, DIR_ACCT_WRITE_TIMEOUT, NULL);
     read_lists(f, cfg, name);
     make_header_line(f);
-    name_parts(f);
+    if (f->command)
+        name_parts_of_command(f);
+    else
+        name_parts(f);
     return f;
 }
 
@@ -407,8 +440,7 @@ static message_id received_id(const struct tail *t, bool grown, struct strview l
             return 0;
         id = json_member(line, "\"msgId\":\"");
     } else {
-        if (t->type_at < 0 || t->id_at < 0 ||
-            !sv_eq(csv_column(line, (size_t)t->type_at), SV("r")))
+        if (t->type_at < 0 || t->id_at < 0 || !sv_eq(csv_column(line, (size_t)t->type_at), SV("r")))
             return 0;
         id = csv_column(line, (size_t)t->id_at);
         if (grown) /* a file that grows with the versions: the last one, wherever that is */
@@ -522,7 +554,8 @@ static message_id newest_before(const struct acct_file *f, int64_t created_ms)
         }
         snprintf(at, sizeof(at), "%s", name);
     }
-    return message_id_at(created_ms); /* the first file of all: what came later has no record */
+    /* the first file of all: what came later has no record; or a command had those before */
+    return f->command ? sure_until(created_ms) : message_id_at(created_ms);
 }
 
 /* Finds the newest r record, and ends a line that a power cut left torn: its event was not
@@ -534,10 +567,10 @@ static int read_tail(struct acct_file *f)
 
     if (status < 0)
         return status;
-    f->newest_received = t.newest          ? t.newest
-                         : t.has_records   ? sure_until(t.mtime_ms)
-                         : f->fixed        ? message_id_at(t.mtime_ms)
-                                           : newest_before(f, t.mtime_ms);
+    f->newest_received = t.newest        ? t.newest
+                         : t.has_records ? sure_until(t.mtime_ms)
+                         : f->fixed      ? message_id_at(t.mtime_ms)
+                                         : newest_before(f, t.mtime_ms);
     return t.torn && write(f->fd, "\r\n", 2) != 2 ? -EIO : 0;
 }
 
@@ -696,8 +729,9 @@ int acct_file_turn(struct acct_file *f, int64_t wall_ms, int *ret_fd, struct fin
         return status;
     }
     *ret_fd = fd;
-    *ret_job = new_job(f);
-    memcpy((*ret_job)->finished, old, sizeof(old));
+    *ret_job = f->command ? NULL : new_job(f);
+    if (*ret_job)
+        memcpy((*ret_job)->finished, old, sizeof(old));
     return 0;
 }
 
@@ -711,7 +745,7 @@ int acct_file_take_fd(struct acct_file *f)
 
 struct finish_job *acct_file_leftovers(struct acct_file *f)
 {
-    return f->fixed ? NULL : new_job(f);
+    return f->fixed || f->command ? NULL : new_job(f);
 }
 
 const char *acct_file_name(const struct acct_file *f)
@@ -722,6 +756,19 @@ const char *acct_file_name(const struct acct_file *f)
 const char *acct_file_section(const struct acct_file *f)
 {
     return f->section;
+}
+
+bool acct_file_feed(const struct acct_file *f, struct feed_settings *ret)
+{
+    *ret = (struct feed_settings){
+        .command = f->section + 1,
+        .prefix = f->prefix,
+        .suffix = f->suffix,
+        .dirfd = f->dirfd,
+        .retry_ms = f->retry_ms,
+        .write_timeout_ms = f->write_timeout_ms,
+    };
+    return f->command;
 }
 
 message_id acct_file_newest_received(const struct acct_file *f)

@@ -14,6 +14,7 @@
 #include "classify/classify.h"
 #include "classify/unclassified.h"
 #include "report/acct_file.h"
+#include "report/feed.h"
 #include "report/rates.h"
 #include "stats/stats.h"
 
@@ -61,8 +62,13 @@ struct report {
     struct job *jobs, **jobs_tail;
     struct job *working; /* in the thread pool */
     struct list endings;
+    struct feed *feeds[FILES_MAX];
+    size_t feed_count;
+    size_t feeds_closing;
+    void (*feeds_closed)(void *arg);
+    void *feeds_closed_arg;
     struct buf row, headers;
-    struct config *cfg; /* NULL: not configured */
+    struct config *cfg;       /* NULL: not configured */
     const char *default_pool; /* of cfg: default-virtual-mta, when that is a pool; or NULL */
     struct classify *classify;
     struct unclassified *unclassified;
@@ -71,6 +77,73 @@ struct report {
     struct rate_ring in;
     struct rate_ring out;
 };
+
+/* --- commands --- */
+
+/* Which file is written to: those before it can be read to their end. */
+static void tell_feeds(struct report *r)
+{
+    struct feed_settings s;
+
+    for (size_t i = 0; i < r->count; i++)
+        for (size_t k = 0; acct_file_feed(r->targets[i].file, &s) && k < r->feed_count; k++)
+            if (strcmp(feed_command(r->feeds[k]), s.command) == 0)
+                feed_active(r->feeds[k], acct_file_name(r->targets[i].file), r->ending == 0);
+}
+
+static void on_feed_closed(void *arg)
+{
+    struct report *r = arg;
+
+    if (--r->feeds_closing == 0 && r->feeds_closed)
+        r->feeds_closed(r->feeds_closed_arg);
+}
+
+static void close_feed(struct report *r, size_t i)
+{
+    struct feed *f = r->feeds[i];
+
+    r->feeds[i] = r->feeds[--r->feed_count];
+    r->feeds_closing++;
+    feed_close(f, on_feed_closed, r);
+}
+
+void report_close_feeds(struct report *r, void (*closed)(void *arg), void *arg)
+{
+    if (!r->feed_count && !r->feeds_closing) {
+        closed(arg);
+        return;
+    }
+    r->feeds_closed = closed;
+    r->feeds_closed_arg = arg;
+    while (r->feed_count)
+        close_feed(r, 0);
+}
+
+/* Commands that are there before and after a reload go on. */
+static void set_feeds(struct report *r)
+{
+    bool wanted[FILES_MAX] = {false};
+    struct feed_settings s;
+
+    for (size_t i = 0; i < r->count; i++) {
+        size_t k = 0;
+        if (!acct_file_feed(r->targets[i].file, &s))
+            continue;
+        while (k < r->feed_count && strcmp(feed_command(r->feeds[k]), s.command) != 0)
+            k++;
+        if (k < r->feed_count)
+            feed_set(r->feeds[k], &s);
+        else if (r->feed_count < FILES_MAX)
+            r->feeds[r->feed_count++] = feed_new(r->loop, &s);
+        if (k < FILES_MAX)
+            wanted[k] = true;
+    }
+    for (size_t k = r->feed_count; k-- > 0;)
+        if (!wanted[k])
+            close_feed(r, k);
+    tell_feeds(r);
+}
 
 /* --- finished files --- */
 
@@ -137,6 +210,7 @@ static void on_ended(void *arg, int fd)
     r->ending--;
     add_job(r, x->finish);
     next_job(r);
+    tell_feeds(r);
     free(x);
 }
 
@@ -165,6 +239,7 @@ static void turn(struct report *r, struct target *t, int64_t now)
         log_error(LOG_MAIN, "%s: %s, the file before is gone on with", e.text, err_name(e.code));
     else
         end_fd(r, fd, finish);
+    tell_feeds(r);
     FAULT(ACCT_TURNED);
 }
 
@@ -342,6 +417,7 @@ static void replace_targets(struct report *r, struct target *targets, size_t cou
         add_job(r, acct_file_leftovers(targets[i].file));
         acct_file_headers(targets[i].file, add_header, r);
     }
+    set_feeds(r);
 }
 
 static void start_tick(struct report *r)
@@ -363,10 +439,9 @@ int report_configure(struct report *r, struct config *cfg, const struct report_p
     r->classify = classify_new(cfg);
     config_unref(r->cfg);
     r->cfg = config_ref(cfg);
-    r->default_pool = config_text(cfg, &(struct config_query){.pipe = sv_of(r->pipe)},
-                                  DIR_DEFAULT_VIRTUAL_MTA);
-    if (r->default_pool &&
-        !config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, sv_of(r->default_pool)))
+    r->default_pool =
+        config_text(cfg, &(struct config_query){.pipe = sv_of(r->pipe)}, DIR_DEFAULT_VIRTUAL_MTA);
+    if (r->default_pool && !config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, sv_of(r->default_pool)))
         r->default_pool = NULL;
     r->loop = places->loop;
     if (!r->tick)

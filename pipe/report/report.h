@@ -35,6 +35,8 @@ struct report_counts {
 int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err *e);
 void report_free(struct report *r);
 void report_set_spool(struct report *r, struct spool *spool);
+/* Ends the commands of [acct-file |command] in good order; closed(arg), maybe inside the call. */
+void report_close_feeds(struct report *r, void (*closed)(void *arg), void *arg);
 
 /* Takes bounce categories and [acct-file]s from a configuration, at the start and at each reload.
  * open_dir gives a descriptor of its own of the directory that root has opened for a section's files

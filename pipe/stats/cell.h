@@ -8,17 +8,17 @@
 #include "base/buf.h"
 
 /* COUNTER(ID, "name", counts for how busy a key is, "help") */
-#define STATS_COUNTERS(COUNTER)                                                                   \
-    COUNTER(RECEIVED, "received", 1, "recipients accepted")                                       \
-    COUNTER(DELIVERED, "delivered", 1, "recipients delivered")                                    \
-    COUNTER(DEFERRED, "deferred", 1, "attempts that ended in a temporary failure")                \
-    COUNTER(BOUNCED, "bounced", 1, "recipients refused for good")                                 \
-    COUNTER(EXPIRED, "expired", 1, "recipients whose time to be delivered was over")              \
-    COUNTER(DELETED, "deleted", 1, "recipients deleted by an operator")                           \
-    COUNTER(QUEUE_FAILURES, "queue_failures", 1, "times that a whole queue could not be tried")   \
-    COUNTER(REMOTE_BOUNCES, "remote_bounces", 1, "failure reports that came in by mail")          \
+#define STATS_COUNTERS(COUNTER)                                                                    \
+    COUNTER(RECEIVED, "received", 1, "recipients accepted")                                        \
+    COUNTER(DELIVERED, "delivered", 1, "recipients delivered")                                     \
+    COUNTER(DEFERRED, "deferred", 1, "attempts that ended in a temporary failure")                 \
+    COUNTER(BOUNCED, "bounced", 1, "recipients refused for good")                                  \
+    COUNTER(EXPIRED, "expired", 1, "recipients whose time to be delivered was over")               \
+    COUNTER(DELETED, "deleted", 1, "recipients deleted by an operator")                            \
+    COUNTER(QUEUE_FAILURES, "queue_failures", 1, "times that a whole queue could not be tried")    \
+    COUNTER(REMOTE_BOUNCES, "remote_bounces", 1, "failure reports that came in by mail")           \
     COUNTER(REMOTE_REPORTS, "remote_reports", 1, "reports of delay or delivery that came by mail") \
-    COUNTER(COMPLAINTS, "complaints", 1, "complaints that came in")                               \
+    COUNTER(COMPLAINTS, "complaints", 1, "complaints that came in")                                \
     COUNTER(BYTES, "bytes", 0, "bytes of what was delivered, once per recipient")
 
 enum stats_counter {

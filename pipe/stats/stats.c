@@ -396,13 +396,12 @@ static unsigned category_number(struct stats *s, const char *name)
 
 void stats_count(struct stats *s, const struct stats_event *e)
 {
-    bool bounce = e->what == STATS_BOUNCED || e->what == STATS_EXPIRED ||
-                  e->what == STATS_REMOTE_BOUNCES;
+    bool bounce =
+        e->what == STATS_BOUNCED || e->what == STATS_EXPIRED || e->what == STATS_REMOTE_BOUNCES;
     bool named = e->category && *e->category;
     int category = bounce && named ? (int)category_number(s, e->category) : -1;
-    int delay = e->what == STATS_DELIVERED && e->delay_ms >= 0
-                    ? (int)stats_delay_bucket(e->delay_ms)
-                    : -1;
+    int delay =
+        e->what == STATS_DELIVERED && e->delay_ms >= 0 ? (int)stats_delay_bucket(e->delay_ms) : -1;
 
     stats_advance(s, e->wall_ms);
     s->totals[e->what]++;

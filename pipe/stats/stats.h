@@ -12,12 +12,12 @@
 #include "stats/cell.h"
 
 /* DIMENSION(ID, "name", keys kept) */
-#define STATS_DIMENSIONS(DIMENSION)  \
-    DIMENSION(PIPE, "pipe", 1)       \
+#define STATS_DIMENSIONS(DIMENSION)   \
+    DIMENSION(PIPE, "pipe", 1)        \
     DIMENSION(DOMAIN, "domain", 1024) \
-    DIMENSION(VMTA, "vmta", 512)     \
-    DIMENSION(JOB, "job", 1024)      \
-    DIMENSION(QUEUE, "queue", 1024)  \
+    DIMENSION(VMTA, "vmta", 512)      \
+    DIMENSION(JOB, "job", 1024)       \
+    DIMENSION(QUEUE, "queue", 1024)   \
     DIMENSION(CATEGORY, "category", 64)
 
 enum stats_dimension {

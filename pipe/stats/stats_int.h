@@ -9,9 +9,9 @@
 #include "stats/stats.h"
 
 /* SPAN(ID, length in ms, spans kept, keys kept of each dimension) */
-#define STATS_SPANS(SPAN)            \
-    SPAN(MINUTE, 60000, 120, 128)    \
-    SPAN(HOUR, 3600000, 72, 256)     \
+#define STATS_SPANS(SPAN)         \
+    SPAN(MINUTE, 60000, 120, 128) \
+    SPAN(HOUR, 3600000, 72, 256)  \
     SPAN(DAY, 86400000, 35, 512)
 
 enum stats_span {

@@ -88,11 +88,11 @@ static void spans_end(void **state)
     static const struct {
         int64_t later, since, expected;
     } rows[] = {
-        {0, MINUTE, 1},           {5 * MINUTE, HOUR, 1},    {5 * MINUTE, 4 * MINUTE, 0},
-        {61 * MINUTE, HOUR, 0},   {61 * MINUTE, 2 * HOUR, 1}, {61 * MINUTE, 3 * HOUR, 1},
-        {5 * HOUR, 3 * HOUR, 0},  {5 * HOUR, 6 * HOUR, 1},  {30 * HOUR, DAY, 0},
-        {30 * HOUR, 2 * DAY, 1},  {10 * DAY, 20 * DAY, 1},  {10 * DAY, 9 * DAY, 0},
-        {30 * DAY, 90 * DAY, 1},  {40 * DAY, 90 * DAY, 0},
+        {0, MINUTE, 1},          {5 * MINUTE, HOUR, 1},      {5 * MINUTE, 4 * MINUTE, 0},
+        {61 * MINUTE, HOUR, 0},  {61 * MINUTE, 2 * HOUR, 1}, {61 * MINUTE, 3 * HOUR, 1},
+        {5 * HOUR, 3 * HOUR, 0}, {5 * HOUR, 6 * HOUR, 1},    {30 * HOUR, DAY, 0},
+        {30 * HOUR, 2 * DAY, 1}, {10 * DAY, 20 * DAY, 1},    {10 * DAY, 9 * DAY, 0},
+        {30 * DAY, 90 * DAY, 1}, {40 * DAY, 90 * DAY, 0},
     };
     (void)state;
 
@@ -277,15 +277,15 @@ static void counting_is_cheap(void **state)
     clock_gettime(CLOCK_MONOTONIC, &a);
     for (int i = 0; i < EVENTS; i++) {
         const char *queue = names[i * 7 % DOMAINS];
-        stats_count(s, &(struct stats_event){
-                           .what = i & 1 ? STATS_DELIVERED : STATS_RECEIVED,
-                           .wall_ms = noon + i / 20,
-                           .domain = sv(queue, (size_t)(strchr(queue, '/') - queue)),
-                           .vmta = SV("mta1"),
-                           .job = SV("campaign-2026-11-21"),
-                           .queue = sv_of(queue),
-                           .bytes = 4096,
-                           .delay_ms = i % 5000});
+        stats_count(s,
+                    &(struct stats_event){.what = i & 1 ? STATS_DELIVERED : STATS_RECEIVED,
+                                          .wall_ms = noon + i / 20,
+                                          .domain = sv(queue, (size_t)(strchr(queue, '/') - queue)),
+                                          .vmta = SV("mta1"),
+                                          .job = SV("campaign-2026-11-21"),
+                                          .queue = sv_of(queue),
+                                          .bytes = 4096,
+                                          .delay_ms = i % 5000});
     }
     clock_gettime(CLOCK_MONOTONIC, &b);
     double ns = ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / EVENTS;

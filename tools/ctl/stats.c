@@ -214,9 +214,9 @@ static void print_pipe(const struct answer *a, struct page *page, const json_t *
     struct table t;
     json_t *o;
 
-    snprintf(text, sizeof(text), "%.40s, since %s UTC", pipe ? pipe : "?",
-             moment(count_of(total, "from_ms"), count_of(total, "step_ms"), true, when,
-                    sizeof(when)));
+    snprintf(
+        text, sizeof(text), "%.40s, since %s UTC", pipe ? pipe : "?",
+        moment(count_of(total, "from_ms"), count_of(total, "step_ms"), true, when, sizeof(when)));
     page_heading(page, text);
     json_array_foreach(a->objects, i, o)
     {
@@ -251,10 +251,9 @@ static json_t *sum_of(json_t *const *totals, size_t count)
         json_object_foreach(totals[i], name, n)
         {
             if (json_is_integer(n) && strncmp(name, "p50", 3) != 0 && strncmp(name, "p99", 3) != 0)
-                json_object_set_new(
-                    sum, name,
-                    json_integer(json_integer_value(json_object_get(sum, name)) +
-                                 json_integer_value(n)));
+                json_object_set_new(sum, name,
+                                    json_integer(json_integer_value(json_object_get(sum, name)) +
+                                                 json_integer_value(n)));
         }
         json_object_foreach(json_object_get(totals[i], "categories"), name, n)
         {
