@@ -274,7 +274,7 @@ static void counting_is_cheap(void **state)
 
     for (int i = 0; i < DOMAINS; i++)
         snprintf(names[i], sizeof(names[i]), "domain%d.example/mta1", i);
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
     for (int i = 0; i < EVENTS; i++) {
         const char *queue = names[i * 7 % DOMAINS];
         stats_count(s,
@@ -287,7 +287,7 @@ static void counting_is_cheap(void **state)
                                           .bytes = 4096,
                                           .delay_ms = i % 5000});
     }
-    clock_gettime(CLOCK_MONOTONIC, &b);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
     double ns = ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / EVENTS;
     printf("%.0f ns per event, %d domains\n", ns, DOMAINS);
     assert_true(ns < 5000);
