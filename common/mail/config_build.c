@@ -486,7 +486,7 @@ static void list_names(struct config *cfg)
 /* Sections that other sections name, and no query reaches by itself. */
 #define KINDS_NAMED                                                                    \
     (KIND_DOMAIN_MACRO | KIND_SOURCE_GROUP | KIND_MX_ROLLUP | KIND_SMTP_PATTERN_LIST | \
-     KIND_BOUNCE_CATEGORY_PATTERNS | KIND_ACCT_FILE | KIND_BOUNCE_PROCESSOR |           \
+     KIND_BOUNCE_CATEGORY_PATTERNS | KIND_ACCT_FILE | KIND_BOUNCE_PROCESSOR |          \
      KIND_FEEDBACK_LOOP_PROCESSOR | KIND_EVENT_SINK | KIND_HTTP_LISTENER)
 
 /* A name that is no section was reported by the loader. */
