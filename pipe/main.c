@@ -9,9 +9,11 @@
 #include "pipe.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/limit_table.h"
 #include "base/log.h"
 #include "check/gather.h"
+#include "stats/keeper.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -315,11 +317,14 @@ static int open_spool(struct pipe *p, struct err *e)
     struct spool_options options = {
         .pipe = p->name,
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
+        .segment_bytes = FAULT_NUMBER("PMTA_FAULT_SEGMENT_BYTES"),
+        .journal_file_bytes = FAULT_NUMBER("PMTA_FAULT_JOURNAL_BYTES"),
     };
     uv_loop_t *loop = child_loop(p->child);
 
     if (memory_open(&p->memory, loop, p->spool_dir, e) < 0 ||
-        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0)
+        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0 ||
+        stats_keeper_open(&p->stats, report_stats(p->report), loop, p->spool_dir, e) < 0)
         return e->code;
     int dir = p->spool_dir;
     p->spool_dir = -1;
@@ -396,10 +401,23 @@ static void on_spool_closed(void *arg)
     child_exit(p->child, 0);
 }
 
-static void on_memory_closed(void *arg)
+static void on_feeds_closed(void *arg)
 {
     struct pipe *p = arg;
     spool_close(p->spool, on_spool_closed, p);
+}
+
+static void on_stats_closed(void *arg)
+{
+    struct pipe *p = arg;
+    p->stats = NULL;
+    report_close_feeds(p->report, on_feeds_closed, p);
+}
+
+static void on_memory_closed(void *arg)
+{
+    struct pipe *p = arg;
+    stats_keeper_close(p->stats, on_stats_closed, p);
 }
 
 static void on_reports_closed(void *arg)

@@ -51,6 +51,7 @@ struct pipe {
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
+    struct stats_keeper *stats;
     struct suppress_client *suppress; /* to pmta-suppress, for everybody who adds */
     struct suppression *suppression;
     struct inbound *inbound;

@@ -186,8 +186,12 @@ int setup_acct_directory(const struct root *r, const char *name, bool move, int 
     *ret = -1;
     if (move && (!to || !to->text))
         return 0;
-    char *path = setup_path(r, move ? to->text : name), *slash = strrchr(path, '/');
-    if (!move && slash)
+    bool command = !move && name[0] == '|'; /* its records wait in acct-dir */
+    const char *text = move      ? to->text
+                       : command ? config_text(r->config, NULL, DIR_ACCT_DIR)
+                                 : name;
+    char *path = setup_path(r, text), *slash = strrchr(path, '/');
+    if (!move && !command && slash)
         slash[slash == path] = '\0';
     int code = open_directory(r, path, 0750, ret, e);
     free(path);

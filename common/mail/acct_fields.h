@@ -61,13 +61,13 @@ enum acct_kind {
     FIELD(DLV_TYPE, "dlvType", ACCT_BIT(D) | ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TEXT, true, "how it was tried: smtp; or what took it here: bounce-processor, feedback-loop-processor, unsubscribe") \
     FIELD(DLV_SOURCE_IP, "dlvSourceIp", ACCT_TRIED, ACCT_TEXT, true, "local address of the connection") \
     FIELD(DLV_DESTINATION_IP, "dlvDestinationIp", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "address of the peer") \
-    FIELD(DLV_ESMTP_AVAILABLE, "dlvEsmtpAvailable", ACCT_BIT(D) | ACCT_BIT(T), ACCT_TEXT, true, "kept for its place; empty") \
+    FIELD(DLV_ESMTP_AVAILABLE, "dlvEsmtpAvailable", ACCT_BIT(D) | ACCT_BIT(T), ACCT_TEXT, true, "keywords of the peer's EHLO, with commas between") \
     FIELD(DLV_SIZE, "dlvSize", ACCT_OWN, ACCT_NUMBER, true, "size of the message in bytes")        \
     FIELD(VMTA, "vmta", ACCT_MAIL | ACCT_BIT(TQ), ACCT_TEXT, true, "virtual MTA; of rb, rs and f: of the original message")                   \
     FIELD(JOB_ID, "jobId", ACCT_MAIL, ACCT_TEXT, true, "X-Job of the message")                     \
     FIELD(ENV_ID, "envId", ACCT_MAIL, ACCT_TEXT, true, "ENVID of the message (RFC 3461)")          \
     FIELD(QUEUE, "queue", ACCT_OWN | ACCT_BIT(TQ), ACCT_TEXT, true, "queue, as domain/vmta")       \
-    FIELD(VMTA_POOL, "vmtaPool", ACCT_OWN, ACCT_TEXT, true, "pool that the message asked for")     \
+    FIELD(VMTA_POOL, "vmtaPool", ACCT_OWN, ACCT_TEXT, true, "pool that vmta was taken from: the message asked for it, or it is the default")     \
     FIELD(PIPE, "pipe", ACCT_ALL, ACCT_TEXT, true, "pipe")                                         \
     FIELD(MSG_ID, "msgId", ACCT_MAIL, ACCT_TEXT, true, "message id and recipient number, of rb, rs and f: those of the report and the number in it; a record repeated after a crash has the same") \
     FIELD(ATTEMPT, "attempt", ACCT_TRIED, ACCT_NUMBER, true, "number of the attempt, from 1")      \
@@ -87,8 +87,8 @@ enum acct_kind {
     /* only when named */                                                                          \
     FIELD(TOTAL_SECONDS_QUEUED, "totalSecondsQueued", ACCT_TRIED, ACCT_NUMBER, false, "timeLogged less timeQueued") \
     FIELD(TIME_IMPRINTED, "timeImprinted", ACCT_TRIED, ACCT_TEXT, false, "kept for its place; empty") \
-    FIELD(TIME_FIRST_ATTEMPT, "timeFirstAttempt", ACCT_TRIED, ACCT_TEXT, false, "kept for its place; empty") \
-    FIELD(RCV_DESTINATION_IP, "rcvDestinationIp", ACCT_BIT(R), ACCT_TEXT, false, "kept for its place; empty") \
+    FIELD(TIME_FIRST_ATTEMPT, "timeFirstAttempt", ACCT_TRIED, ACCT_TIME, false, "when the recipient was tried for the first time") \
+    FIELD(RCV_DESTINATION_IP, "rcvDestinationIp", ACCT_BIT(R), ACCT_TEXT, false, "our address that the submitting client connected to") \
     FIELD(USER_STRING, "userString", ACCT_ALL, ACCT_TEXT, false, "user-string of the [acct-file]") \
     FIELD(DSN_REPORTING_MTA, "dsnReportingMta", ACCT_REMOTE, ACCT_TEXT, false, "reporting host of the report") \
     FIELD(FORMAT, "format", ACCT_REMOTE | ACCT_BIT(F), ACCT_TEXT, false, "how the report was recognised: dsn, arf ...") \

@@ -6,6 +6,7 @@
  */
 #include "mail/config_internal.h"
 
+#include "mail/command_line.h"
 #include "mail/host_list.h"
 
 #include <stdio.h>
@@ -137,11 +138,12 @@ static int check_names(struct config_section *s, struct err *e)
         return err_set(e, ERR_CONFIG,
                        "'%.60s' is not a sink's name (expected letters, digits, - and _)", sink);
     const char *acct = s->name[config_kind_index(KIND_ACCT_FILE)];
-    if (acct && acct[0] == '|')
-        return err_set(e, ERR_CONFIG,
-                       "'%.60s' is a command (expected the path of a file; let a program follow "
-                       "the finished files in move-to)",
-                       acct);
+    if (acct && acct[0] == '|') {
+        char **words;
+        if (command_line_split(sv_of(acct + 1), &words, e) < 0)
+            return e->code;
+        command_line_free(words);
+    }
     if (pipe && pipe[strspn(pipe, "abcdefghijklmnopqrstuvwxyz0123456789-_")])
         return err_set(e, ERR_CONFIG,
                        "'%.60s' is not a pipe's name (expected letters, digits, - "
@@ -216,6 +218,18 @@ static int find_or_link(struct config *cfg, const struct config_section *new, st
     return r;
 }
 
+/* "acct-file |command" */
+static bool is_command(struct strview title)
+{
+    static const char kind[] = "acct-file";
+
+    title = sv_trim(title);
+    if (!sv_starts_nocase(title, SV(kind)))
+        return false;
+    struct strview name = sv_trim(sv(title.ptr + strlen(kind), title.len - strlen(kind)));
+    return name.len && name.ptr[0] == '|';
+}
+
 int config_add_section(struct config *cfg, struct strview title, const char *file, unsigned line,
                        struct config_section **ret, struct err *e)
 {
@@ -225,6 +239,10 @@ int config_add_section(struct config *cfg, struct strview title, const char *fil
 
     if (!title.len || title.len > CONFIG_MAX_TEXT || memchr(title.ptr, 0, title.len))
         return err_set(e, ERR_CONFIG, "section header is empty or too long");
+    if (is_command(title)) { /* commas and all */
+        r = add_pair(cfg, &s, title, e);
+        rest = sv(NULL, 0);
+    }
     while (r == 0 && sv_split(&rest, ',', &pair))
         r = add_pair(cfg, &s, pair, e);
     if (r == 0)
@@ -468,7 +486,7 @@ static void list_names(struct config *cfg)
 /* Sections that other sections name, and no query reaches by itself. */
 #define KINDS_NAMED                                                                    \
     (KIND_DOMAIN_MACRO | KIND_SOURCE_GROUP | KIND_MX_ROLLUP | KIND_SMTP_PATTERN_LIST | \
-     KIND_BOUNCE_CATEGORY_PATTERNS | KIND_ACCT_FILE | KIND_BOUNCE_PROCESSOR |           \
+     KIND_BOUNCE_CATEGORY_PATTERNS | KIND_ACCT_FILE | KIND_BOUNCE_PROCESSOR |          \
      KIND_FEEDBACK_LOOP_PROCESSOR | KIND_EVENT_SINK | KIND_HTTP_LISTENER)
 
 /* A name that is no section was reported by the loader. */

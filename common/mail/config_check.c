@@ -185,8 +185,32 @@ static void check_addresses(struct loader *l)
     }
 }
 
+/* Records of a command wait until it has taken them: nothing else may take them away. */
+static void check_acct_file(struct loader *l, const struct config_section *s)
+{
+    static const enum directive of_files[] = {DIR_ACCT_MOVE_TO, DIR_ACCT_COMPRESS,
+                                              DIR_ACCT_DELETE_AFTER, DIR_ACCT_MAX_TOTAL_SIZE,
+                                              DIR_ACCT_WORLD_READABLE};
+    static const enum directive of_commands[] = {DIR_ACCT_RETRY_INTERVAL, DIR_ACCT_WRITE_TIMEOUT};
+    bool command = s->name[config_kind_index(KIND_ACCT_FILE)][0] == '|';
+    const enum directive *wrong = command ? of_files : of_commands;
+    size_t count = command ? ARRAY_LEN(of_files) : ARRAY_LEN(of_commands);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct value_node *n = config_section_value(s, wrong[i]);
+        if (n)
+            load_error(l, n->value.origin.file, n->value.origin.line,
+                       command
+                           ? "%s is for files (records of a command wait until it has taken them)"
+                           : "%s is for commands (expected in [acct-file |command])",
+                       directive_info(wrong[i])->name);
+    }
+}
+
 static void check_section(struct loader *l, const struct config_section *s)
 {
+    if (s->kinds == KIND_ACCT_FILE)
+        check_acct_file(l, s);
     check_values(l, s);
     check_header(l, s);
     if (s->kinds == KIND_LISTENER)

@@ -405,6 +405,10 @@ enum directive_flag {
         "age at which finished files are deleted; with move-to only when it is set") \
     DIRECTIVE(ACCT_MAX_TOTAL_SIZE, "max-total-size", KIND_ACCT_FILE, TYPE_SIZE, "0", 0, 1125899906842624, RELOAD_LIVE, 0, NULL, \
         "bytes that the finished files of one pipe may take before the oldest are deleted; 0: no limit") \
+    DIRECTIVE(ACCT_RETRY_INTERVAL, "retry-interval", KIND_ACCT_FILE, TYPE_INTERVAL, "5m", 1000, 86400000, RELOAD_LIVE, 0, NULL, \
+        "of [acct-file |command]: when a command that failed is started again; also at a reload") \
+    DIRECTIVE(ACCT_WRITE_TIMEOUT, "write-timeout", KIND_ACCT_FILE, TYPE_INTERVAL, "1m", 1000, 86400000, RELOAD_LIVE, 0, NULL, \
+        "of [acct-file |command]: how long the command may not read, or not exit after the end of its input") \
     DIRECTIVE(ACCT_ISO_TIMES, "iso-times", KIND_ACCT_FILE, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
         "times as 2026-11-21 04:05:06+0000; no: seconds since 1970") \
     DIRECTIVE(ACCT_USER_STRING, "user-string", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \

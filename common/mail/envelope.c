@@ -31,7 +31,8 @@
     FIELD(DKIM_OPTIONS, 22, dkim_options, sv)   \
     FIELD(BIMI, 23, bimi, sv)                   \
     FIELD(LIST_FIELDS, 24, list_fields, sv)     \
-    FIELD(ACCT_HEADERS, 40, acct_headers, sv)
+    FIELD(ACCT_HEADERS, 40, acct_headers, sv)   \
+    FIELD(LOCAL, 42, local, sv)
 
 enum envelope_tag {
 #define TAG_ENUM(name, tag, member, kind) TAG_##name = (tag),

@@ -43,6 +43,7 @@ struct envelope {
     struct strview envid;  /* RFC 3461 section 4.4, xtext kept */
     struct strview source; /* name of the matching [source], for accounting */
     struct strview peer;   /* address of the client, as text */
+    struct strview local;  /* ours that it connected to, as text; or empty */
     struct strview user;   /* authenticated user, or empty */
     struct strview job;    /* X-Job */
     struct strview vmta;   /* virtual MTA or pool asked for; empty: the pipe decides */

@@ -60,6 +60,7 @@ struct outcome {
     struct strview peer_ip;   /* as text, or empty */
     struct strview local_ip;  /* our end of the connection, or empty */
     int64_t retry_hint_ms;    /* sooner or later than the schedule says; 0: no opinion */
+    const char *esmtp;        /* keywords of the peer's EHLO, "PIPELINING,SIZE"; or NULL */
     const char *category; /* bounce category, where who made the outcome knows it; NULL: by the text */
     const char *tls;      /* "TLSv1.3/CIPHER", or "" */
     const char *tls_verify;   /* "dane", "sts", "trusted", "unchecked", what was wrong and did not

@@ -92,6 +92,8 @@ enum admin_level {
         "replies that no rule gave a category, in groups, most frequent first")                    \
     VERB(VERP_DECODE, "verp-decode", ADMIN_READ, ROLE_PIPE, "address [rcpt]",                      \
         "what a bounce or unsubscribe address of ours says, or that it is forged")                 \
+    VERB(STATS, "stats", ADMIN_READ, ROLE_PIPE, "[by] [since] [limit]",                            \
+        "what became of the mail: per pipe, domain, virtual MTA, job, queue, category or over time") \
     VERB(CHECK_SENDER, "check-sender", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pool] [mail_from] [private] [topic]", \
         "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
     VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \

@@ -40,6 +40,7 @@ static const struct admin_handler handlers[] = {
     {VERB_CLASSIFY, classify_reply},
     {VERB_VERP_DECODE, verp_decode},
     {VERB_SHOW_UNCLASSIFIED, show_unclassified},
+    {VERB_STATS, show_stats},
     {VERB_CHECK_SENDER, check_sender},
     {VERB_CHECK_SPF, check_spf_result},
 };

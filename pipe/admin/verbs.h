@@ -48,6 +48,7 @@ void check_spf_result(void *owner, struct admin *a);
 void classify_reply(void *owner, struct admin *a);
 void show_unclassified(void *owner, struct admin *a);
 void verp_decode(void *owner, struct admin *a);
+void show_stats(void *owner, struct admin *a);
 
 /* Answers, and ends the request, once text is durable in the file. Takes the answer. */
 void admin_save(struct pipe *p, const struct admin *a, struct state_file *file, struct strview text,

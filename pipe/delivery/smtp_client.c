@@ -229,6 +229,7 @@ void smtp_client_tls(struct smtp_client *c, bool ok, const char *name)
     memcpy(c->tls, name, n);
     c->extensions = 0;
     c->size_limit = 0;
+    c->esmtp[0] = '\0';
     reply_parser_reset(&c->parser);
     c->sent.state = SMTP_EHLO;
     smtp_client_step(c);

@@ -146,6 +146,7 @@ struct smtp_client {
     char tls[80];
     uint32_t extensions;
     uint64_t size_limit; /* 0: none */
+    char esmtp[256];     /* keywords of the last EHLO: "PIPELINING,SIZE" */
     uint32_t messages;   /* begun on this connection */
     uint32_t messages_ended;
     uint32_t local_this_step; /* messages taken since the step began */

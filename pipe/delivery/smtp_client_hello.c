@@ -50,6 +50,22 @@ bool smtp_send_ehlo(struct smtp_client *c)
     return send_line(c, "EHLO", c->params.helo_name);
 }
 
+/* For accounting; what does not fit is left out. */
+static void note_keyword(struct smtp_client *c, struct strview word)
+{
+    size_t n = strlen(c->esmtp);
+
+    for (size_t i = 0; i < word.len; i++)
+        if (word.ptr[i] <= ' ' || word.ptr[i] > '~' || word.ptr[i] == ',')
+            return;
+    if (n + 1 + word.len >= sizeof(c->esmtp))
+        return;
+    if (n)
+        c->esmtp[n++] = ',';
+    memcpy(c->esmtp + n, word.ptr, word.len);
+    c->esmtp[n + word.len] = '\0';
+}
+
 static void take_keyword(struct smtp_client *c, struct strview line)
 {
     static const struct {
@@ -67,8 +83,9 @@ static void take_keyword(struct smtp_client *c, struct strview line)
     struct strview word;
 
     line = sv_trim(line);
-    if (!sv_split(&line, ' ', &word))
+    if (!sv_split(&line, ' ', &word) || !word.len)
         return;
+    note_keyword(c, word);
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (!sv_eq_nocase(word, sv_of(known[i].name)))
             continue;
@@ -90,6 +107,7 @@ void smtp_recv_ehlo(struct smtp_client *c, const struct reply *r)
         smtp_end_reply(c, r, true);
         return;
     }
+    c->esmtp[0] = '\0';
     sv_split(&rest, '\n', &line); /* the first is the server's name */
     while (sv_split(&rest, '\n', &line))
         take_keyword(c, line);

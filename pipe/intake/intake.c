@@ -6,6 +6,7 @@
  */
 #include "intake/intake.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "queue/choose.h"
 #include "report/headers.h"
@@ -135,7 +136,9 @@ static void accepted(struct submission *s)
     if (body && s->env.acct_headers.len)
         body_own_envelope(body, &s->chosen);
     snprintf(text, sizeof(text), "2.0.0 Queued as %s", message_id_format(s->append.id, id));
+    FAULT(BEFORE_REPLY);
     reply(s->edge, s->token, 250, text);
+    FAULT(AFTER_REPLY);
     engine_accept(k->engine, s->append.id, &s->append.place, &s->env, body);
 }
 

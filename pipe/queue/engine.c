@@ -376,6 +376,8 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         e->rcpt = (uint16_t)i;
         e->attempts = rcpts[i].attempts;
+        if (rcpts[i].first_attempt_s)
+            entry_set_first_attempt(e, (int64_t)rcpts[i].first_attempt_s * 1000);
         e->journal = rcpts[i].journal;
         q->live++;
         if (env->rcpts[i].suppressed) {

@@ -154,6 +154,20 @@ struct entry *message_entry(struct message *m, uint16_t rcpt)
     return NULL;
 }
 
+uint32_t entry_first_attempt_s(const struct entry *e)
+{
+    int64_t s = e->message->received_ms / 1000 + e->first_attempt_s - 1;
+    return e->first_attempt_s && s > 0 && s <= UINT32_MAX ? (uint32_t)s : 0;
+}
+
+void entry_set_first_attempt(struct entry *e, int64_t wall_ms)
+{
+    int64_t after = wall_ms / 1000 - e->message->received_ms / 1000;
+
+    if (!e->first_attempt_s && after < (1 << 24) - 1)
+        e->first_attempt_s = (unsigned)(MAX_OF(after, (int64_t)0) + 1) & 0xffffffu;
+}
+
 void index_entry_done(struct index *x, struct entry *e)
 {
     BUG_ON(e->state == ENTRY_DONE || e->message->live == 0);

@@ -39,7 +39,8 @@ struct entry {
     spool_journal_place journal; /* newest journal record, 0 when there is none */
     uint16_t rcpt;               /* index in the envelope */
     uint16_t attempts;
-    uint8_t state; /* enum entry_state */
+    unsigned state : 8;            /* enum entry_state */
+    unsigned first_attempt_s : 24; /* after received_ms, plus 1; 0: none yet */
 };
 
 struct message {
@@ -88,6 +89,11 @@ void message_order(struct message *m, const struct envelope *env, struct jobs *j
 void index_sort(struct index *x);
 /* The oldest message with a live entry, or NULL. */
 const struct message *index_oldest(const struct index *x);
+
+/* When it was tried first, wall seconds; 0: never. Noted once, for half a year
+ * after it was accepted. */
+uint32_t entry_first_attempt_s(const struct entry *e);
+void entry_set_first_attempt(struct entry *e, int64_t wall_ms);
 
 /* The entry is final. */
 void index_entry_done(struct index *x, struct entry *e);

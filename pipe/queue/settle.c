@@ -6,6 +6,7 @@
 #include "queue/engine_int.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "queue/signing.h"
 #include "base/log.h"
 
@@ -31,6 +32,7 @@ static void journal(struct engine *g, const struct entry *e, const struct outcom
                                 .state = state_of(o->class_),
                                 .attempts = e->attempts,
                                 .next_attempt_ms = next_ms,
+                                .first_attempt_s = entry_first_attempt_s(e),
                                 .phase = (uint8_t)o->phase,
                                 .code = o->code,
                                 .text = o->text,
@@ -47,6 +49,7 @@ static void report(struct engine *g, const struct entry *e, const struct envelop
                                .queue = e->queue->name,
                                .vmta = e->queue->vmta->name,
                                .attempts = e->attempts,
+                               .first_attempt_s = entry_first_attempt_s(e),
                                .next_ms = next_ms,
                                .outcome = o,
                                .rule = r ? &r->rule : NULL,
@@ -121,8 +124,13 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     char text[1100];
     int64_t now = clock_wall_ms(), next = 0;
 
+    if (o->class_ == OUTCOME_DELIVERED)
+        FAULT(BEFORE_SETTLE);
     if (o->phase >= PHASE_CONNECT && e->attempts < UINT16_MAX)
         e->attempts++;
+    if (o->phase >= PHASE_CONNECT)
+        entry_set_first_attempt(e, now - MAX_OF(o->connect_ms, (int64_t)0) -
+                                       MAX_OF(o->transmit_ms, (int64_t)0));
     if (o->class_ == OUTCOME_DELIVERED && q->failures)
         clock_restarts(g, q);
     if (o->class_ == OUTCOME_DEFERRED && r && r->bounce) {
@@ -144,6 +152,7 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
     report(g, e, env, o, next, r);
+    FAULT(AFTER_SETTLE);
     if (o->class_ == OUTCOME_BOUNCED && o->code && g->bounced)
         g->bounced(g->bounced_arg, env, e->rcpt, o);
     if (o->class_ != OUTCOME_DEFERRED) {

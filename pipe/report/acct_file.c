@@ -6,6 +6,7 @@
 #include "report/acct_file.h"
 
 #include "base/log.h"
+#include "report/acct_tail.h"
 #include "report/csv.h"
 
 #include <dirent.h>
@@ -16,7 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TAIL_BYTES = 256 * 1024, FILTER_ITEMS = 64, TURN_RETRY_MS = 60000 };
+enum {
+    FILTER_ITEMS = 64,
+    TURN_RETRY_MS = 60000,
+    SURE_MS = 60000, /* records wait for milliseconds; this is for disks that hang */
+    FILES_BACK = 8,  /* without records, one behind the other */
+};
 
 struct column {
     enum acct_field field;
@@ -36,7 +42,8 @@ struct acct_file {
     char *prefix; /* "acct-bulk-" */
     char suffix[8];
     char *header_line;
-    bool fixed; /* the default file: one name, never finished */
+    bool command; /* files wait for a command */
+    bool fixed;   /* the default file: one name, never finished */
     int dirfd, move_dirfd, fd;
     bool dirfd_owned;
     char name[FINISH_NAME];
@@ -51,6 +58,7 @@ struct acct_file {
     bool json, iso_times, world_readable;
 
     int64_t interval_ms, slot, max_bytes, bytes, not_before_ms;
+    int64_t retry_ms, write_timeout_ms; /* of a command */
     enum finish_compression compression;
     int64_t delete_after_ms, max_total_bytes;
     message_id newest_received;
@@ -208,6 +216,31 @@ static void make_header_line(struct acct_file *f)
     buf_free(&b);
 }
 
+/* "|/usr/bin/load --all" gives "feed-load-1f3a9c02-PIPE-": the same for ever, another one for each. */
+static void name_parts_of_command(struct acct_file *f)
+{
+    const char *word = f->section + 1 + strspn(f->section + 1, " \t\"'");
+    uint32_t sum = 2166136261u; /* FNV-1a */
+    struct buf b = {0};
+    char name[41] = "";
+
+    for (const char *c = f->section; *c; c++)
+        sum = (sum ^ (unsigned char)*c) * 16777619u;
+    for (size_t i = 0, n = 0; word[i] && !strchr(" \t\"'", word[i]); i++) {
+        bool plain = memchr("-_.", word[i], 3) || (word[i] >= '0' && word[i] <= '9') ||
+                     (ascii_lower(word[i]) >= 'a' && ascii_lower(word[i]) <= 'z');
+        if (word[i] == '/')
+            n = 0;
+        else if (n + 1 < sizeof(name))
+            name[n++] = plain ? word[i] : '_';
+        name[n] = '\0';
+    }
+    buf_printf(&b, "feed-%s-%08x-%s-", name, sum, f->pipe);
+    f->prefix = xstrndup(buf_data(&b), buf_len(&b));
+    buf_free(&b);
+    snprintf(f->suffix, sizeof(f->suffix), ".staged");
+}
+
 /* "/var/log/pmta/acct.csv" gives "acct-PIPE-" and ".csv". */
 static void name_parts(struct acct_file *f)
 {
@@ -293,9 +326,15 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
     if (move_dirfd >= 0 && !retention_set)
         f->delete_after_ms = 0; /* what was moved is somebody else's */
     f->max_total_bytes = number_of(cfg, name, DIR_ACCT_MAX_TOTAL_SIZE, NULL);
+    f->command = name[0] == '|';
+    f->retry_ms = number_of(cfg, name, DIR_ACCT_RETRY_INTERVAL, NULL);
+    f->write_timeout_ms = number_of(cfg, name, DIR_ACCT_WRITE_TIMEOUT, NULL);
     read_lists(f, cfg, name);
     make_header_line(f);
-    name_parts(f);
+    if (f->command)
+        name_parts_of_command(f);
+    else
+        name_parts(f);
     return f;
 }
 
@@ -340,84 +379,77 @@ void acct_file_free(struct acct_file *f)
 
 /* --- the open file --- */
 
-/* Text of CSV column `at` of a line; quotes are looked through, not taken off. */
-static struct strview csv_column(struct strview line, size_t at)
+/* The file before `name` in the order of names, in either directory; false: there is none. */
+static bool file_before(const struct acct_file *f, const char *name, char *ret, int *ret_dirfd)
 {
-    bool quoted = false;
-    size_t begin = 0;
+    const int dirs[] = {f->dirfd, f->move_dirfd};
+    struct dirent *entry;
+    int number;
 
-    for (size_t i = 0; i <= line.len; i++) {
-        if (i < line.len && line.ptr[i] == '"')
-            quoted = !quoted;
-        if (i < line.len && (quoted || line.ptr[i] != ','))
-            continue;
-        if (at-- == 0)
-            return sv(line.ptr + begin, i - begin);
-        begin = i + 1;
+    *ret = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        int copy = dirs[i] < 0 ? -1 : openat(dirs[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+        while (dir && (entry = readdir(dir)))
+            if (finish_is_member(entry->d_name, f->prefix, NULL, &number) &&
+                strcmp(entry->d_name, name) < 0 && strcmp(entry->d_name, ret) > 0 &&
+                strlen(entry->d_name) < FINISH_NAME) {
+                strcpy(ret, entry->d_name);
+                *ret_dirfd = dirs[i];
+            }
+        if (dir)
+            closedir(dir);
     }
-    return sv(NULL, 0);
+    return *ret;
 }
 
-static struct strview json_member(struct strview line, const char *key)
+/* A file was written in the order in which records were made, so what it was given a while before
+ * its last write is in it. */
+static message_id sure_until(int64_t mtime_ms)
 {
-    const char *at = memmem(line.ptr, line.len, key, strlen(key));
-
-    if (!at)
-        return sv(NULL, 0);
-    at += strlen(key);
-    const char *end = memchr(at, '"', line.len - (size_t)(at - line.ptr));
-    return end ? sv(at, (size_t)(end - at)) : sv(NULL, 0);
+    return message_id_at(mtime_ms - SURE_MS);
 }
 
-static message_id received_id(const struct acct_file *f, size_t id_column, struct strview line)
+/* The files before a new one say what the new one cannot: a crash may come right after the turn. */
+static message_id newest_before(const struct acct_file *f, int64_t created_ms)
 {
-    struct strview id;
-    message_id n = 0;
+    char at[FINISH_NAME], name[FINISH_NAME];
+    struct stat st;
+    struct acct_tail t;
+    int dirfd = -1;
 
-    line = sv_trim(line);
-    if (f->json) {
-        if (!sv_eq(json_member(line, "\"type\":\""), SV("r")))
-            return 0;
-        id = json_member(line, "\"msgId\":\"");
-    } else {
-        if (!sv_starts_nocase(line, SV("r,")))
-            return 0;
-        id = csv_column(line, id_column);
-        if (f->fixed) /* a file that grows with the versions: the last one, wherever that is */
-            for (ptrdiff_t at = 0; (at = sv_find(line, ',')) >= 0; id = line)
-                line = sv(line.ptr + at + 1, line.len - (size_t)at - 1);
+    snprintf(at, sizeof(at), "%s", f->name);
+    for (int i = 0; i < FILES_BACK && file_before(f, at, name, &dirfd); i++) {
+        size_t len = strlen(name), end = strlen(f->suffix);
+        bool plain = dirfd == f->dirfd && len > end && strcmp(name + len - end, f->suffix) == 0;
+        if (plain && acct_tail_scan(f->dirfd, name, f->fixed, &t) == 0) {
+            if (t.newest)
+                return t.newest;
+            if (t.has_records)
+                return sure_until(t.mtime_ms);
+        } else if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            return sure_until((int64_t)st.st_mtim.tv_sec * 1000);
+        }
+        snprintf(at, sizeof(at), "%s", name);
     }
-    ptrdiff_t dot = id.len ? sv_find(id, '.') : -1;
-    return dot > 0 && message_id_parse(sv(id.ptr, (size_t)dot), &n) ? n : 0;
+    /* the first file of all: what came later has no record; or a command had those before */
+    return f->command ? sure_until(created_ms) : message_id_at(created_ms);
 }
 
 /* Finds the newest r record, and ends a line that a power cut left torn: its event was not
  * journalled, so its record is made again. */
-static int read_tail(struct acct_file *f, off_t size)
+static int read_tail(struct acct_file *f)
 {
-    struct buf b = {0};
-    const struct column *id = find_column(f, SV("msgId"));
-    int fd = openat(f->dirfd, f->name, O_RDONLY | O_CLOEXEC);
-    off_t from = size > TAIL_BYTES ? size - TAIL_BYTES : 0;
+    struct acct_tail t;
+    int status = acct_tail_scan(f->dirfd, f->name, f->fixed, &t);
 
-    if (fd < 0)
-        return -errno;
-    ssize_t n = pread(fd, buf_reserve(&b, TAIL_BYTES), TAIL_BYTES, from);
-    int status = n < 0 ? -errno : 0;
-    close(fd);
-    if (n > 0)
-        buf_advance(&b, (size_t)n);
-    struct strview rest = buf_view(&b), line;
-    bool torn = rest.len && rest.ptr[rest.len - 1] != '\n';
-    while (id && rest.len && sv_split(&rest, '\n', &line)) {
-        /* the last part is no whole line */
-        message_id m = rest.ptr ? received_id(f, (size_t)(id - f->columns), line) : 0;
-        f->newest_received = MAX_OF(f->newest_received, m);
-    }
-    buf_free(&b);
-    if (status == 0 && torn && write(f->fd, "\r\n", 2) != 2)
-        status = -EIO;
-    return status;
+    if (status < 0)
+        return status;
+    f->newest_received = t.newest        ? t.newest
+                         : t.has_records ? sure_until(t.mtime_ms)
+                         : f->fixed      ? message_id_at(t.mtime_ms)
+                                         : newest_before(f, t.mtime_ms);
+    return t.torn && write(f->fd, "\r\n", 2) != 2 ? -EIO : 0;
 }
 
 /* The file begins with the columns of today. */
@@ -507,12 +539,11 @@ static int open_file(struct acct_file *f, int64_t wall_ms, bool fresh, struct er
     int status = fstat(f->fd, &st) < 0 ? -errno : 0;
     if (status == 0 && f->world_readable && fchmod(f->fd, 0644) < 0)
         status = -errno;
+    f->bytes = st.st_size;
     if (status == 0 && st.st_size == 0)
         status = begin_file(f);
-    else if (status == 0) {
-        f->bytes = st.st_size;
-        status = read_tail(f, st.st_size);
-    }
+    if (status == 0 && !fresh)
+        status = read_tail(f);
     if (status == 0)
         return 0;
     close(f->fd);
@@ -576,8 +607,9 @@ int acct_file_turn(struct acct_file *f, int64_t wall_ms, int *ret_fd, struct fin
         return status;
     }
     *ret_fd = fd;
-    *ret_job = new_job(f);
-    memcpy((*ret_job)->finished, old, sizeof(old));
+    *ret_job = f->command ? NULL : new_job(f);
+    if (*ret_job)
+        memcpy((*ret_job)->finished, old, sizeof(old));
     return 0;
 }
 
@@ -591,7 +623,7 @@ int acct_file_take_fd(struct acct_file *f)
 
 struct finish_job *acct_file_leftovers(struct acct_file *f)
 {
-    return f->fixed ? NULL : new_job(f);
+    return f->fixed || f->command ? NULL : new_job(f);
 }
 
 const char *acct_file_name(const struct acct_file *f)
@@ -602,6 +634,19 @@ const char *acct_file_name(const struct acct_file *f)
 const char *acct_file_section(const struct acct_file *f)
 {
     return f->section;
+}
+
+bool acct_file_feed(const struct acct_file *f, struct feed_settings *ret)
+{
+    *ret = (struct feed_settings){
+        .command = f->section + 1,
+        .prefix = f->prefix,
+        .suffix = f->suffix,
+        .dirfd = f->dirfd,
+        .retry_ms = f->retry_ms,
+        .write_timeout_ms = f->write_timeout_ms,
+    };
+    return f->command;
 }
 
 message_id acct_file_newest_received(const struct acct_file *f)

@@ -8,6 +8,7 @@
 
 #include "mail/config.h"
 #include "report/event.h"
+#include "report/feed.h"
 #include "report/finish.h"
 #include "spool/spool.h"
 
@@ -50,6 +51,8 @@ struct finish_job *acct_file_leftovers(struct acct_file *f);
 
 const char *acct_file_name(const struct acct_file *f); /* the open one, or "" */
 const char *acct_file_section(const struct acct_file *f);
+/* The section is a command: what feeds it with the files. Borrowed. */
+bool acct_file_feed(const struct acct_file *f, struct feed_settings *ret);
 
 /* Newest message that the open file has an r record of; 0: not known. */
 message_id acct_file_newest_received(const struct acct_file *f);

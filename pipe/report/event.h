@@ -20,10 +20,10 @@ struct acct_remote {
 
 struct acct_event {
     enum acct_record record;
-    int64_t logged_ms, queued_ms, next_ms; /* wall; 0: none */
+    int64_t logged_ms, queued_ms, next_ms, first_attempt_ms; /* wall; 0: none */
     struct strview pipe, queue, vmta, pool;
     struct strview orig, rcpt, orcpt, job, envid;
-    struct strview source_host, source_ip, user;
+    struct strview source_host, source_ip, local_ip, user;
     const char *dlv_type;                 /* NULL: smtp */
     const struct outcome *outcome;        /* of d, b, t, tq */
     const struct acct_remote *remote;     /* of rb, rs, f */
@@ -41,6 +41,9 @@ struct acct_event {
 enum { ACCT_SCRATCH = 768 };
 struct strview acct_event_text(const struct acct_event *e, enum acct_field f, struct strview header,
                                struct strview user_string, bool iso_times, char *scratch);
+
+/* Of the recipient, else of the queue; or empty. */
+struct strview acct_event_domain(const struct acct_event *e);
 
 /* "2026-11-21 04:05:06+0000". Memory that is used again after some calls. */
 struct strview acct_time(int64_t wall_ms);

@@ -150,7 +150,7 @@ static struct strview status_word(const struct acct_event *e)
     return e->outcome ? sv_of(outcome_class_name(e->outcome->class_)) : dsn_action(e);
 }
 
-static struct strview domain(const struct acct_event *e)
+struct strview acct_event_domain(const struct acct_event *e)
 {
     if (e->rcpt.len)
         return address_domain(e->rcpt);
@@ -277,7 +277,7 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
     case ACCT_FIELD_USER_STRING:
         return user_string;
     case ACCT_FIELD_DOMAIN:
-        return domain(e);
+        return acct_event_domain(e);
     case ACCT_FIELD_STATUS:
         return status_word(e);
     case ACCT_FIELD_DSN_REPORTING_MTA:
@@ -289,9 +289,12 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
     case ACCT_FIELD_REPORTED_DOMAIN:
         return remote_text(e->remote, f);
     case ACCT_FIELD_DLV_ESMTP_AVAILABLE:
-    case ACCT_FIELD_TIME_IMPRINTED:
+        return sv_of(o && o->esmtp ? o->esmtp : "");
     case ACCT_FIELD_TIME_FIRST_ATTEMPT:
+        return moment(e->first_attempt_ms, iso_times, scratch);
     case ACCT_FIELD_RCV_DESTINATION_IP:
+        return e->local_ip;
+    case ACCT_FIELD_TIME_IMPRINTED:
         return none;
     case ACCT_FIELD_HEADER:
         return header_value(e->headers, header);

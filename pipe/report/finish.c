@@ -7,6 +7,7 @@
 #include "report/finish.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/str.h"
 #include "base/util.h"
 
@@ -202,8 +203,10 @@ static int place(const struct finish_job *job, const char *name)
         return errno == ENOENT ? 0 : -errno;
     int status = write_as(in, to, final, job->compression);
     close(in);
+    FAULT(ACCT_PLACED);
     if (status == 0 && unlinkat(job->dirfd, name, 0) < 0)
         status = -errno;
+    FAULT(ACCT_FINISHED);
     return status;
 }
 

@@ -8,12 +8,15 @@
 #include "report/report.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "classify/classify.h"
 #include "classify/unclassified.h"
 #include "report/acct_file.h"
+#include "report/feed.h"
 #include "report/rates.h"
+#include "stats/stats.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,14 +62,88 @@ struct report {
     struct job *jobs, **jobs_tail;
     struct job *working; /* in the thread pool */
     struct list endings;
+    struct feed *feeds[FILES_MAX];
+    size_t feed_count;
+    size_t feeds_closing;
+    void (*feeds_closed)(void *arg);
+    void *feeds_closed_arg;
     struct buf row, headers;
-    struct config *cfg; /* NULL: not configured */
+    struct config *cfg;       /* NULL: not configured */
+    const char *default_pool; /* of cfg: default-virtual-mta, when that is a pool; or NULL */
     struct classify *classify;
     struct unclassified *unclassified;
+    struct stats *stats;
     struct report_counts counts;
     struct rate_ring in;
     struct rate_ring out;
 };
+
+/* --- commands --- */
+
+/* Which file is written to: those before it can be read to their end. */
+static void tell_feeds(struct report *r)
+{
+    struct feed_settings s;
+
+    for (size_t i = 0; i < r->count; i++)
+        for (size_t k = 0; acct_file_feed(r->targets[i].file, &s) && k < r->feed_count; k++)
+            if (strcmp(feed_command(r->feeds[k]), s.command) == 0)
+                feed_active(r->feeds[k], acct_file_name(r->targets[i].file), r->ending == 0);
+}
+
+static void on_feed_closed(void *arg)
+{
+    struct report *r = arg;
+
+    if (--r->feeds_closing == 0 && r->feeds_closed)
+        r->feeds_closed(r->feeds_closed_arg);
+}
+
+static void close_feed(struct report *r, size_t i)
+{
+    struct feed *f = r->feeds[i];
+
+    r->feeds[i] = r->feeds[--r->feed_count];
+    r->feeds_closing++;
+    feed_close(f, on_feed_closed, r);
+}
+
+void report_close_feeds(struct report *r, void (*closed)(void *arg), void *arg)
+{
+    if (!r->feed_count && !r->feeds_closing) {
+        closed(arg);
+        return;
+    }
+    r->feeds_closed = closed;
+    r->feeds_closed_arg = arg;
+    while (r->feed_count)
+        close_feed(r, 0);
+}
+
+/* Commands that are there before and after a reload go on. */
+static void set_feeds(struct report *r)
+{
+    bool wanted[FILES_MAX] = {false};
+    struct feed_settings s;
+
+    for (size_t i = 0; i < r->count; i++) {
+        size_t k = 0;
+        if (!acct_file_feed(r->targets[i].file, &s))
+            continue;
+        while (k < r->feed_count && strcmp(feed_command(r->feeds[k]), s.command) != 0)
+            k++;
+        if (k < r->feed_count)
+            feed_set(r->feeds[k], &s);
+        else if (r->feed_count < FILES_MAX)
+            r->feeds[r->feed_count++] = feed_new(r->loop, &s);
+        if (k < FILES_MAX)
+            wanted[k] = true;
+    }
+    for (size_t k = r->feed_count; k-- > 0;)
+        if (!wanted[k])
+            close_feed(r, k);
+    tell_feeds(r);
+}
 
 /* --- finished files --- */
 
@@ -133,6 +210,7 @@ static void on_ended(void *arg, int fd)
     r->ending--;
     add_job(r, x->finish);
     next_job(r);
+    tell_feeds(r);
     free(x);
 }
 
@@ -161,6 +239,8 @@ static void turn(struct report *r, struct target *t, int64_t now)
         log_error(LOG_MAIN, "%s: %s, the file before is gone on with", e.text, err_name(e.code));
     else
         end_fd(r, fd, finish);
+    tell_feeds(r);
+    FAULT(ACCT_TURNED);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -199,6 +279,7 @@ int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err
     r->jobs_tail = &r->jobs;
     list_init(&r->endings);
     r->unclassified = unclassified_new();
+    r->stats = stats_new();
     if (acct_dirfd >= 0) {
         adopt_default(r, acct_file_new_default(pipe, acct_dirfd));
         if (acct_file_open(r->targets[0].file, clock_wall_ms(), e) < 0) {
@@ -240,6 +321,7 @@ void report_free(struct report *r)
     config_unref(r->cfg);
     classify_free(r->classify);
     unclassified_free(r->unclassified);
+    stats_free(r->stats);
     buf_free(&r->row);
     buf_free(&r->headers);
     free(r->pipe);
@@ -335,6 +417,7 @@ static void replace_targets(struct report *r, struct target *targets, size_t cou
         add_job(r, acct_file_leftovers(targets[i].file));
         acct_file_headers(targets[i].file, add_header, r);
     }
+    set_feeds(r);
 }
 
 static void start_tick(struct report *r)
@@ -356,6 +439,10 @@ int report_configure(struct report *r, struct config *cfg, const struct report_p
     r->classify = classify_new(cfg);
     config_unref(r->cfg);
     r->cfg = config_ref(cfg);
+    r->default_pool =
+        config_text(cfg, &(struct config_query){.pipe = sv_of(r->pipe)}, DIR_DEFAULT_VIRTUAL_MTA);
+    if (r->default_pool && !config_has_section(cfg, KIND_VIRTUAL_MTA_POOL, sv_of(r->default_pool)))
+        r->default_pool = NULL;
     r->loop = places->loop;
     if (!r->tick)
         start_tick(r);
@@ -392,6 +479,11 @@ struct unclassified *report_unclassified(struct report *r)
     return r->unclassified;
 }
 
+struct stats *report_stats(struct report *r)
+{
+    return r->stats;
+}
+
 /* --- records --- */
 
 static void write_row(struct report *r, struct target *t, const struct acct_event *e)
@@ -408,11 +500,58 @@ static void write_row(struct report *r, struct target *t, const struct acct_even
     spool_accounting(r->spool, acct_file_fd(t->file), buf_view(&r->row));
 }
 
+static enum stats_counter counter_of(const struct acct_event *e)
+{
+    switch (e->record) {
+    case ACCT_D:
+        return STATS_DELIVERED;
+    case ACCT_T:
+        return STATS_DEFERRED;
+    case ACCT_TQ:
+        return STATS_QUEUE_FAILURES;
+    case ACCT_RB:
+        return STATS_REMOTE_BOUNCES;
+    case ACCT_RS:
+        return STATS_REMOTE_REPORTS;
+    case ACCT_F:
+        return STATS_COMPLAINTS;
+    case ACCT_B:
+        if (e->outcome && e->outcome->class_ == OUTCOME_EXPIRED)
+            return STATS_EXPIRED;
+        return e->outcome && e->outcome->class_ == OUTCOME_DELETED ? STATS_DELETED : STATS_BOUNCED;
+    default:
+        return STATS_RECEIVED;
+    }
+}
+
+static void count_event(struct report *r, const struct acct_event *e)
+{
+    char category[64];
+    struct stats_event s = {
+        .what = counter_of(e),
+        .wall_ms = e->logged_ms,
+        .domain = acct_event_domain(e),
+        .vmta = e->vmta,
+        .job = e->job,
+        .queue = e->queue,
+        .category = e->category,
+        .bytes = e->size,
+        .delay_ms = MAX_OF(e->logged_ms - e->queued_ms, (int64_t)0),
+    };
+
+    if (e->remote && e->remote->category.len) {
+        snprintf(category, sizeof(category), "%.*s", SV_ARG(e->remote->category));
+        s.category = category;
+    }
+    stats_count(r->stats, &s);
+}
+
 /* id 0: of no message; in recovery a file that has a message's r record gets it not again. */
 static void write_event(struct report *r, struct acct_event *e, message_id id)
 {
     e->pipe = sv_of(r->pipe);
     e->logged_ms = clock_wall_ms();
+    count_event(r, e);
     for (size_t i = 0; i < r->count; i++) {
         struct target *t = &r->targets[i];
         bool has = !r->spool && e->record == ACCT_R && id <= acct_file_newest_received(t->file);
@@ -437,6 +576,7 @@ static struct acct_event message_event(const struct envelope *env, uint32_t rcpt
         .envid = env->envid,
         .source_host = source_host(env),
         .source_ip = env->peer,
+        .local_ip = env->local,
         .user = env->user,
         .headers = env->acct_headers,
         .size = env->content_bytes - env->stuffed_dots,
@@ -444,9 +584,11 @@ static struct acct_event message_event(const struct envelope *env, uint32_t rcpt
     };
 }
 
-/* What the message asked for, when that is a pool. */
+/* The pool that the virtual MTA was taken from: what the message asked for, or the pipe's default. */
 static struct strview pool_of(const struct report *r, const struct envelope *env, const char *vmta)
 {
+    if (!env->vmta.len)
+        return sv_of(r->default_pool ? r->default_pool : "");
     bool other = env->vmta.len && !sv_eq_nocase(env->vmta, sv_of(vmta));
     bool pool = other && r->cfg && config_has_section(r->cfg, KIND_VIRTUAL_MTA_POOL, env->vmta);
 
@@ -536,6 +678,7 @@ void report_rcpt(struct report *r, const struct report_rcpt *w)
     e.vmta = sv_of(w->vmta);
     e.pool = pool_of(r, w->env, w->vmta);
     e.attempt = w->attempts;
+    e.first_attempt_ms = (int64_t)w->first_attempt_s * 1000;
     e.dlv_type = w->dlv_type;
     e.next_ms = w->outcome->class_ == OUTCOME_DEFERRED ? w->next_ms : 0;
     if (w->rule && w->rule->rule) {

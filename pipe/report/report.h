@@ -21,6 +21,7 @@
 struct report;
 struct classify;
 struct unclassified;
+struct stats;
 
 struct report_counts {
     uint64_t received; /* recipients, since the process started */
@@ -34,6 +35,8 @@ struct report_counts {
 int report_new(struct report **ret, const char *pipe, int acct_dirfd, struct err *e);
 void report_free(struct report *r);
 void report_set_spool(struct report *r, struct spool *spool);
+/* Ends the commands of [acct-file |command] in good order; closed(arg), maybe inside the call. */
+void report_close_feeds(struct report *r, void (*closed)(void *arg), void *arg);
 
 /* Takes bounce categories and [acct-file]s from a configuration, at the start and at each reload.
  * open_dir gives a descriptor of its own of the directory that root has opened for a section's files
@@ -60,6 +63,7 @@ struct report_rcpt {
     const char *queue;
     const char *vmta;
     unsigned attempts; /* this one included */
+    uint32_t first_attempt_s; /* wall; 0: there was none */
     int64_t next_ms;   /* wall; of a deferral */
     const struct outcome *outcome;
     const struct rule_match *rule; /* reply rule that matched; NULL or without rule: none */
@@ -90,5 +94,7 @@ struct strview report_header_names(const struct report *r);
 /* Never NULL once configured. */
 const struct classify *report_classify(const struct report *r);
 struct unclassified *report_unclassified(struct report *r);
+/* Rolling counters of everything that is reported. */
+struct stats *report_stats(struct report *r);
 
 #endif

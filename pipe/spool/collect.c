@@ -18,6 +18,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/fault.h"
+
 enum { REPORT_SLICE = 2000, MAX_FILES = 64 };
 
 enum collect_step { COLLECT_ROTATE, COLLECT_GATHER, COLLECT_REPORT, COLLECT_REMOVE };
@@ -140,15 +142,18 @@ static void gather(struct collect_job *j)
     scan_files(j);
     if (j->status == 0 && j->newest.count)
         write_output(j);
+    FAULT(COLLECTED);
 }
 
 static void remove_files(struct collect_job *j)
 {
     char name[SPOOL_NAME_SIZE];
-    for (size_t i = 0; i < j->file_count; i++)
+    for (size_t i = 0; i < j->file_count; i++) {
         if (unlinkat(j->s->dir.journals, spool_dir_name(j->files[i], name), 0) < 0 &&
             errno != ENOENT)
             j->status = -errno;
+        FAULT(COLLECT_REMOVED);
+    }
     if (fsync(j->s->dir.journals) < 0)
         j->status = -errno;
 }

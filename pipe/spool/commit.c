@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 
 enum { IOV_BATCH = 1024, IOVS_PER_APPEND = 4, COPY_BYTES = 256 * 1024, SPACE_CHECK_MS = 250 };
 
@@ -418,6 +419,7 @@ static int new_journal(struct spool *s, struct strview repeat)
         c->repeated_at = journal_place(number, sizeof(header));
     w->journal_bad = false;
     c->new_journals[c->new_journal_count++] = number;
+    FAULT(JOURNAL_BEGUN);
     return 0;
 }
 
@@ -425,6 +427,8 @@ static int sync_journal(struct spool *s)
 {
     struct writer *w = &s->writer;
     int rc = sync_accounts(s);
+    if (s->commit.journal_written)
+        FAULT(ACCOUNTS_SYNCED);
     if (rc == 0 && w->journal_fd >= 0 && !w->journal_bad && (rc = sync_data(w->journal_fd)) < 0) {
         w->journal_bad = true;
         fail(&s->commit, rc, "cannot sync the journal");
@@ -471,10 +475,14 @@ static void commit_journal(struct spool *s)
     struct commit *c = &s->commit;
     if (write_accounts(s) < 0)
         return;
+    if (buf_len(&c->journal))
+        FAULT(ACCOUNTED);
     if ((buf_len(&c->journal) || c->rotate || s->writer.journal_bad) && ready_journal(s) < 0)
         return;
     if (buf_len(&c->journal) && write_events(s) < 0)
         return;
+    if (c->journal_written)
+        FAULT(JOURNALLED);
     if (c->sync && sync_journal(s) == 0)
         c->journal_synced = true;
 }
@@ -503,9 +511,14 @@ static void probe(struct spool *s)
 void commit_run(struct spool *s)
 {
     int64_t start = (int64_t)(uv_hrtime() / 1000);
+    FAULT(COMMIT_BEGIN);
     commit_appends(s);
+    if (s->commit.append_count)
+        FAULT(APPENDED);
     if (s->commit.probe)
         probe(s);
     commit_journal(s);
+    if (s->commit.journal_synced)
+        FAULT(COMMITTED);
     s->commit.took_us = (int64_t)(uv_hrtime() / 1000) - start;
 }

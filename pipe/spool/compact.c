@@ -20,6 +20,8 @@
  */
 #include "spool/internal.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -252,6 +254,7 @@ static void copy_slice(struct compact_job *j)
     if (j->status == 0 && j->done == j->count && j->output_end > SEGMENT_HEADER_BYTES) {
         j->status = spool_dir_publish(j->s->dir.segments, j->output_fd, j->output);
         j->published = j->status == 0;
+        FAULT(COMPACTED);
     }
 }
 
@@ -405,6 +408,7 @@ static void move_slice(struct compact_job *j)
         maintain_park(j->s, 1);
         return;
     }
+    FAULT(MOVED);
     log_debug(LOG_SPOOL, "compacted segments=%zu messages=%zu bytes=%llu", j->victim_count,
               j->count, (unsigned long long)j->output_end);
     finish(j);

@@ -279,6 +279,7 @@ int spool_read_event(struct spool *s, spool_journal_place at, struct arena *aren
         .state = (enum spool_state)e.state,
         .attempts = e.attempts,
         .next_attempt_ms = e.next_attempt_ms,
+        .first_attempt_s = e.first_attempt_s,
         .phase = e.phase,
         .code = e.code,
         .text = e.text,

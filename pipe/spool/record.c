@@ -231,6 +231,7 @@ size_t event_encode(struct buf *out, const struct event *e)
     put16(p + 44, e->code);
     p[46] = (char)e->phase;
     put16(p + 48, (uint16_t)text);
+    put32(p + 52, e->first_attempt_s);
     if (text)
         memcpy(p + EVENT_HEADER_BYTES, e->text.ptr, text);
     put64(p + EVENT_SUM_AT, sum_two(p, EVENT_SUM_AT, p + EVENT_HEADER_BYTES, text));
@@ -260,6 +261,7 @@ int event_decode(struct strview in, struct event *ret, size_t *ret_bytes)
         .attempts = get16(p + 30),
         .next_attempt_ms = (int64_t)get64(p + 32),
         .count = get32(p + 40),
+        .first_attempt_s = get32(p + 52),
         .code = get16(p + 44),
         .phase = (uint8_t)p[46],
         .text = sv(p + EVENT_HEADER_BYTES, text),

@@ -107,6 +107,7 @@ struct event {
     uint16_t attempts;
     int64_t next_attempt_ms;
     uint32_t count; /* recipients that this record ends */
+    uint32_t first_attempt_s;
     uint16_t code;
     uint8_t phase;
     struct strview text;

@@ -290,7 +290,7 @@ static bool recover_rcpt(const struct recovery *r, message_id id, uint16_t rcpt,
     *ret = (struct spool_recovered_rcpt){.state = SPOOL_QUEUED};
     if (st)
         *ret = (struct spool_recovered_rcpt){(enum spool_state)st->state, st->attempts,
-                                             st->next_attempt_ms, st->at};
+                                             st->next_attempt_ms, st->first_attempt_s, st->at};
     return !spool_state_is_final(ret->state);
 }
 

@@ -5,6 +5,8 @@
  */
 #include "spool/internal.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -25,10 +27,12 @@ static void on_remove_work(uv_work_t *work)
 {
     struct remove_job *j = container_of(work, struct remove_job, work);
     char name[SPOOL_NAME_SIZE];
-    for (size_t i = 0; i < j->count; i++)
+    for (size_t i = 0; i < j->count; i++) {
         if (unlinkat(j->s->dir.segments, spool_dir_name(j->numbers[i], name), 0) < 0 &&
             errno != ENOENT)
             j->status = -errno;
+        FAULT(SEGMENT_REMOVED);
+    }
     if (fsync(j->s->dir.segments) < 0)
         j->status = -errno;
 }

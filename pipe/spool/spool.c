@@ -201,6 +201,7 @@ void spool_journal(struct spool *s, const struct spool_event *ev)
         .attempts = ev->attempts,
         .next_attempt_ms = ev->next_attempt_ms,
         .count = spool_state_is_final(ev->state),
+        .first_attempt_s = ev->first_attempt_s,
         .code = ev->code,
         .phase = ev->phase,
         .text = ev->text,

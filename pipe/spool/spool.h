@@ -25,6 +25,11 @@ typedef uint64_t message_id;
 #define MESSAGE_ID_SIZE 14
 char *message_id_format(message_id id, char *out); /* out: MESSAGE_ID_SIZE bytes; returns it */
 bool message_id_parse(struct strview s, message_id *ret);
+/* Messages taken in since that moment have this id or a larger one. */
+static inline message_id message_id_at(int64_t wall_ms)
+{
+    return wall_ms > 0 ? (message_id)wall_ms * 1000 << 8 : 0;
+}
 
 /* Where a message record is; 16 bytes in the queue's index. Changes when compaction moves it. */
 struct spool_place {
@@ -60,6 +65,7 @@ struct spool_event {
     enum spool_state state;
     uint16_t attempts;       /* made so far */
     int64_t next_attempt_ms; /* wall clock; for DEFERRED */
+    uint32_t first_attempt_s; /* wall clock, of the first attempt; 0: none yet, or not known */
     uint8_t phase;           /* enum outcome_phase */
     uint16_t code;
     struct strview text; /* the reply or our sentence; cut at 400 bytes */
@@ -70,6 +76,7 @@ struct spool_recovered_rcpt {
     enum spool_state state; /* QUEUED or DEFERRED are live, others are done */
     uint16_t attempts;
     int64_t next_attempt_ms;
+    uint32_t first_attempt_s;
     spool_journal_place journal;
 };
 

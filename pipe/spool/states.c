@@ -38,7 +38,8 @@ void states_put(struct states *t, const struct event *e, spool_journal_place at,
         return;
     t->bytes = t->bytes - s->bytes + bytes;
     *s = (struct state){e->id,   at,          e->next_attempt_ms, e->place.segment,
-                        e->rcpt, e->attempts, (uint16_t)bytes,    e->state};
+                        e->rcpt, e->attempts, (uint16_t)bytes,    e->state,
+                        e->first_attempt_s};
 }
 
 const struct state *states_get(const struct states *t, message_id id, uint16_t rcpt)

@@ -16,6 +16,7 @@ struct state {
     uint16_t attempts;
     uint16_t bytes; /* of the event */
     uint8_t state;
+    uint32_t first_attempt_s;
 };
 
 struct states {

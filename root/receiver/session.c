@@ -463,25 +463,38 @@ static const struct smtp_server_ops engine_ops = {
 
 /* --- opening --- */
 
-/* An IPv4 client of an IPv6 socket is an IPv4 client. */
-static void take_address(struct session *s, const struct sockaddr *client)
+/* An IPv4 client of an IPv6 socket is an IPv4 client; the address goes to *ret, its text to out. */
+static void take_address(const struct sockaddr *from, struct sockaddr_storage *ret, char *out)
 {
-    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)client;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)from;
     struct sockaddr_in four = {.sin_family = AF_INET};
 
-    if (client->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+    if (from->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
         memcpy(&four.sin_addr, six->sin6_addr.s6_addr + 12, 4);
         four.sin_port = six->sin6_port;
-        memcpy(&s->addr, &four, sizeof(four));
+        memcpy(ret, &four, sizeof(four));
     } else {
-        memcpy(&s->addr, client,
-               client->sa_family == AF_INET6 ? sizeof(*six) : sizeof(struct sockaddr_in));
+        memcpy(ret, from, from->sa_family == AF_INET6 ? sizeof(*six) : sizeof(struct sockaddr_in));
     }
-    const void *bytes = &((struct sockaddr_in *)&s->addr)->sin_addr;
-    if (s->addr.ss_family == AF_INET6)
-        bytes = &((struct sockaddr_in6 *)&s->addr)->sin6_addr;
-    if (!inet_ntop(s->addr.ss_family, bytes, s->client, sizeof(s->client)))
-        snprintf(s->client, sizeof(s->client), "unknown");
+    const void *bytes = &((struct sockaddr_in *)ret)->sin_addr;
+    if (ret->ss_family == AF_INET6)
+        bytes = &((struct sockaddr_in6 *)ret)->sin6_addr;
+    if (!inet_ntop(ret->ss_family, bytes, out, INET6_ADDRSTRLEN))
+        snprintf(out, INET6_ADDRSTRLEN, "unknown");
+}
+
+/* Which of our addresses a wildcard listener was reached at. */
+static void tell_local(struct smtp_server *engine, int fd)
+{
+    struct sockaddr_storage bound = {0}, plain = {0};
+    socklen_t len = sizeof(bound);
+    char text[INET6_ADDRSTRLEN];
+
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) < 0 ||
+        (bound.ss_family != AF_INET && bound.ss_family != AF_INET6))
+        return;
+    take_address((struct sockaddr *)&bound, &plain, text);
+    smtp_server_set_local(engine, text);
 }
 
 /* A client that can never be more than somebody with mail for us. */
@@ -506,7 +519,7 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     list_init(&s->request.link);
     snprintf(s->listener, sizeof(s->listener), "%s", l->name);
     snprintf(s->id, sizeof(s->id), "%s-%" PRIx64, child_name(r->child), ++r->next_session);
-    take_address(s, client);
+    take_address(client, &s->addr, s->client);
     s->settings =
         client_settings_new(r, l->name, l->tls != NULL, (struct sockaddr *)&s->addr, sv(NULL, 0), sv(NULL, 0));
     s->tls = l->tls ? tls_context_ref(l->tls) : NULL;
@@ -524,6 +537,7 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     if (refuse)
         s->settings->smtp.refuse = refuse;
     s->engine = smtp_server_new(s->id, s->client, &s->settings->smtp, &r->shared, &engine_ops, s);
+    tell_local(s->engine, fd);
     s->stream = stream_from_fd(child_loop(r->child), fd, &limits, &stream_ops, s);
     stream_read_start(s->stream);
     if (implicit) {

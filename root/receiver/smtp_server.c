@@ -82,6 +82,11 @@ struct smtp_server *smtp_server_new(const char *id, const char *client,
     return s;
 }
 
+void smtp_server_set_local(struct smtp_server *s, const char *local)
+{
+    snprintf(s->local, sizeof(s->local), "%s", local);
+}
+
 static void clear_transaction(struct smtp_server *s)
 {
     struct smtp_transaction *tx = &s->tx;

@@ -145,6 +145,9 @@ struct buf *smtp_server_output(struct smtp_server *s);
 /* version and cipher as one text, for Received ("TLSv1.3 TLS_AES_128_GCM_SHA256"); copied. */
 void smtp_server_tls_up(struct smtp_server *s, const char *tls);
 
+/* Our address that the client connected to, as text, for accounting; copied. */
+void smtp_server_set_local(struct smtp_server *s, const char *local);
+
 /* Other settings from now on, because TLS showed who the client is; to be called before
  * smtp_server_open or smtp_server_tls_up, which end the session when they say so (refuse). */
 void smtp_server_settings_changed(struct smtp_server *s,

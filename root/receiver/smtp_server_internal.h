@@ -100,6 +100,7 @@ struct smtp_server {
     unsigned wants; /* bit per enum smtp_want */
     char id[32];
     char client[64];
+    char local[64]; /* our address that it connected to, or "" */
     char helo[256];
     char tls[96];
     bool esmtp;

@@ -234,6 +234,7 @@ void smtp_server_submit(struct smtp_server *s)
     env->received_ms = clock_wall_ms();
     env->source = sv_of(s->settings->source);
     env->peer = sv_of(s->client);
+    env->local = sv_of(s->local);
     env->user = sv_of(s->user);
     env->content_bytes = tx->filed_bytes + buf_len(&tx->content);
     env->header_bytes = (uint32_t)tx->header.end;

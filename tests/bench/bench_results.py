@@ -8,10 +8,16 @@ The same load through the same engine, end to end, with three sorts of accountin
 Prints messages per second (median) and the CPU time that the pipe's process spends on a message.
 Status 1 when `full` is more than 5 % slower than `none`, by the better of the two figures: on a
 machine that others use as well, rates alone move by more than that.
+
+Statistics (`pmtactl stats`) count every record in all three, two per message here; what one costs is
+measured by itself (tests/unit/test_stats.c, when the tests are built) and printed as a share of the
+pipe's CPU time.
 """
 import argparse
 import os
+import re
 import statistics
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -68,6 +74,16 @@ def run(kind, messages, sink):
         bench.Engine.__init__ = original
 
 
+def statistics_ns():
+    """Nanoseconds that counting one record takes, None where the tests are not built."""
+    try:
+        out = subprocess.run(["build/tests/unit/test_stats"], capture_output=True, text=True, timeout=60)
+    except OSError:
+        return None
+    found = re.search(r"(\d+) ns per event", out.stdout + out.stderr)
+    return int(found.group(1)) if found else None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--messages", type=int, default=30000)
@@ -89,6 +105,10 @@ def main():
         rate, cpu, size = median[kind]
         print(f"{kind:<12}{rate:>12,.0f}{rate / median['none'][0]:>8.1%}{cpu:>12.1f}"
               f"{cpu / median['none'][1]:>9.1%}{size:>11.0f}")
+    ns = statistics_ns()
+    if ns is not None:
+        print(f"statistics: {ns} ns per record, {2 * ns / 1000 / median['none'][1]:.1%} of the pipe's CPU time "
+              f"without accounting")
     kept = median["full"][0] / median["none"][0]
     best = max(x[0] for x in results["full"]) / max(x[0] for x in results["none"])
     good = max(kept, best) >= FLOOR

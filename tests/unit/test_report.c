@@ -155,14 +155,16 @@ static void first_line_names_columns(void **state)
 static void newest_received_is_found(void **state)
 {
     char a[MESSAGE_ID_SIZE], b[MESSAGE_ID_SIZE], line[200];
-    message_id older = 1000, newer = 2000;
+    message_id older = message_id_at(1795230000000), newer = older + 2000;
     (void)state;
 
     message_id_format(older, a);
     message_id_format(newer, b);
     assert_int_equal(id_of(b), newer);
     struct report *r = reopen();
-    assert_false(report_lacks_received(r, 5000)); /* nothing is known */
+    /* the first file of all: what came before it needs no record, what came after has none */
+    assert_false(report_lacks_received(r, message_id_at(time(NULL) * INT64_C(1000) - 3600000)));
+    assert_true(report_lacks_received(r, message_id_at(time(NULL) * INT64_C(1000) + 3600000)));
     report_free(r);
     snprintf(line, sizeof(line), "r,t,t,o,r,,,,,v,p,q,j,e,10,%s.0\r\nr,t,,,,,,,,,,,,,,%s.1\r\n", a,
              b);
@@ -215,13 +217,14 @@ static void records_wait_for_the_spool(void **state)
 
     clock_fake_set(1795233907000);
     struct report *r = reopen();
-    report_received(r, 4000, &env, queue_name, NULL);
+    message_id id_number = message_id_at(time(NULL) * INT64_C(1000) + 3600000);
+    report_received(r, id_number, &env, queue_name, NULL);
     assert_int_equal(buf_len(&accounted), 0);
     report_set_spool(r, (struct spool *)&env);
     snprintf(line, sizeof(line),
              "r,2026-11-21 04:05:07+0000,2026-11-21 04:05:06+0000,s@sender.example,a@example.com,"
              ",,,,192.0.2.9,mta1,bulk,example.com/mta1,\"job,1\",,100,,,,%s.0\r\n",
-             message_id_format(4000, id));
+             message_id_format(id_number, id));
     assert_string_equal(buf_data(&accounted), line);
     report_free(r);
     buf_free(&accounted);
@@ -558,6 +561,50 @@ static void a_new_start_goes_on(void **state)
     report_free(r);
 }
 
+static void put_file(const char *name, const char *text, int64_t wall_ms)
+{
+    struct timespec at[2] = {{wall_ms / 1000, 0}, {wall_ms / 1000, 0}};
+    int fd = openat(dirfd_, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(futimens(fd, at), 0);
+    close(fd);
+}
+
+/* The file that a crash leaves may be a new one: what has its r record stands in those before. */
+static void a_crash_after_a_turn_loses_no_r_record(void **state)
+{
+    static const struct {
+        const char *before, *records; /* the file before: its name, what it holds */
+        int64_t known_ms;             /* up to here there are r records; id of the r record */
+    } rows[] = {
+        {"acct-bulk-2026-11-20-0003.csv", "type,msgId\r\nr,%s.0\r\nd,%s.0\r\n", 0},
+        {"acct-bulk-2026-11-20-0003.csv", "rcpt,msgId,type\r\na@x,%s.0,r\r\n", 0},
+        {"acct-bulk-2026-11-20-0003.csv", "type,msgId\r\nd,%s.0\r\n", -60000},
+        {"acct-bulk-2026-11-20-0003.csv.gz", "%s", -60000},
+    };
+    const int64_t written_ms = 1795220000000;
+    char text[300], id[MESSAGE_ID_SIZE];
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        message_id known = message_id_at(written_ms + rows[i].known_ms);
+        remove_all(dirfd_);
+        message_id_format(message_id_at(written_ms), id);
+        snprintf(text, sizeof(text), rows[i].records, id, id);
+        put_file(rows[i].before, text, written_ms);
+        struct report *r = configured("[acct-file /x/acct.csv]\nrecords = r,d\n");
+        if (report_lacks_received(r, known) || !report_lacks_received(r, known + 1))
+            fail_msg("row %zu", i);
+        report_free(r);
+        /* once more: the new file is there by now, and holds nothing but its header */
+        r = configured("[acct-file /x/acct.csv]\nrecords = r,d\n");
+        if (report_lacks_received(r, known) || !report_lacks_received(r, known + 1))
+            fail_msg("row %zu, second start", i);
+        report_free(r);
+    }
+}
+
 static void headers_are_picked(void **state)
 {
     static const struct {
@@ -652,6 +699,7 @@ int main(void)
         WORLD(filters),
         WORLD(files_are_finished),
         WORLD(a_new_start_goes_on),
+        WORLD(a_crash_after_a_turn_loses_no_r_record),
         WORLD(old_files_are_deleted),
         cmocka_unit_test(headers_are_picked),
         cmocka_unit_test(wrong_lists_are_refused),

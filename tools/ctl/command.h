@@ -28,7 +28,7 @@ enum option_kind {
     OPTION(HELP, "help", 'h', OPTION_SWITCH, "", NULL, "print help and exit")                      \
     OPTION(VERSION, "version", 0, OPTION_SWITCH, "", NULL, "print the version and exit")           \
     OPTION(PIPE, "pipe", 0, OPTION_TEXT, "PIPE", NULL, "only this pipe")                           \
-    OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many queues (default 100)") \
+    OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many rows") \
     OPTION(GROUPS, "groups", 0, OPTION_SWITCH, "", "groups",                                       \
            "groups of queues that share limits, and their members")                                \
     OPTION(QUEUE, "queue", 0, OPTION_TEXT, "QUEUE", "queue",                                       \
@@ -40,6 +40,10 @@ enum option_kind {
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
            "only count what would be deleted")                                                     \
+    OPTION(BY, "by", 0, OPTION_TEXT, "WHAT", "by",                                                 \
+           "pipe, domain, vmta, job, queue, category or time (default pipe)")                      \
+    OPTION(SINCE, "since", 0, OPTION_TEXT, "TIME", "since",                                        \
+           "what happened in the last 15m, 6h, 7d (default 1h)")                                   \
     OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                   \
     OPTION(MODE, "mode", 0, OPTION_TEXT, "backoff|normal", "mode", "the mode to set")              \
     OPTION(REENABLE_AFTER, "reenable-after", 0, OPTION_TEXT, "TIME", "reenable_after",             \

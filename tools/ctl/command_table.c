@@ -152,6 +152,19 @@ const struct command commands[] = {
         .render = render_unclassified,
     },
     {
+        .words = "stats",
+        .verb = VERB_STATS,
+        .options = WITH_PIPE | OPTION_BIT(BY) | OPTION_BIT(SINCE) | OPTION_BIT(LIMIT),
+        .more = "Counters are kept per minute for two hours, per hour for three days, per day for "
+                "35 days (UTC), over restarts. Per cent of what is delivered and bounced are of the "
+                "recipients that were finished, complaints of those delivered. UNREACHABLE: how often "
+                "no host of a queue could be reached. P50 and P99: the "
+                "time from acceptance to delivery that half, and 99 of 100 recipients, stayed "
+                "below. '(others)' are those that are not among the busiest. At most 20 rows a "
+                "pipe, or --limit.",
+        .render = render_stats,
+    },
+    {
         .words = "classify",
         .verb = VERB_CLASSIFY,
         .operands = "REPLY",

@@ -442,6 +442,36 @@
     FIELD(SET_JOB, "pipe", "job", "text", "the job")                                               \
     FIELD(SET_JOB, "pipe", "state", "text", "set")                                                 \
     FIELD(SET_JOB, "pipe", "max_msg_rate", "text", "the rate as understood, or default")           \
+    FIELD(STATS, "pipe", "pipe", "text", "the pipe")                                               \
+    FIELD(STATS, "pipe", "by", "text", "what the rows are of")                                     \
+    FIELD(STATS, "pipe", "key", "text", "the domain, virtual MTA ...; (others) for the rest")      \
+    FIELD(STATS, "pipe", "others", "flag", "this is the rest: what is not among the busiest")      \
+    FIELD(STATS, "pipe", "cut", "number", "of the rest: rows that are in it because of limit")     \
+    FIELD(STATS, "pipe", "total", "flag",                                                          \
+          "the last object: everything in the pipe; it has no key")\
+    FIELD(STATS, "pipe", "from_ms", "number", "what is counted happened since then")               \
+    FIELD(STATS, "pipe", "step_ms", "number", "it is rounded to: a minute, an hour, a day")        \
+    FIELD(STATS, "pipe", "start_ms", "number", "by time: when the row begins")                     \
+    FIELD(STATS, "pipe", "received", "number", "recipients accepted")                              \
+    FIELD(STATS, "pipe", "delivered", "number", "recipients delivered")                            \
+    FIELD(STATS, "pipe", "deferred", "number", "attempts that ended in a temporary failure")       \
+    FIELD(STATS, "pipe", "bounced", "number", "recipients refused for good")                       \
+    FIELD(STATS, "pipe", "expired", "number", "recipients whose time to be delivered was over")    \
+    FIELD(STATS, "pipe", "deleted", "number", "recipients deleted by an operator")                 \
+    FIELD(STATS, "pipe", "queue_failures", "number",                                               \
+          "times that a whole queue could not be tried")\
+    FIELD(STATS, "pipe", "remote_bounces", "number", "failure reports that came in by mail")       \
+    FIELD(STATS, "pipe", "remote_reports", "number",                                               \
+          "reports of delay or delivery that came by mail")\
+    FIELD(STATS, "pipe", "complaints", "number", "complaints that came in")                        \
+    FIELD(STATS, "pipe", "bytes", "number", "bytes of what was delivered, once per recipient")     \
+    FIELD(STATS, "pipe", "categories", "list",                                                     \
+          "an object: bounce categories of bounced, expired, remote_bounces")\
+    FIELD(STATS, "pipe", "p50_ms", "number",                                                       \
+          "time from acceptance to delivery that half stayed below")\
+    FIELD(STATS, "pipe", "p99_ms", "number", "the same of 99 in 100")                              \
+    FIELD(STATS, "pipe", "delays", "list",                                                         \
+          "of deliveries: pairs of a time in ms and how many took so long or less")\
     FIELD(CHECK_SENDER, "pipe", "pipe", "text", "the pipe whose configuration was looked at")      \
     FIELD(CHECK_SENDER, "pipe", "domain", "text", "the one asked for")                             \
     FIELD(CHECK_SENDER, "pipe", "topic", "text",                                                   \
