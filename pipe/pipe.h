@@ -11,6 +11,7 @@
 #include "notice/notice.h"
 #include "queue/engine.h"
 #include "tlsrpt/tlsrpt.h"
+#include "trace/tracer.h"
 #include "sign/keyring.h"
 #include "sign/signer.h"
 
@@ -46,6 +47,8 @@ struct pipe {
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
+    struct tracer *tracer;
+    struct list tracings; /* traces that operators asked for */
     struct list checks; /* that operators asked for */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */
@@ -61,6 +64,9 @@ struct pipe {
 
 /* child_ops.admin; admin/verbs.c */
 void pipe_admin(void *owner, const struct child_admin_request *req);
+/* Nobody waits for that answer any more; traces end; admin/trace.c */
+void pipe_admin_cancel(void *owner, uint64_t token);
+void pipe_traces_cancel(struct pipe *p);
 /* Checks under way are given up; admin/check.c */
 void pipe_checks_cancel(struct pipe *p);
 

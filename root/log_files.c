@@ -113,7 +113,7 @@ static void on_closed(uv_handle_t *handle)
     c->done(c->arg);
 }
 
-static void on_exit(uv_process_t *process, int64_t status, int signal)
+static void on_compressed(uv_process_t *process, int64_t status, int signal)
 {
     struct log_compressor *c = process->data;
 
@@ -137,7 +137,7 @@ static int spawn(struct log_compressor *c, uv_loop_t *loop, char *program, int i
         {.flags = UV_IGNORE},
     };
     uv_process_options_t options = {
-        .exit_cb = on_exit,
+        .exit_cb = on_compressed,
         .file = program,
         .args = arguments,
         .stdio = stdio,
@@ -154,8 +154,8 @@ static void start(struct log_compressor *c, uv_loop_t *loop, const char *program
 {
     struct stat st;
     int in = open(c->from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int out = in < 0 ? -1
-                     : open(c->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int out =
+        in < 0 ? -1 : open(c->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     char *copy = xstrdup(program);
     int code = 0;
 

@@ -44,10 +44,11 @@ struct logging {
     char trouble[160];
     uv_timer_t timer;
     struct log_compressor compressor;
-    bool rotate_wanted; /* when the compressor is done */
-    int64_t period;     /* of log-rotate-interval, that the file belongs to */
-    uint64_t lost;      /* of all children; root's own are in log_lost() */
-    uint64_t lost_told; /* of that sum, in the log */
+    bool rotate_wanted;  /* when the compressor is done */
+    int64_t period;      /* of log-rotate-interval, that the file belongs to */
+    uint64_t lost;       /* of all children; root's own are in log_lost() */
+    uint64_t lost_told;  /* of that sum, in the log */
+    uint64_t complaints; /* lines that would have said so, and were lost as well */
     bool reopen_wanted;
 };
 
@@ -131,7 +132,7 @@ static int open_place(struct logging *g, const struct place *p, struct err *e)
         return log_file_open(p->file, p->config.world_readable, readers(g->root), e);
     if (p->socket && (fd = open_socket(p, &trouble)) < 0) {
         g->is_fallback = true;
-        snprintf(g->trouble, sizeof(g->trouble), "%s", trouble.text);
+        snprintf(g->trouble, sizeof(g->trouble), "%.150s", trouble.text);
         fd = 2;
     }
     return fd;
@@ -253,8 +254,7 @@ static bool is_due(const struct logging *g)
         return false;
     if (period_of(g, clock_wall_ms()) != g->period)
         return true;
-    return c->max_bytes && fstat(g->root->log_fd, &st) == 0 &&
-           (uint64_t)st.st_size >= c->max_bytes;
+    return c->max_bytes && fstat(g->root->log_fd, &st) == 0 && (uint64_t)st.st_size >= c->max_bytes;
 }
 
 int logging_rotate(struct root *r, struct err *e)
@@ -286,7 +286,7 @@ void logging_lost(struct kid *k, uint64_t lines)
 
 static uint64_t lost_in_all(const struct logging *g)
 {
-    return g->lost + log_lost();
+    return g->lost + log_lost() - g->complaints;
 }
 
 static void reopen(struct logging *g)
@@ -298,8 +298,10 @@ static void reopen(struct logging *g)
 
     g->reopen_wanted = false;
     if (fd < 0) {
-        log_error(LOG_MAIN, "the log file is not opened again, going on with the one that is open: "
-                  "%s: %s", e.text, err_name(e.code));
+        log_error(LOG_MAIN,
+                  "the log file is not opened again, going on with the one that is open: "
+                  "%s: %s",
+                  e.text, err_name(e.code));
         return;
     }
     if (was_away && g->is_fallback)
@@ -324,11 +326,12 @@ static void on_tick(uv_timer_t *timer)
         reopen(g);
     if (lost == g->lost_told)
         return;
-    uint64_t more = lost - g->lost_told;
-    g->lost_told = lost;
+    uint64_t mine = log_lost();
     log_warn(LOG_MAIN, "log lines were lost, the output did not take them lines=%llu",
-             (unsigned long long)more);
-    g->lost_told = MAX_OF(g->lost_told, lost);
+             (unsigned long long)(lost - g->lost_told));
+    g->complaints += log_lost() - mine;
+    if (log_lost() == mine)
+        g->lost_told = lost;
 }
 
 /* --- monitor.h --- */
@@ -369,7 +372,8 @@ int logging_apply(struct root *r, const struct config *cfg, struct err *e)
     adopt(g, fd);
     find_period(g);
     if (g->is_fallback)
-        log_warn(LOG_MAIN, "cannot use the log socket '%s': %s; lines go to stderr until it is there",
+        log_warn(LOG_MAIN,
+                 "cannot use the log socket '%s': %s; lines go to stderr until it is there",
                  next.socket, g->trouble);
     return 0;
 }
@@ -378,11 +382,6 @@ void logging_reopen(struct root *r)
 {
     if (r->logging && r->logging->place.config.to == LOG_TO_FILE)
         reopen(r->logging);
-}
-
-bool logging_is_stderr(const struct root *r)
-{
-    return r->log_fd == 2;
 }
 
 void logging_status(const struct root *r, struct buf *out)

@@ -20,8 +20,8 @@
 
 enum {
     FLUSH_BYTES = 32768,
-    BATCH = 64,                /* datagrams per system call */
-    DATAGRAM_MAX = 32 * 1024,  /* what is longer is cut, a log line never is */
+    BATCH = 64,               /* datagrams per system call */
+    DATAGRAM_MAX = 32 * 1024, /* what is longer is cut, a log line never is */
 };
 
 static struct {

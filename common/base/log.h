@@ -20,7 +20,7 @@
 #include "base/str.h"
 
 /* LEVEL(NAME, "name", severity of syslog) */
-#define LOG_LEVELS(LEVEL)   \
+#define LOG_LEVELS(LEVEL)    \
     LEVEL(DEBUG, "debug", 7) \
     LEVEL(INFO, "info", 6)   \
     LEVEL(WARN, "warn", 4)   \

@@ -167,7 +167,7 @@ void log_form_text(const struct log_form *f, struct buf *out)
 /* Length of the UTF-8 sequence at s (RFC 3629), or 0 when it is none. */
 static size_t utf8_length(const unsigned char *s, size_t len)
 {
-    size_t n = s[0] < 0x80                  ? 1
+    size_t n = s[0] < 0x80                   ? 1
                : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
                : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
                : s[0] >= 0xf0 && s[0] < 0xf5 ? 4

@@ -22,5 +22,5 @@ void check_logs(struct loader *l)
         load_error(l, socket->origin.file, socket->origin.line, "syslog-socket: %s", e.text);
     if (socket->origin.file && log.to != LOG_TO_SYSLOG_DAEMON)
         load_warn(l, socket->origin.file, socket->origin.line,
-                     "syslog-socket has no effect without log-to = syslog");
+                  "syslog-socket has no effect without log-to = syslog");
 }
