@@ -170,6 +170,10 @@ static inline bool parsed_has(const struct parsed *p, enum option o)
     return p->options[o] != NULL;
 }
 
+/* Where to connect, and the longest silence (-1: for ever). */
+const char *parsed_socket(const struct parsed *p);
+int parsed_timeout_ms(const struct parsed *p);
+
 /* The line to send, without its newline, into *out. 0 or ERR_LIMIT. */
 int command_request(const struct parsed *p, struct buf *out, struct err *e);
 
