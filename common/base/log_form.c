@@ -184,7 +184,7 @@ static size_t utf8_length(const unsigned char *s, size_t len)
 
 static void put_json_odd(unsigned char c, struct buf *out)
 {
-    if (c >= 0x80)
+    if (c >= 0x80 || c == 0) /* most readers of JSON refuse a NUL */
         buf_append(out, "\xef\xbf\xbd", 3);
     else if (c == '"' || c == '\\')
         buf_append(out, (char[]){'\\', (char)c}, 2);

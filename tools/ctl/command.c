@@ -386,8 +386,8 @@ static int add_operands(json_t *args, const struct parsed *p, struct err *e)
 /* What the line asks for: with --queue, debug is for pipes. */
 static enum admin_verb verb_of(const struct parsed *p)
 {
-    bool of_queue = p->command->verb == VERB_DEBUG && parsed_has(p, OPT_QUEUE);
-    return of_queue ? VERB_DEBUG_QUEUE : p->command->verb;
+    bool of_queue = p->command->queue_verb && parsed_has(p, OPT_QUEUE);
+    return of_queue ? p->command->queue_verb : p->command->verb;
 }
 
 static bool root_answers(const struct parsed *p)

@@ -135,6 +135,7 @@ struct page;
 struct command {
     const char *words;    /* "show queues" */
     enum admin_verb verb; /* VERB_COUNT: answered here, by run */
+    enum admin_verb queue_verb; /* with --queue another one; 0: not */
     const char *operands; /* as help prints it */
     enum operand_kind operand_kind;
     bool operand_required;

@@ -432,6 +432,7 @@ const struct command commands[] = {
     {
         .words = "debug",
         .verb = VERB_DEBUG,
+        .queue_verb = VERB_DEBUG_QUEUE,
         .operands = "SUBSYSTEM...",
         .operand_kind = OPERAND_SUBSYSTEMS,
         .operand_required = true,
