@@ -14,6 +14,7 @@
 
 enum {
     BACKLOG_MAX = 1024 * 1024, /* root does not take what we say: lines are left out */
+    LOOK_TICKS = 3, /* what it waits for is looked at so often: that may walk all queues */
     TIMEOUT_MS = 5 * 60 * 1000,
     TIMEOUT_MAX_MS = 24 * 60 * 60 * 1000,
 };
@@ -26,6 +27,7 @@ struct tracing {
     char pattern[512];
     struct buf waits_for; /* what was said last */
     unsigned unsaid;      /* lines that were left out */
+    unsigned ticks;
 };
 
 static void tracing_free(struct tracing *x)
@@ -70,14 +72,31 @@ static void on_step(void *arg, const struct trace_step *s)
     say(x, s->queue, s->wall_ms, s->at_ms, kind_name(s->kind), s->text);
 }
 
+/* The queues with mail that match: how many, and one of them. */
+static unsigned count_queues(struct pipe *p, const char *pattern, struct queue **ret)
+{
+    const struct hash *all = engine_queues(p->engine);
+    unsigned count = 0;
+
+    for (struct hash_node *n = NULL; (n = hash_next(all, n));) {
+        struct queue *q = container_of(n, struct queue, node);
+        if (!q->live || !engine_pattern_matches(sv_of(pattern), q->name))
+            continue;
+        *ret = q;
+        count++;
+    }
+    return count;
+}
+
 static void explain_wait(struct pipe *p, const char *pattern, struct buf *out)
 {
     struct queue *q = engine_find_queue(p->engine, sv_of(pattern));
+    unsigned count = q && q->live ? 1 : strpbrk(pattern, "*?") ? count_queues(p, pattern, &q) : 0;
 
-    if (strpbrk(pattern, "*?") || !strchr(pattern, '/'))
-        buf_append_str(out, "for the first attempt of any queue that matches");
-    else if (!q || !q->live)
+    if (count == 0)
         buf_append_str(out, "for mail: nothing is queued there");
+    else if (count > 1)
+        buf_printf(out, "for the first attempt of %u queues that have mail", count);
     else
         queue_wait_text(p, q, out);
 }
@@ -101,7 +120,7 @@ static void on_trace_tick(void *arg, bool waits)
 {
     struct tracing *x = arg;
 
-    if (waits)
+    if (waits && ++x->ticks % LOOK_TICKS == 0)
         say_waiting(x);
     child_admin_reply(x->pipe->child, x->admin.token, SV("\n"), false);
 }

@@ -14,8 +14,8 @@ struct view {
     const struct parsed *parsed;
     struct page page;
     bool ended, ok, failed;
-    int64_t attempts;
-    char queue[512]; /* the last one named */
+    int64_t attempts, wanted; /* of all pipes together */
+    char heading[600];        /* the last one */
 };
 
 static void complain(struct view *v, const char *process, const char *text)
@@ -42,15 +42,21 @@ static void put_elapsed(struct page *p, const json_t *o)
     page_text(p, COLOUR_DIM, text);
 }
 
+/* A line with queue and process whenever they are others than before. */
 static void name_queue(struct view *v, const json_t *o)
 {
     const char *queue = field_text(o, "queue"), *process = field_text(o, "process");
+    char heading[sizeof(v->heading)];
+    struct buf clean = {0};
 
-    if (!queue || strcmp(queue, v->queue) == 0)
+    snprintf(heading, sizeof(heading), "%s  %s", queue ? queue : "?", process ? process : "");
+    if (strcmp(heading, v->heading) == 0)
         return;
-    snprintf(v->queue, sizeof(v->queue), "%s", queue);
-    page_text(&v->page, COLOUR_STRONG, queue);
-    page_printf(&v->page, "  %s\n", process ? process : "");
+    memcpy(v->heading, heading, sizeof(heading));
+    page_clean(&clean, heading);
+    page_text(&v->page, COLOUR_STRONG, buf_data(&clean));
+    buf_append_char(&v->page.out, '\n');
+    buf_free(&clean);
 }
 
 static enum colour reply_colour(const char *text)
@@ -130,7 +136,7 @@ static int receive(struct client *c, struct view *v, struct err *e)
 {
     struct strview line;
 
-    while (!v->ended) {
+    while (!v->ended && v->attempts < v->wanted) {
         int rc = client_line(c, &line, e);
         if (rc < 0)
             return rc;
@@ -160,12 +166,15 @@ static int make_request(const struct parsed *p, struct buf *out, struct err *e)
 int trace_run(const struct parsed *p)
 {
     enum { SILENCE_MS = 30000 }; /* the pipe says something every second */
-    struct view v = {.parsed = p};
+    struct view v = {.parsed = p, .wanted = 1};
+    uint64_t count = 1;
     struct buf request = {0};
     struct client c;
     struct err e = {0};
     int status = 0;
 
+    if (p->options[OPT_COUNT] && sv_to_u64(sv_of(p->options[OPT_COUNT]), &count))
+        v.wanted = (int64_t)MAX_OF(count, UINT64_C(1));
     page_init(&v.page);
     if (make_request(p, &request, &e) < 0 ||
         client_connect(&c, parsed_socket(p), SILENCE_MS, &e) < 0) {
@@ -175,7 +184,8 @@ int trace_run(const struct parsed *p)
     }
     if (client_send(&c, buf_view(&request), &e) < 0 || receive(&c, &v, &e) < 0)
         complain(&v, NULL, e.text);
-    if (v.failed || !v.ok || !v.attempts)
+    bool enough = v.attempts >= v.wanted; /* then nobody waits for the other pipes */
+    if (v.failed || (!v.ok && !enough) || !v.attempts)
         status = 1;
     client_close(&c);
     buf_free(&request);
