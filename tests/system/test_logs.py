@@ -32,7 +32,7 @@ class Logged(Pmta):
         super().__init__(directory, sink, pmta=f'log-file = {self.file}\n{logs}\n', **more)
 
     def start(self, wait=True):
-        super().start(wait=False)
+        Pmta.start(self, wait=False)
         return self.ready() if wait else self
 
     def ready(self):

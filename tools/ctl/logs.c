@@ -3,9 +3,8 @@
  *
  * The file's name comes from `status` (or --file). Old files are PATH.N, the higher the older, with
  * .gz or .zst when they are compressed; all are read in order of time. Following: the file that is
- * open is read until nothing more comes; when PATH is another file by then, those that came in
- * between (PATH.1 and so on down from where ours is now) and at last PATH are read from their
- * beginnings. Nothing is missed, because rotations only rename.
+ * open is read until nothing more comes; when it has got a number by then, the file with the next
+ * smaller one follows, and at last PATH. Nothing is missed, because rotations only rename.
  */
 #include "logs.h"
 
@@ -330,30 +329,38 @@ static bool is_same_file(const struct log_reader *r, const char *path)
     return stat(path, &st) == 0 && st.st_dev == r->device && st.st_ino == r->inode;
 }
 
-/* The files between the one that was open and the present one, which is open then. */
-static void catch_up(struct logs *g, struct log_reader *r)
+/* The number that the open file has now; 0: it is the present one, -1: it is compressed or gone. */
+static int place_of(const struct logs *g, const struct log_reader *r)
+{
+    bool there = true;
+
+    if (is_same_file(r, g->path))
+        return 0;
+    for (int n = 1; n <= OLD_MAX && there; n++) {
+        char *name = old_name(g, (unsigned)n, "");
+        bool ours = is_same_file(r, name);
+        there = access(name, F_OK) == 0;
+        free(name);
+        if (ours)
+            return n;
+    }
+    return -1;
+}
+
+/* Goes on with the file after the one that is open, which was read to its end. What is between two
+ * renames at this moment is found at the next look. */
+static bool next_file(struct logs *g, struct log_reader *r, int place)
 {
     struct log_reader next = {.fd = -1};
     struct err e = {0};
-    unsigned at = 1;
+    char *name = place > 1 ? old_name(g, (unsigned)place - 1, "") : xstrdup(g->path);
+    bool opened = log_reader_open(&next, name, &e) == 0 && place_of(g, r) == place;
 
-    for (; at <= OLD_MAX; at++) {
-        char *name = old_name(g, at, "");
-        bool ours = is_same_file(r, name), there = access(name, F_OK) == 0;
-        free(name);
-        if (ours)
-            break;
-        if (!there) {
-            at = 0; /* it is compressed or gone: what came between is not to be told */
-            break;
-        }
-    }
-    while (at > 1 && at <= OLD_MAX)
-        read_old(g, --at);
-    if (log_reader_open(&next, g->path, &e) < 0)
-        return; /* between two renames: the next look finds it */
-    log_reader_close(r);
-    *r = next;
+    log_reader_close(opened ? r : &next);
+    if (opened)
+        *r = next;
+    free(name);
+    return opened;
 }
 
 static void follow(struct logs *g, struct log_reader *r)
@@ -366,12 +373,14 @@ static void follow(struct logs *g, struct log_reader *r)
             fflush(stdout);
             continue;
         }
-        if (is_same_file(r, g->path)) {
+        int place = place_of(g, r);
+        quiet = place ? quiet + 1 : 0;
+        if (place == 0) {
             log_reader_check_truncated(r);
+        } else if (place > 1 || quiet >= QUIET_POLLS) { /* others may still write into number 1 */
             quiet = 0;
-        } else if (++quiet >= QUIET_POLLS) {
-            catch_up(g, r);
-            quiet = 0;
+            if (next_file(g, r, place))
+                continue;
         }
         nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
     }
