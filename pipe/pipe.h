@@ -10,6 +10,8 @@
 #include "net/child.h"
 #include "notice/notice.h"
 #include "queue/engine.h"
+#include "suppress/client.h"
+#include "suppress/table.h"
 #include "tlsrpt/tlsrpt.h"
 #include "trace/tracer.h"
 #include "sign/keyring.h"
@@ -49,6 +51,8 @@ struct pipe {
     struct watch *watch;
     struct tracer *tracer;
     struct list tracings; /* traces that operators asked for */
+    struct suppress_client *suppress;
+    struct suppress_table *suppress_table; /* NULL: there was none yet */
     struct list checks; /* that operators asked for */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */

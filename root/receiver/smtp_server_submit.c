@@ -4,10 +4,9 @@
  */
 #include "smtp_server_internal.h"
 
-#include "accepted_line.h"
-
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/accepted_line.h"
 #include "mail/dkim.h"
 #include "mail/schedule.h"
 

@@ -2,8 +2,8 @@
  * The log line of an accepted message: its fields in one table, in the order in which they are
  * written.
  */
-#ifndef PMTA_RECEIVER_ACCEPTED_LINE_H
-#define PMTA_RECEIVER_ACCEPTED_LINE_H
+#ifndef PMTA_MAIL_ACCEPTED_LINE_H
+#define PMTA_MAIL_ACCEPTED_LINE_H
 
 #include "base/log.h"
 
