@@ -26,6 +26,7 @@
 
 enum {
     TICK_MS = 1000,
+    PATIENCE_MS = 60000, /* after a rotation that failed */
     SEND_BUFFER_BYTES = 8 * 1024 * 1024,
 };
 
@@ -45,6 +46,7 @@ struct logging {
     uv_timer_t timer;
     struct log_compressor compressor;
     bool rotate_wanted;  /* when the compressor is done */
+    int64_t failed_ms;   /* monotonic; when a rotation of its own failed; 0: never */
     int64_t period;      /* of log-rotate-interval, that the file belongs to */
     uint64_t lost;       /* of all children; root's own are in log_lost() */
     uint64_t lost_told;  /* of that sum, in the log */
@@ -223,6 +225,9 @@ static int rotate(struct logging *g, struct err *e)
         return e->code;
     adopt(g, fd);
     tell_kids(g->root);
+    g->compressor.drop = g->root->drop;
+    g->compressor.uid = g->root->uid;
+    g->compressor.gid = g->root->gid;
     log_compress(&g->compressor, &g->root->loop, p->file, p->config.compression);
     return 0;
 }
@@ -231,11 +236,12 @@ static void rotate_now(struct logging *g)
 {
     struct err e = {0};
 
-    if (g->compressor.runs)
-        g->rotate_wanted = true; /* it works on a file that would get another name */
-    else if (rotate(g, &e) < 0)
-        log_error(LOG_MAIN, "the log file is not rotated, going on with it: %s: %s", e.text,
-                  err_name(e.code));
+    g->rotate_wanted = g->compressor.runs; /* it works on a file that would get another name */
+    if (g->rotate_wanted || rotate(g, &e) == 0)
+        return;
+    g->failed_ms = clock_mono_ms();
+    log_error(LOG_MAIN, "the log file is not rotated, going on with it: %s: %s", e.text,
+              err_name(e.code));
 }
 
 static void on_compressed(void *arg)
@@ -250,7 +256,8 @@ static bool is_due(const struct logging *g)
     const struct log_config *c = &g->place.config;
     struct stat st;
 
-    if (g->rotate_wanted || !may_rotate(g))
+    if (g->rotate_wanted || !may_rotate(g) ||
+        (g->failed_ms && clock_mono_ms() - g->failed_ms < PATIENCE_MS))
         return false;
     if (period_of(g, clock_wall_ms()) != g->period)
         return true;
@@ -366,9 +373,6 @@ int logging_apply(struct root *r, const struct config *cfg, struct err *e)
     }
     place_fini(&g->place);
     g->place = next;
-    g->compressor.drop = r->drop;
-    g->compressor.uid = r->uid;
-    g->compressor.gid = r->gid;
     adopt(g, fd);
     find_period(g);
     if (g->is_fallback)
