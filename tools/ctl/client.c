@@ -3,6 +3,7 @@
  * nobody behind it, no permission, silence, a line without end; each is one line for the operator.
  */
 #include "client.h"
+#include "command.h"
 
 #include "base/clock.h"
 
@@ -11,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
 
 static const char *advice(int error)
 {
@@ -131,4 +133,11 @@ int client_line(struct client *c, struct strview *ret, struct err *e)
         if (rc <= 0)
             return rc;
     }
+}
+
+/* --- what the operator said --- */
+
+int client_open(struct client *c, const struct parsed *p, struct err *e)
+{
+    return client_connect(c, parsed_socket(p), parsed_timeout_ms(p), e);
 }

@@ -196,7 +196,7 @@ static int ask(const struct parsed *p)
 
     if (command_request(p, &request, &e) < 0) {
         complain("", e.text);
-    } else if (client_connect(&c, parsed_socket(p), parsed_timeout_ms(p), &e) < 0) {
+    } else if (client_open(&c, p, &e) < 0) {
         complain("", e.text);
     } else {
         status = converse(&c, p, buf_view(&request));
