@@ -110,6 +110,7 @@ static int open_rooms(struct pipe *p, struct err *e)
         p->tls_files = tls_files_new();
     if (delivery_new(&p->delivery, loop, p->tls_files, e) < 0)
         return e->code;
+    p->tracer = tracer_new(loop, p->delivery);
     p->signer = signer_new(loop);
     if (!p->keyring)
         p->keyring = keyring_new();
@@ -444,6 +445,7 @@ static void on_drain(void *owner, int64_t timeout_ms)
     }
     p->state = PIPE_DRAINING;
     pipe_checks_cancel(p);
+    pipe_traces_cancel(p);
     watch_free(p->watch);
     p->watch = NULL;
     intake_stop(p->intake);
@@ -461,6 +463,7 @@ static void pipe_fini(struct pipe *p)
     suppress_client_free(p->suppress);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
+        tracer_free(p->tracer);
         inbound_free(p->inbound);
         verp_free(p->verp);
         delivery_free(p->delivery);
@@ -492,6 +495,7 @@ int main(int argc, char **argv)
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,
+        .admin_cancel = pipe_admin_cancel,
         .drain = on_drain,
     };
     struct pipe p = {
@@ -501,6 +505,7 @@ int main(int argc, char **argv)
         .started_ms = clock_mono_ms(),
     };
     list_init(&p.checks);
+    list_init(&p.tracings);
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);
     return status;

@@ -13,6 +13,7 @@
 #include "queue/engine.h"
 #include "suppression/suppression.h"
 #include "tlsrpt/tlsrpt.h"
+#include "trace/tracer.h"
 #include "sign/keyring.h"
 #include "sign/signer.h"
 
@@ -52,6 +53,8 @@ struct pipe {
     struct tlsrpt *tlsrpt;
     struct watch *watch;
     struct stats_keeper *stats;
+    struct tracer *tracer;
+    struct list tracings; /* traces that operators asked for */
     struct suppress_client *suppress; /* to pmta-suppress, for everybody who adds */
     struct suppression *suppression;
     struct inbound *inbound;
@@ -70,6 +73,9 @@ struct pipe {
 
 /* child_ops.admin; admin/verbs.c */
 void pipe_admin(void *owner, const struct child_admin_request *req);
+/* Nobody waits for that answer any more; traces end; admin/trace.c */
+void pipe_admin_cancel(void *owner, uint64_t token);
+void pipe_traces_cancel(struct pipe *p);
 /* Checks under way are given up; admin/check.c */
 void pipe_checks_cancel(struct pipe *p);
 

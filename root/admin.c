@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "json_text.h"
 
 #include <stdio.h>
@@ -61,6 +62,32 @@ void request_refuse(struct client *c, const char *fmt, ...)
     buf_free(&text);
 }
 
+struct target {
+    unsigned roles;
+    struct strview name; /* empty: all of the role */
+    bool named;
+};
+
+static void refuse_name(struct client *c, const struct target *t)
+{
+    const struct kid *nearest = NULL;
+    unsigned best = 3; /* further away is another word */
+    list_for_each (n, &c->admin->root->kids) {
+        const struct kid *k = list_entry(n, struct kid, node);
+        unsigned d = str_distance(t->name, sv_of(k->name));
+        if ((k->row->role & t->roles) && k->state != KID_GONE && d < best) {
+            best = d;
+            nearest = k;
+        }
+    }
+    const char *role = ipc_role_name((enum role)t->roles);
+    const char *name = log_safe(t->name.ptr, t->name.len, 64);
+    if (nearest)
+        request_refuse(c, "no %s named '%s' (did you mean '%s'?)", role, name, nearest->name);
+    else
+        request_refuse(c, "no %s named '%s'", role, name);
+}
+
 /* --- what root answers itself --- */
 
 static void own_status(struct client *c)
@@ -75,6 +102,10 @@ static void own_status(struct client *c)
     buf_printf(&text, ",\"generation\":%llu,\"config_dir\":",
                (unsigned long long)config_generation(r->config));
     json_text(&text, sv_of(r->config_dir));
+    buf_append_str(&text, ",\"log\":");
+    logging_status(r, &text);
+    buf_append_str(&text, ",\"debug\":");
+    debugging_status(r, &text);
     buf_append_str(&text, "}\n");
     list_for_each (n, &r->kids) {
         const struct kid *k = list_entry(n, struct kid, node);
@@ -131,15 +162,15 @@ void admin_reload_done(struct admin *a, struct strview trouble)
     }
 }
 
-/* The value of "subsystems": names with commas. Root has no JSON parser; names have no escapes. */
-static struct strview subsystems_of(struct strview line)
+/* The text value of a member of the line's object. Root has no JSON parser; the values that it asks
+ * for (names, times) have no escapes. `key` has its quotes. */
+static struct strview member_of(struct strview line, const char *key)
 {
-    static const char key[] = "\"subsystems\"";
-    const char *at = memmem(line.ptr, line.len, key, sizeof(key) - 1);
+    size_t key_len = strlen(key);
+    const char *at = memmem(line.ptr, line.len, key, key_len);
     if (!at)
         return SV("");
-    struct strview rest =
-        sv(at + sizeof(key) - 1, line.len - (size_t)(at - line.ptr) - sizeof(key) + 1);
+    struct strview rest = sv(at + key_len, line.len - (size_t)(at - line.ptr) - key_len);
     ptrdiff_t colon = sv_find(rest, ':');
     if (colon < 0)
         return SV("");
@@ -151,10 +182,12 @@ static struct strview subsystems_of(struct strview line)
     return quote < 0 ? SV("") : sv(rest.ptr, (size_t)quote);
 }
 
-static void own_debug(struct client *c, struct strview line)
+/* false: refused already */
+static bool parse_subsystems(struct client *c, struct strview rest, uint32_t *ret)
 {
-    struct strview rest = subsystems_of(line), name;
-    uint32_t mask = 0;
+    struct strview name;
+
+    *ret = 0;
     while (rest.len && sv_split(&rest, ',', &name)) {
         name = sv_trim(name);
         char *text = xstrndup(name.ptr, name.len);
@@ -164,12 +197,46 @@ static void own_debug(struct client *c, struct strview line)
         if (!bit && !none) {
             request_refuse(c, "no subsystem named '%.*s'", (int)MIN_OF(name.len, (size_t)64),
                            name.ptr);
-            return;
+            return false;
         }
-        mask |= bit;
+        *ret |= bit;
     }
-    monitor_set_debug(c->admin->root, mask);
-    say_end(c, true, NULL);
+    return true;
+}
+
+static void own_debug(struct client *c, struct strview line)
+{
+    struct root *r = c->admin->root;
+    struct strview pipe = member_of(line, "\"pipe\""), time = member_of(line, "\"for\"");
+    struct err e = {0};
+    int64_t for_ms = 0;
+    uint32_t mask;
+
+    if (!parse_subsystems(c, member_of(line, "\"subsystems\""), &mask))
+        return;
+    if (time.len && (units_parse_interval(time, &for_ms) < 0 || for_ms <= 0)) {
+        request_refuse(c, "'%s' is no time (expected 90s, 10m, 2h)",
+                       log_safe(time.ptr, time.len, 64));
+        return;
+    }
+    if (pipe.len && !monitor_kid_find(r, ROLE_PIPE, pipe)) {
+        refuse_name(c, &(struct target){.roles = ROLE_PIPE, .name = pipe, .named = true});
+        return;
+    }
+    if (debugging_set(r, pipe, mask, for_ms, &e) < 0)
+        request_refuse(c, "%s", e.text);
+    else
+        say_end(c, true, NULL);
+}
+
+static void own_rotate_log(struct client *c)
+{
+    struct err e = {0};
+
+    if (logging_rotate(c->admin->root, &e) < 0)
+        request_refuse(c, "%s", e.text);
+    else
+        say_end(c, true, NULL);
 }
 
 static void own_shutdown(struct client *c)
@@ -200,9 +267,12 @@ static void part_failed(struct client *c, struct part *p, const char *why)
 static void on_answer_timeout(uv_timer_t *timer)
 {
     struct client *c = timer->data;
-    for (size_t i = 0; i < c->part_count; i++)
-        if (c->parts[i].kid)
-            part_failed(c, &c->parts[i], "did not answer");
+    for (size_t i = 0; i < c->part_count; i++) {
+        if (!c->parts[i].kid)
+            continue;
+        client_cancel_part(c, &c->parts[i]);
+        part_failed(c, &c->parts[i], "did not answer");
+    }
     parts_step(c);
 }
 
@@ -293,12 +363,6 @@ static void ask(struct client *c, struct kid *k, struct strview line)
 
 /* --- a line --- */
 
-struct target {
-    unsigned roles;
-    struct strview name; /* empty: all of the role */
-    bool named;
-};
-
 static bool target_matches(const struct target *t, const struct kid *k)
 {
     return k->state != KID_GONE && (t->roles & k->row->role) &&
@@ -313,26 +377,6 @@ static unsigned role_by_name(struct strview name)
     IPC_ROLES(ROLE_TRY)
 #undef ROLE_TRY
     return 0;
-}
-
-static void refuse_name(struct client *c, const struct target *t)
-{
-    const struct kid *nearest = NULL;
-    unsigned best = 3; /* further away is another word */
-    list_for_each (n, &c->admin->root->kids) {
-        const struct kid *k = list_entry(n, struct kid, node);
-        unsigned d = str_distance(t->name, sv_of(k->name));
-        if ((k->row->role & t->roles) && k->state != KID_GONE && d < best) {
-            best = d;
-            nearest = k;
-        }
-    }
-    const char *role = ipc_role_name((enum role)t->roles);
-    const char *name = log_safe(t->name.ptr, t->name.len, 64);
-    if (nearest)
-        request_refuse(c, "no %s named '%s' (did you mean '%s'?)", role, name, nearest->name);
-    else
-        request_refuse(c, "no %s named '%s'", role, name);
 }
 
 /* false: refused already */
@@ -392,6 +436,9 @@ static void run_verb(struct client *c, enum admin_verb verb, const struct target
         return;
     case VERB_DEBUG:
         own_debug(c, line);
+        return;
+    case VERB_ROTATE_LOG:
+        own_rotate_log(c);
         return;
     case VERB_SHUTDOWN:
         own_shutdown(c);

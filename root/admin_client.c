@@ -49,10 +49,19 @@ static void on_client_closed(uv_handle_t *handle)
     admin_free_when_empty(a);
 }
 
+void client_cancel_part(struct client *c, struct part *p)
+{
+    struct ipc_admin_cancel m = {c->token};
+    if (p->kid && p->kid->control && p->kid->handed_over)
+        ipc_send(p->kid->control, admin_cancel, &m);
+}
+
 void client_request_clear(struct client *c)
 {
-    for (size_t i = 0; i < c->part_count; i++)
+    for (size_t i = 0; i < c->part_count; i++) {
+        client_cancel_part(c, &c->parts[i]);
         buf_free(&c->parts[i].partial);
+    }
     free(c->parts);
     c->parts = NULL;
     c->part_count = c->waiting = 0;

@@ -50,6 +50,8 @@ struct admin {
 
 /* --- admin_client.c --- */
 
+/* Tells a child that nobody waits for its answer any more. */
+void client_cancel_part(struct client *c, struct part *p);
 /* Forgets what a request gathered. */
 void client_request_clear(struct client *c);
 /* Idempotent; the memory goes when libuv has closed its handles. */

@@ -118,6 +118,12 @@ static int on_fatal(struct kid *k, const struct ipc_fatal *m)
     return 0;
 }
 
+static int on_log_lost(struct kid *k, const struct ipc_log_lost *m)
+{
+    logging_lost(k, m->lines);
+    return 0;
+}
+
 static int on_admin_reply(struct kid *k, const struct ipc_frame *f)
 {
     return admin_kid_reply(k->root->admin, k, f->bytes);
@@ -141,6 +147,7 @@ static int kid_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *f)
         HANDLE(config_applied)
         HANDLE(ready)
         HANDLE(fatal)
+        HANDLE(log_lost)
     case IPC_admin_reply:
         return on_admin_reply(k, f);
     }
@@ -179,13 +186,6 @@ static const struct ipc_edge_ops kid_ops = {
 };
 
 /* --- what it is handed --- */
-
-void kid_send_log(struct kid *k)
-{
-    if (k->control)
-        ipc_send_fds(k->control, log_output, (&(struct ipc_log_output){log_debug_mask()}),
-                     &k->root->log_fd, 1);
-}
 
 static void send_directory(struct kid *k, const char *purpose, int fd)
 {
@@ -241,7 +241,8 @@ void kid_send_config(struct kid *k)
 
 void kid_hand_config(struct kid *k)
 {
-    kid_send_log(k);
+    logging_send(k);
+    debugging_send(k);
     send_limit_table(k);
     kid_send_config(k);
     if (k->row->directory)

@@ -438,7 +438,7 @@ static int reload_refused(struct config_report *report, const struct err *e)
 static int adopt(struct root *r, struct config *next, struct config_report *report)
 {
     struct err e = {0};
-    if (listeners_apply(r, next, &e) < 0 || setup_log(r, next, &e) < 0 ||
+    if (listeners_apply(r, next, &e) < 0 || logging_apply(r, next, &e) < 0 ||
         files_apply(r, next, &e) < 0)
         return reload_refused(report, &e);
     warn_of_restarts(r, next);
@@ -469,7 +469,7 @@ int monitor_reload(struct root *r, struct config_report *report)
     {
         if (!kid_is_up(k))
             continue;
-        kid_send_log(k);
+        logging_send(k);
         if (!k->retired)
             kid_send_config(k);
         if (k->state == KID_RUNNING)
@@ -480,12 +480,6 @@ int monitor_reload(struct root *r, struct config_report *report)
     connect_notices(r);
     reload_step(r);
     return 0;
-}
-
-void monitor_set_debug(struct root *r, uint32_t mask)
-{
-    log_set_debug(mask);
-    for_each_kid(k, r) if (k->handed_over) kid_send_log(k);
 }
 
 static void log_report(struct strview text, bool failed)
@@ -533,13 +527,20 @@ static void end_by_signal(struct root *r, int number)
     monitor_abort(r, 1);
 }
 
+/* The log file first: also when the configuration is refused. */
+static void hang_up(struct root *r)
+{
+    logging_reopen(r);
+    reload_by_signal(r);
+}
+
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct root *r = signal->data;
     if (number == SIGCHLD)
         reap(r);
     else if (number == SIGHUP)
-        reload_by_signal(r);
+        hang_up(r);
     else
         end_by_signal(r, number);
 }
@@ -574,7 +575,7 @@ static int prepare(struct root *r, struct err *e)
     add_kids(r);
     for_each_kid(k, r) if (code == 0 && (code = spawn_find(r, k->row->program, &path, e)) == 0)
         free(path);
-    if (code < 0 || (code = setup_log(r, r->config, e)) < 0 || (code = setup_user(r, e)) < 0 ||
+    if (code < 0 || (code = logging_apply(r, r->config, e)) < 0 || (code = setup_user(r, e)) < 0 ||
         (code = setup_run_dir(r, e)) < 0 || (code = setup_spool(r, e)) < 0 ||
         (code = setup_limit_table(r, e)) < 0)
         return code;
@@ -649,7 +650,9 @@ int monitor_run(struct root *r)
     listeners_fini(r);
     files_fini(r);
     free_kids(r);
+    debugging_fini(r);
     setup_fini(r);
+    logging_fini(r);
     buf_free(&r->reload_trouble);
     return r->status;
 }

@@ -2,12 +2,13 @@
  * What the parts of pmtad share. One struct root; everything runs on its loop; no threads.
  *
  *   main.c      arguments, --check
- *   setup.c     what must be there before a child runs: lock, directories, sockets, user, log file
+ *   setup.c     what must be there before a child runs: lock, directories, sockets, user
  *   listeners.c listening sockets (one per receiver, SO_REUSEPORT) and certificate files
  *   files.c     files with keys, certificates and secrets
  *   spawn.c     fork, drop privileges, exec
  *   kid.c       one child: hand over, its frames, death, back-off
  *   monitor.c   the whole: role table, start, reload, drain
+ *   logging.c   where log lines go; log_files.c old log files; debugging.c what debugs
  *   admin.c     the admin socket
  */
 #ifndef PMTA_ROOT_MONITOR_H
@@ -130,6 +131,8 @@ struct root {
     struct hash files; /* files.c */
     uint32_t file_round;
     struct admin *admin;
+    struct logging *logging;
+    struct debugging *debugging; /* NULL: nobody has asked for any */
 
     uv_signal_t signals[4];
     uv_timer_t timer; /* patience at the first start; deadline of a drain */
@@ -163,7 +166,6 @@ void monitor_drain(struct root *r, const char *why);
 /* Reads the configuration again. 0: children are told, admin_reload_done follows; negative: nothing
  * has changed and report->text says why. */
 int monitor_reload(struct root *r, struct config_report *report);
-void monitor_set_debug(struct root *r, uint32_t mask);
 struct kid *monitor_kid_find(struct root *r, enum role role, struct strview name);
 
 /* --- kid.c --- */
@@ -176,7 +178,6 @@ void kid_hand_config(struct kid *k);
 void kid_hand_start(struct kid *k);
 void kid_hand_listeners(struct kid *k);
 void kid_send_config(struct kid *k);
-void kid_send_log(struct kid *k);
 /* An edge between two kids that are up, when their rows allow it. */
 void kid_connect(struct kid *a, struct kid *b);
 /* The edge that a's notices need to b, after a reload that may have changed dsn-pipe. */
@@ -203,13 +204,41 @@ int setup_kid_directories(struct root *r, struct kid *k, struct err *e);
 /* The directory of an [acct-file], or with move of its move-to; *ret -1 when it has none. */
 int setup_acct_directory(const struct root *r, const char *name, bool move, int *ret,
                          struct err *e);
-int setup_log(struct root *r, const struct config *cfg, struct err *e); /* log_fd, opened (again) */
 int setup_snapshot(struct root *r, struct config *cfg, struct err *e);  /* takes a reference */
 void setup_limits(void);
 int setup_limit_table(struct root *r, struct err *e); /* limits_fd, limits */
 /* Path of a directive's value, against the configuration directory when relative; malloc'd. */
 char *setup_path(const struct root *r, const char *text);
 void setup_fini(struct root *r);
+
+/* --- logging.c --- */
+
+/* Opens what cfg says (log_fd), again at a reload, and writes there from now on. */
+int logging_apply(struct root *r, const struct config *cfg, struct err *e);
+/* Opens the log file again: something else has renamed it. */
+void logging_reopen(struct root *r);
+/* Begins a new log file; an error when there is none. */
+int logging_rotate(struct root *r, struct err *e);
+/* Tells a child where its lines go, and what it debugs. */
+void logging_send(struct kid *k);
+/* A child lost so many lines more. */
+void logging_lost(struct kid *k, uint64_t lines);
+/* A JSON object. */
+void logging_status(const struct root *r, struct buf *out);
+void logging_fini(struct root *r);
+
+/* --- debugging.c --- */
+
+/* pipe empty: all processes, and mask 0 then ends all of it. for_ms 0: until it is switched off. */
+int debugging_set(struct root *r, struct strview pipe, uint32_t mask, int64_t for_ms,
+                  struct err *e);
+/* What of a pipe's child debugs besides log_debug_mask(). */
+uint32_t debugging_of(const struct kid *k);
+/* To a receiver that begins: the pipes that are debugged. */
+void debugging_send(struct kid *k);
+/* A JSON array. */
+void debugging_status(struct root *r, struct buf *out);
+void debugging_fini(struct root *r);
 
 /* --- listeners.c --- */
 

@@ -1,6 +1,6 @@
 /*
  * What must be there before a child runs: the user, run-dir with its lock, spool and accounting
- * directories, the log file, the sealed snapshot, the table of limits.
+ * directories, the sealed snapshot, the table of limits.
  *
  * Called by: monitor.c. Each function does one thing or says in one line what and where it failed.
  * Locks: run-dir/pmtad.pid (flock) and the spool directory itself (flock), so that neither two
@@ -196,26 +196,6 @@ int setup_acct_directory(const struct root *r, const char *name, bool move, int 
     int code = open_directory(r, path, 0750, ret, e);
     free(path);
     return code;
-}
-
-int setup_log(struct root *r, const struct config *cfg, struct err *e)
-{
-    const char *text = config_text(cfg, NULL, DIR_LOG_FILE);
-    int fd = 2;
-    if (text && text[0]) {
-        char *path = setup_path(r, text);
-        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-        if (fd < 0)
-            err_set(e, -errno, "cannot open log file '%s'", path);
-        free(path);
-        if (fd < 0)
-            return e->code;
-    }
-    log_set_fd(fd);
-    if (r->log_fd != 2)
-        close(r->log_fd);
-    r->log_fd = fd;
-    return 0;
 }
 
 static int write_all(int fd, struct strview s)

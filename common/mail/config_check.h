@@ -36,6 +36,8 @@ void check_loops(struct check *c);
 void check_tls(struct loader *l);
 /* config_check_suppress.c */
 void check_suppression(struct loader *l);
+/* config_check_logs.c */
+void check_logs(struct loader *l);
 /* config_check_inbound.c */
 void check_inbound(struct loader *l);
 

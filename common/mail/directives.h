@@ -124,7 +124,7 @@ enum directive_flag {
     DIRECTIVE(RUN_DIR, "run-dir", KIND_PMTA, TYPE_PATH, "/run/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
         "directory of the admin socket and the pid file")                                          \
     DIRECTIVE(LOG_FILE, "log-file", KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL,        \
-        "log file, opened again at SIGHUP and reload; stderr when not set")                        \
+        "log file, opened again at SIGHUP and reload; see log-to and log-rotate")                        \
     DIRECTIVE(ACCT_DIR, "acct-dir", KIND_PMTA, TYPE_PATH, "/var/log/pmta", 0, 0, RELOAD_RESTART, 0, NULL, \
         "directory of the accounting files, acct-PIPE.csv")                                        \
     DIRECTIVE(DEFAULT_PIPE, "default-pipe", KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
@@ -592,8 +592,30 @@ enum directive_flag {
     DIRECTIVE(HTTP_PROXY, "http-proxy", KIND_PMTA, TYPE_TEXT, "127.0.0.0/8, ::1", 0, 0, RELOAD_LIVE, 0, NULL, \
         "addresses of the proxies in front of the [http-listener]s, which are believed what X-Forwarded-For says") \
     /* logs */                                                                                     \
+    DIRECTIVE(LOG_TO, "log-to", KIND_PMTA, TYPE_ENUM, NULL, 0, 0, RELOAD_LIVE, 0, "file|stderr|syslog|journald", \
+        "where log lines go; when not set: to log-file when that is set, else to stderr")          \
     DIRECTIVE(LOG_FORMAT, "log-format", KIND_PMTA, TYPE_ENUM, "text", 0, 0, RELOAD_LIVE, 0, "text|json", \
-        "log lines for people, or one JSON object a line")
+        "log lines for people, or one JSON object a line; journald gets fields in any case")       \
+    DIRECTIVE(LOG_ROTATE, "log-rotate", KIND_PMTA, TYPE_INT, "8", 0, 1000, RELOAD_LIVE, 0, NULL,   \
+        "log files kept, the current one included: log, log.1, log.2 and so on; 0 and 1: the file is never rotated") \
+    DIRECTIVE(LOG_AUTO_ROTATION, "log-auto-rotation", KIND_PMTA, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "begin a new log file every log-rotate-interval; no when something else rotates it and sends SIGHUP") \
+    DIRECTIVE(LOG_ROTATE_INTERVAL, "log-rotate-interval", KIND_PMTA, TYPE_INTERVAL, "1d", 1000, 2592000000, RELOAD_LIVE, 0, NULL, \
+        "how often, counted from midnight UTC")                                                    \
+    DIRECTIVE(LOG_MAX_SIZE, "log-max-size", KIND_PMTA, TYPE_SIZE, "0", 0, 1099511627776, RELOAD_LIVE, 0, NULL, \
+        "size of the log file at which a new one is begun, looked at once a second; 0: by time alone") \
+    DIRECTIVE(LOG_COMPRESS, "log-compress", KIND_PMTA, TYPE_ENUM, "none", 0, 0, RELOAD_LIVE, 0, "none|gzip|zstd", \
+        "how old log files are compressed, from the second newest on, by the program of that name") \
+    DIRECTIVE(LOG_FILE_WORLD_READABLE, "log-file-world-readable", KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "new log files may be read by everybody; else by the user of pmtad and admin-group")       \
+    DIRECTIVE(SYSLOG_SOCKET, "syslog-socket", KIND_PMTA, TYPE_TEXT, "/dev/log", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "where log-to = syslog sends to: the path of a datagram socket, or udp:ADDR:PORT") \
+    DIRECTIVE(SYSLOG_FORMAT, "syslog-format", KIND_PMTA, TYPE_ENUM, NULL, 0, 0, RELOAD_LIVE, 0, "rfc5424|rfc3164", \
+        "header of the lines; when not set: rfc3164, as syslog(3) writes it, to /dev/log, and rfc5424 to any other") \
+    DIRECTIVE(SYSLOG_FACILITY, "syslog-facility", KIND_PMTA, TYPE_ENUM, "mail", 0, 0, RELOAD_LIVE, 0, "mail|daemon|user|local0|local1|local2|local3|local4|local5|local6|local7", \
+        "facility of the lines, for log-to = syslog and journald")                                 \
+    DIRECTIVE(JOURNALD_SOCKET, "journald-socket", KIND_PMTA, TYPE_PATH, "/run/systemd/journal/socket", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "socket of the journal, for log-to = journald")
 /* clang-format on */
 
 enum directive {

@@ -113,8 +113,14 @@ enum admin_level {
         "how many addresses are on the suppression list, and what it takes")                       \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
-    VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \
+    VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems [pipe] [for]",                      \
         "switch debug logging of subsystems on, or off with none")                                 \
+    VERB(DEBUG_QUEUE, "debug-queue", ADMIN_OPERATE, ROLE_PIPE, "queue state [for]",                \
+        "switch debug logging of the connections of queues on or off")                             \
+    VERB(TRACE, "trace", ADMIN_OPERATE, ROLE_PIPE, "queue [count] [timeout] [now]",                \
+        "show the SMTP dialogue of the next attempt of a queue as it happens")                     \
+    VERB(ROTATE_LOG, "rotate-log", ADMIN_OPERATE, ROLE_ROOT, "",                                   \
+        "begin a new log file")                                                                    \
     VERB(SHUTDOWN, "shutdown", ADMIN_OPERATE, ROLE_ROOT, "",                                       \
         "drain and stop, as SIGTERM does")
 /* clang-format on */

@@ -10,6 +10,7 @@
  */
 #include "net/child.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "build_id.h"
 
@@ -30,6 +31,7 @@ enum {
     ORPHAN_GRACE_MS = 1000,  /* and then we leave without being asked */
     EXIT_FLUSH_MS = 1000,    /* for the last frames to root */
     NAME_MAX_BYTES = 128,
+    LOST_EVERY_MS = 500,     /* root is told of lost log lines */
 };
 
 struct deferred {
@@ -55,6 +57,8 @@ struct child {
     struct deferred_list deferred, running;
 
     int log_fd; /* -1: still stderr */
+    uint64_t lost_told;  /* lines lost, as root knows it */
+    int64_t lost_told_ms; /* monotonic */
     bool draining;
     bool exiting; /* no callback of the owner fires any more, but for what it deferred itself */
     int status;
@@ -161,6 +165,11 @@ static void reply_frame(struct child *c, uint64_t token, struct strview text, bo
         ipc_send(c->control, admin_reply, &(struct ipc_admin_reply){token, last, text});
 }
 
+size_t child_backlog(const struct child *c)
+{
+    return c->control ? ipc_edge_pending(c->control) : 0;
+}
+
 void child_admin_reply(struct child *c, uint64_t token, struct strview text, bool last)
 {
     while (text.len > REPLY_CHUNK) {
@@ -229,7 +238,19 @@ static int on_log_output(struct child *c, struct ipc_frame *f, const struct ipc_
     int fd = ipc_frame_take_fd(f, 0);
     if (fd < 0)
         return ERR_PROTOCOL;
-    log_set_fd(fd);
+    if (m->target >= LOG_TARGET_COUNT) {
+        close(fd);
+        return ERR_PROTOCOL;
+    }
+    char *host = text_of(m->host);
+    log_set_output(&(struct log_output){
+        .fd = fd,
+        .target = (enum log_target)m->target,
+        .json = m->json != 0,
+        .facility = m->facility,
+        .host = host,
+    });
+    free(host);
     log_set_debug(m->debug_mask);
     if (c->log_fd >= 0)
         close(c->log_fd);
@@ -361,6 +382,22 @@ static int on_admin_request(struct child *c, struct ipc_frame *f, const struct i
     return 0;
 }
 
+static int on_admin_cancel(struct child *c, struct ipc_frame *f, const struct ipc_admin_cancel *m)
+{
+    (void)f;
+    if (c->ops->admin_cancel)
+        c->ops->admin_cancel(c->owner, m->token);
+    return 0;
+}
+
+static int on_debug_pipe(struct child *c, struct ipc_frame *f, const struct ipc_debug_pipe *m)
+{
+    (void)f;
+    if (c->ops->debug_pipe)
+        c->ops->debug_pipe(c->owner, m->pipe, m->debug_mask);
+    return 0;
+}
+
 /* Decodes a frame and calls the on_<name> above. */
 #define HANDLE(name)                             \
     case IPC_##name: {                           \
@@ -387,6 +424,8 @@ static int control_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *f
         HANDLE(log_output)
         HANDLE(drain)
         HANDLE(admin_request)
+        HANDLE(admin_cancel)
+        HANDLE(debug_pipe)
     }
     return ERR_PROTOCOL;
 }
@@ -413,10 +452,25 @@ static const struct ipc_edge_ops control_ops = {
 
 /* --- begin --- */
 
+/* Lines could not be written: root, which opened the output, has to know. */
+static void tell_lost(struct child *c)
+{
+    uint64_t lost = log_lost();
+    int64_t now = clock_mono_ms();
+
+    if (lost == c->lost_told || !c->control || c->exiting ||
+        (c->lost_told && now - c->lost_told_ms < LOST_EVERY_MS))
+        return;
+    ipc_send(c->control, log_lost, &(struct ipc_log_lost){lost - c->lost_told});
+    c->lost_told = lost;
+    c->lost_told_ms = now;
+}
+
 static void on_before_sleep(uv_prepare_t *handle)
 {
     exit_when_flushed(handle->data);
     log_flush();
+    tell_lost(handle->data);
 }
 
 uv_loop_t *child_loop(struct child *c)

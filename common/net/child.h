@@ -59,6 +59,11 @@ struct child_ops {
     /* Everything was handed over. Call child_ready when working (now or later), or child_fatal. */
     void (*start)(void *owner);
     void (*admin)(void *owner, const struct child_admin_request *req);
+    /* Nobody waits for the answer to that request any more: one that would go on for long may end.
+     * May be NULL. */
+    void (*admin_cancel)(void *owner, uint64_t token);
+    /* What to debug in sessions of that pipe from now on. May be NULL. */
+    void (*debug_pipe)(void *owner, struct strview pipe, uint32_t mask);
     /* Finish within timeout_ms and then call child_exit(child, 0). */
     void (*drain)(void *owner, int64_t timeout_ms);
 };
@@ -78,6 +83,8 @@ void child_ready(struct child *c, const char *note);
 /* Logs the text, tells root why, exits 1 (at the next turn of the loop). */
 void child_fatal(struct child *c, const struct err *e);
 void child_exit(struct child *c, int status);
+/* Bytes of answers and reports that root has not taken yet. */
+size_t child_backlog(const struct child *c);
 void child_admin_reply(struct child *c, uint64_t token, struct strview text, bool last);
 
 /* Runs fn(arg) at the next turn of the loop, in the order of the calls: for completions that must

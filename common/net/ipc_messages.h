@@ -61,8 +61,9 @@ enum role {
         F(str, text),                                                                              \
         "why this child cannot start; root logs it and, at first start, gives up")                 \
     MSG(log_output, 10, ROLE_ROOT, ROLE_CHILD, 1,                                                  \
-        F(u32, debug_mask),                                                                        \
-        "where log lines go from now on, and which subsystems debug")                              \
+        F(u32, debug_mask) F(u8, target) F(u8, json) F(u8, facility) F(str, host),                 \
+        "where log lines go from now on, in which form, and which subsystems debug; target: enum " \
+        "log_target, host: the name that syslog lines bear")                                       \
     MSG(drain, 11, ROLE_ROOT, ROLE_CHILD, 0,                                                       \
         F(u64, timeout_ms),                                                                        \
         "finish what is under way within this time, sync, exit 0")                                 \
@@ -126,7 +127,17 @@ enum role {
         "scope: enum suppress_scope; reason: enum suppress_reason; expires_ms: wall clock, 0 never") \
     MSG(suppress_reply, 42, ROLE_SUPPRESS, ROLE_PIPE | ROLE_WEB, 0,                                \
         F(u64, token) F(u8, added) F(str, trouble),                                                \
-        "answer to suppress_add when the entry is durable, or trouble says why it is not")
+        "answer to suppress_add when the entry is durable, or trouble says why it is not")         \
+    /* logs and debugging */                                                                       \
+    MSG(log_lost, 60, ROLE_CHILD, ROLE_ROOT, 0,                                                    \
+        F(u64, lines),                                                                             \
+        "so many lines more could not be written; root opens the output again")                    \
+    MSG(debug_pipe, 61, ROLE_ROOT, ROLE_RECEIVER, 0,                                               \
+        F(str, pipe) F(u32, debug_mask),                                                           \
+        "what to debug in sessions whose mail goes to that pipe")                                  \
+    MSG(admin_cancel, 62, ROLE_ROOT, ROLE_CHILD, 0,                                                \
+        F(u64, token),                                                                             \
+        "nobody waits for the answer to that request any more")
 /* clang-format on */
 
 #endif

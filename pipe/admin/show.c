@@ -28,12 +28,16 @@ void show_status(void *owner, struct admin *a)
     struct report_counts c;
 
     report_counts(p->report, &c);
-    admin_send(a, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "state", state_name(p),
-                            "queued", (json_int_t)engine_index(p->engine)->live, "connections",
-                            (json_int_t)engine_connection_count(p->engine), "received",
-                            (json_int_t)c.received, "delivered", (json_int_t)c.delivered,
-                            "deferred", (json_int_t)c.deferred, "bounced", (json_int_t)c.bounced,
-                            "uptime_s", (json_int_t)((clock_mono_ms() - p->started_ms) / 1000)));
+    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "state", state_name(p),
+                          "queued", (json_int_t)engine_index(p->engine)->live, "connections",
+                          (json_int_t)engine_connection_count(p->engine), "received",
+                          (json_int_t)c.received, "delivered", (json_int_t)c.delivered, "deferred",
+                          (json_int_t)c.deferred, "bounced", (json_int_t)c.bounced, "uptime_s",
+                          (json_int_t)((clock_mono_ms() - p->started_ms) / 1000));
+    json_t *debug = trace_status(p);
+    json_object_set_new(o, "traces", json_integer(tracer_count(p->tracer)));
+    json_object_set_new(o, "debug", debug);
+    admin_send(a, o);
     admin_end(a);
 }
 

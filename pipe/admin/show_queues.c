@@ -5,6 +5,7 @@
  */
 #include "admin/limits.h"
 #include "admin/verbs.h"
+#include "base/clock.h"
 #include "queue/engine_int.h"
 #include "queue/mode.h"
 #include "queue/throttle.h"
@@ -89,6 +90,27 @@ static void held_by(const struct pipe *p, struct queue *q, struct buf *ret)
         buf_append_str(ret, hold.text);
     else if (q->held_count && !q->ready_count)
         buf_append_str(ret, "jobs that are paused or out of rate, or delivery windows");
+}
+
+void queue_wait_text(const struct pipe *p, struct queue *q, struct buf *out)
+{
+    struct buf held = {0};
+    int64_t next = queue_next_ms(q), in = MAX_OF(next - clock_wall_ms(), (int64_t)0);
+
+    held_by(p, q, &held);
+    if (buf_len(&held))
+        buf_printf(out, ": %s", buf_data(&held));
+    else if (q->ready_count)
+        buf_printf(out, "for its turn: %u recipient%s ready", q->ready_count,
+                   q->ready_count == 1 ? " is" : "s are");
+    else if (next)
+        buf_append_str(out, "for its next attempt");
+    else
+        buf_append_str(out, "for the end of the attempt that is under way");
+    if (next)
+        buf_printf(out, ", %s (--now tries it now)",
+                   in ? clock_iso(next, (char[CLOCK_ISO_SIZE]){0}) : "due now");
+    buf_free(&held);
 }
 
 static json_t *queue_object(const struct pipe *p, struct queue *q)

@@ -43,6 +43,8 @@ static const struct admin_handler handlers[] = {
     {VERB_STATS, show_stats},
     {VERB_CHECK_SENDER, check_sender},
     {VERB_CHECK_SPF, check_spf_result},
+    {VERB_TRACE, act_trace},
+    {VERB_DEBUG_QUEUE, act_debug_queue},
 };
 
 void pipe_admin(void *owner, const struct child_admin_request *req)

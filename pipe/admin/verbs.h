@@ -45,6 +45,13 @@ void act_set_job(void *owner, struct admin *a);
 void check_sender(void *owner, struct admin *a);
 void check_spf_result(void *owner, struct admin *a);
 
+void act_trace(void *owner, struct admin *a);
+void act_debug_queue(void *owner, struct admin *a);
+/* Patterns of queues that are debugged, for `status`: a new array. */
+json_t *trace_status(const struct pipe *p);
+/* Appends what the queue waits for: "for its rate ...", "its next attempt, in 4m". */
+void queue_wait_text(const struct pipe *p, struct queue *q, struct buf *out);
+
 void classify_reply(void *owner, struct admin *a);
 void show_unclassified(void *owner, struct admin *a);
 void verp_decode(void *owner, struct admin *a);

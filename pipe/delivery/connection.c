@@ -47,6 +47,10 @@ struct delivery_conn {
     bool client_open; /* client is initialised */
     bool established;
     bool want_wakeup, want_close, want_abort;
+    struct list among_all; /* d->all */
+    struct smtp_hearing hearing;
+    unsigned heard_jobs; /* slots whose message was begun while somebody listens */
+    bool heard_one;      /* there was such a message */
     struct tls_roots *roots; /* references, or NULL */
     struct tls_identity *identity;
     bool in_clear;              /* TLS failed on this host a moment ago */
@@ -67,6 +71,13 @@ static void on_timer(uv_timer_t *t);
 static const struct stream_ops stream_callbacks;
 static const struct smtp_client_ops client_ops;
 static const struct content_ops content_callbacks;
+
+/* Tells who listens what happens; costs nothing when nobody does. */
+#define NOTE(c, ...)                                        \
+    do {                                                    \
+        if (smtp_is_heard(&(c)->hearing))                   \
+            smtp_hear_event(&(c)->hearing, __VA_ARGS__);    \
+    } while (0)
 
 static void schedule(struct delivery_conn *c)
 {
@@ -119,6 +130,86 @@ static void keep_outcome(struct delivery_conn *c, const struct outcome *o)
     c->outcome.tls_verify = c->tls_verify;
 }
 
+/* --- who listens --- */
+
+static void find_listener(struct delivery_conn *c)
+{
+    const struct delivery_watcher *w = c->d->watcher;
+
+    if (!w || c->hearing.to)
+        return;
+    c->hearing.to = w->listens(w->owner, c, c->queue);
+    c->heard_jobs = 0;
+    c->heard_one = false;
+}
+
+static void find_debugging(struct delivery_conn *c)
+{
+    const struct delivery_watcher *w = c->d->watcher;
+    c->hearing.debugged = w && w->debugs(w->owner, c->queue);
+}
+
+void delivery_watch(struct delivery *d, const struct delivery_watcher *watcher)
+{
+    d->watcher = watcher;
+    list_for_each (n, &d->all)
+        find_debugging(list_entry(n, struct delivery_conn, among_all));
+}
+
+void delivery_listen(struct delivery_conn *c, const struct dialogue *to)
+{
+    c->hearing.to = to;
+    c->heard_jobs = 0;
+    c->heard_one = false;
+}
+
+/* Of a message of this connection. */
+static unsigned slot_bit(const struct delivery_conn *c, const struct delivery_job *job)
+{
+    return 1u << (container_of(job, struct smtp_job, job) - c->client.slots);
+}
+
+static void attempt_over(struct delivery_conn *c)
+{
+    const struct dialogue *to = c->hearing.to;
+
+    c->heard_one = true;
+    if (to)
+        to->attempt_over(to->arg);
+}
+
+static void stop_listening(struct delivery_conn *c)
+{
+    if (c->hearing.to && !c->heard_one)
+        attempt_over(c);
+    if (c->hearing.to)
+        c->hearing.to->closed(c->hearing.to->arg);
+    c->hearing.to = NULL;
+}
+
+static void note_hosts(struct delivery_conn *c)
+{
+    struct buf text = {0};
+    char ip[INET6_ADDRSTRLEN];
+
+    if (!smtp_is_heard(&c->hearing))
+        return;
+    for (size_t i = 0; i < c->params.host_count && i < 20; i++) {
+        address_text(&c->hosts[i].addr, ip);
+        buf_printf(&text, "%s%s [%s]", i ? ", " : "", c->hosts[i].name, ip);
+    }
+    NOTE(c, "resolved, %zu address%s to try: %s%s", c->params.host_count,
+         c->params.host_count == 1 ? "" : "es", buf_data(&text),
+         c->params.host_count > 20 ? " ..." : "");
+    buf_free(&text);
+}
+
+static unsigned port_of(const struct sockaddr_storage *a)
+{
+    return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
+                                          : ((const struct sockaddr_in *)a)->sin_port);
+}
+
 /* --- hosts --- */
 
 static void start_host(struct delivery_conn *c)
@@ -127,6 +218,9 @@ static void start_host(struct delivery_conn *c)
     struct delivery_host *h = &c->hosts[c->host];
 
     address_text(&h->addr, c->peer_ip);
+    c->source_ip[0] = '\0';
+    if (c->params.source)
+        address_text(&c->source, c->source_ip);
     c->connect_start_ms = clock_mono_ms();
     c->queued_bytes = c->taken_bytes = 0;
     c->tls_failed = false;
@@ -136,6 +230,8 @@ static void start_host(struct delivery_conn *c)
     c->next_step = NEXT_HOST;
     c->state = CONN_CONNECTING;
     c->wait_until_ms = c->connect_start_ms + c->params.connect_timeout_ms;
+    NOTE(c, "connecting to %s [%s]:%u%s%s%s", h->name, c->peer_ip, port_of(&h->addr),
+         *c->source_ip ? " from " : "", c->source_ip, c->in_clear ? ", without TLS this time" : "");
     c->stream = stream_connect(c->d->loop, c->params.source, (const struct sockaddr *)&h->addr,
                                &limits, &stream_callbacks, c);
 }
@@ -170,6 +266,7 @@ static void connect_failed(struct delivery_conn *c, const char *why)
     buf_printf(&text, "cannot connect to %s: %s", c->peer_ip, why);
     o.text = buf_view(&text);
     keep_outcome(c, &o);
+    NOTE(c, "%s", buf_data(&text));
     buf_free(&text);
     start_closing(c, false);
     c->ops->host_failed(c->owner, c, &c->hosts[c->host], &c->outcome);
@@ -194,6 +291,10 @@ static void on_timer_closed(uv_handle_t *h)
 static void finish(struct delivery_conn *c)
 {
     c->state = CONN_DONE;
+    NOTE(c, "the connection is over%s%.*s", c->has_outcome ? ": " : "",
+         c->has_outcome ? (int)c->outcome.text.len : 0, c->has_outcome ? c->outcome.text.ptr : "");
+    stop_listening(c);
+    list_remove(&c->among_all);
     list_remove(&c->run);
     c->d->connections--; /* closed() of the last one may free d */
     c->ops->closed(c->owner, c, c->has_outcome ? &c->outcome : NULL);
@@ -321,6 +422,7 @@ static void on_connected(void *owner, struct stream *s, int status)
         snprintf(c->tls_text, sizeof(c->tls_text), "the TLS handshake failed lately");
     }
     struct smtp_client_params p = {
+        .hearing = &c->hearing,
         .queue = c->queue,
         .helo_name = c->helo,
         .peer_host = h->name,
@@ -339,6 +441,8 @@ static void on_connected(void *owner, struct stream *s, int status)
     };
     stream_local(s, &local);
     address_text(&local, c->source_ip);
+    NOTE(c, "connected, from %s%s", c->source_ip,
+         broken ? "; no TLS, its handshake failed lately" : "");
     smtp_client_init(&c->client, &p, &client_ops, c);
     c->client_open = true;
     c->state = CONN_TALKING;
@@ -405,11 +509,15 @@ static void on_tls(void *owner, struct stream *s, int status)
         return;
     if (status < 0) {
         note_broken_tls(c, stream_tls_trouble(s));
+        NOTE(c, "%s", c->tls_text);
         smtp_client_tls(&c->client, false, c->tls_text);
     } else if (check_peer(c)) {
         snprintf(name, sizeof(name), "%s/%s", stream_tls_version(s), stream_tls_cipher(s));
+        NOTE(c, "TLS is up: %s, peer %s%s%s", name, *c->tls_verify ? c->tls_verify : "unchecked",
+             *c->tls_text ? ": " : "", c->tls_text);
         smtp_client_tls(&c->client, true, name);
     } else {
+        NOTE(c, "TLS is up, and the peer is not who it has to be: %s", c->tls_text);
         smtp_client_tls(&c->client, false, c->tls_text);
     }
     settle(c);
@@ -472,6 +580,9 @@ static bool put_content(void *owner, struct smtp_job *j)
 {
     struct delivery_conn *c = owner;
 
+    NOTE(c, "content of %llu bytes%s, not shown",
+         (unsigned long long)(j->job.content_fd >= 0 ? j->job.content_bytes : j->job.content.len),
+         j->job.prefix.len ? " behind signatures" : "");
     put_ref(c, j, j->job.prefix);
     if (j->job.content_fd < 0 || j->job.content_bytes == 0) {
         put_ref(c, j, j->job.content);
@@ -502,6 +613,8 @@ static void start_tls(void *owner)
     const struct delivery_host *h = &c->hosts[c->host];
     const char *name = h->tls && h->tls->sni ? h->tls->sni : h->name;
 
+    NOTE(c, "TLS handshake begins%s%s", name && name[0] != '[' ? ", for " : "",
+         name && name[0] != '[' ? name : "");
     stream_tls_connect_as(c->stream, c->d->tls,
                           &(struct tls_connect){
                               .sni_host = name && name[0] != '[' ? name : NULL,
@@ -511,24 +624,55 @@ static void start_tls(void *owner)
                           });
 }
 
+static void note_message(struct delivery_conn *c, const struct delivery_job *job)
+{
+    c->heard_jobs |= slot_bit(c, job);
+    NOTE(c, "message %s for %u recipient%s%s", job->id ? job->id : "?", job->rcpt_count,
+         job->rcpt_count == 1 ? "" : "s",
+         c->messages > 1 ? ", on a connection that is open already" : "");
+}
+
 static enum delivery_next ask_next(void *owner, struct delivery_job *ret)
 {
     struct delivery_conn *c = owner;
     enum delivery_next r = c->ops->next(c->owner, c, ret);
     c->messages += r == DELIVERY_JOB;
+    if (r == DELIVERY_JOB && c->d->watcher)
+        find_listener(c);
+    if (r == DELIVERY_JOB && smtp_is_heard(&c->hearing))
+        note_message(c, ret);
     return r;
+}
+
+static void note_outcome(struct delivery_conn *c, const struct delivery_job *job, uint32_t position,
+                         const struct outcome *o)
+{
+    struct strview rcpt = job->env->rcpts[job->rcpts[position]].address;
+    char status[16];
+
+    NOTE(c, "%s to %.*s: %s%s%.*s", outcome_class_name(o->class_),
+         (int)MIN_OF(rcpt.len, (size_t)320), rcpt.ptr, o->code ? "" : outcome_status(o, status),
+         o->code ? "" : " ", (int)MIN_OF(o->text.len, (size_t)500), o->text.ptr);
 }
 
 static void tell_rcpt(void *owner, const struct delivery_job *job, uint32_t position,
                       const struct outcome *outcome)
 {
     struct delivery_conn *c = owner;
+    if (c->heard_jobs & slot_bit(c, job))
+        note_outcome(c, job, position, outcome);
     c->ops->rcpt_done(c->owner, c, job, position, outcome);
 }
 
 static void tell_job(void *owner, const struct delivery_job *job)
 {
     struct delivery_conn *c = owner;
+    unsigned bit = slot_bit(c, job);
+
+    if (c->heard_jobs & bit) {
+        c->heard_jobs &= ~bit;
+        attempt_over(c);
+    }
     c->ops->job_done(c->owner, c, job);
 }
 
@@ -680,6 +824,14 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->armed_ms = c->wait_until_ms = INT64_MAX;
     c->opened_ms = clock_wall_ms();
     d->connections++;
+    list_push_back(&d->all, &c->among_all);
+    c->hearing.queue = c->queue;
+    c->hearing.peer_ip = c->peer_ip;
+    if (d->watcher) {
+        find_debugging(c);
+        find_listener(c);
+        note_hosts(c);
+    }
     schedule(c);
     return c;
 }

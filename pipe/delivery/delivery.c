@@ -31,6 +31,7 @@ int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files
     d->tls = tls;
     d->files = files;
     list_init(&d->runnable);
+    list_init(&d->all);
     uv_idle_init(loop, &d->runner);
     d->runner.data = d;
     *ret = d;

@@ -29,6 +29,8 @@ struct delivery {
     struct tls_context *tls;
     struct tls_files *files;
     size_t connections;
+    struct list all; /* connections */
+    const struct delivery_watcher *watcher; /* or NULL */
     struct tls_broken broken[TLS_BROKEN_ROWS];
 };
 

@@ -14,7 +14,6 @@
 #include "pipe/delivery/smtp_client_impl.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 
 enum { QUIT_WAIT_MS = 10000 };
 
@@ -73,10 +72,9 @@ void smtp_client_fini(struct smtp_client *c)
 
 void smtp_sent_command(struct smtp_client *c, size_t start)
 {
-    if (log_is_debug(LOG_DELIVERY))
-        log_debug(LOG_DELIVERY, "> %s queue=%s peer=%s",
-                  log_safe(buf_data(&c->out) + start, buf_len(&c->out) - start - 2, 512),
-                  c->params.queue, c->params.peer_ip);
+    if (smtp_is_heard(c->params.hearing))
+        smtp_hear_sent(c->params.hearing,
+                       sv(buf_data(&c->out) + start, buf_len(&c->out) - start - 2));
     if (c->unanswered++ == 0) {
         c->answered = c->sent;
         c->progress = true;
@@ -174,9 +172,8 @@ static void unsolicited(struct smtp_client *c, const struct reply *r)
 
 static void take_reply(struct smtp_client *c, const struct reply *r)
 {
-    if (log_is_debug(LOG_DELIVERY))
-        log_debug(LOG_DELIVERY, "< %u %s queue=%s peer=%s", r->code,
-                  log_safe(r->lines.ptr, r->lines.len, 1024), c->params.queue, c->params.peer_ip);
+    if (smtp_is_heard(c->params.hearing))
+        smtp_hear_reply(c->params.hearing, r);
     c->progress = true;
     if (c->unanswered == 0) {
         unsolicited(c, r);

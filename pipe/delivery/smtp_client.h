@@ -15,8 +15,10 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "mail/reply.h"
 #include "pipe/delivery/delivery.h"
+#include "pipe/delivery/dialogue.h"
 
 /* STATE(NAME, log name, command, outcome phase, timeout, lock-step) */
 #define SMTP_STATES(STATE)                                                     \
@@ -82,8 +84,16 @@ struct smtp_job {
     int64_t mail_sent_ms; /* monotonic */
 };
 
+/* Who hears the conversation; the caller may change it at any time. */
+struct smtp_hearing {
+    const struct dialogue *to; /* or NULL */
+    bool debugged;             /* into the debug log */
+    const char *queue, *peer_ip;
+};
+
 /* Strings stay the caller's and valid until smtp_client_fini. */
 struct smtp_client_params {
+    const struct smtp_hearing *hearing; /* NULL: nobody but debugging of everything */
     const char *queue; /* for the log */
     const char *helo_name;
     const char *peer_host;
@@ -206,5 +216,14 @@ const char *smtp_client_phase(const struct smtp_client *c);
 /* Keeps the job's memory in use. The last unhold after its end calls job_done; never from ops. */
 void smtp_job_hold(struct smtp_job *j);
 void smtp_job_unhold(struct smtp_job *j);
+
+/* dialogue.c: only called when smtp_is_heard. */
+static inline bool smtp_is_heard(const struct smtp_hearing *h)
+{
+    return h && (h->to || h->debugged || log_is_debug(LOG_DELIVERY));
+}
+void smtp_hear_sent(const struct smtp_hearing *h, struct strview line);
+void smtp_hear_reply(const struct smtp_hearing *h, const struct reply *r);
+void smtp_hear_event(const struct smtp_hearing *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

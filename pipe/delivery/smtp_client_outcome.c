@@ -93,8 +93,11 @@ void smtp_end(struct smtp_client *c, const struct outcome *why, bool polite)
         struct smtp_job *j = list_entry(node, struct smtp_job, node);
         end_job(c, j, why, j == current || list_empty(&c->jobs));
     }
-    if (polite)
+    if (polite) {
         buf_append_str(&c->out, "QUIT\r\n");
+        if (smtp_is_heard(c->params.hearing))
+            smtp_hear_sent(c->params.hearing, SV("QUIT"));
+    }
     smtp_flush_out(c);
     c->deadline_ms = INT64_MAX;
     c->waiting_for = SMTP_WAIT_NONE;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/load.h"
+#include "report/attempt_line.h"
 
 enum {
     PREFETCH = 2,
@@ -548,7 +549,6 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
 {
     struct sender *s = owner;
     struct reaction r;
-    char status[16];
 
     (void)c;
     if (o->phase == PHASE_CONNECT && !s->source_lost)
@@ -556,11 +556,11 @@ static void on_host_failed(void *owner, struct delivery_conn *c, const struct de
     hear(s, sv_of(host->name), o, &r);
     if (s->pair && reply_is_throttling(o))
         pace_outcome(s->engine->pace, s->pair, o, true, clock_wall_ms());
-    log_info(LOG_DELIVERY,
-             "host could not be used, trying the next queue=%s host=%s ip=%.*s phase=%s status=%s "
-             "reply='%s'",
-             s->queue->name, host->name, SV_ARG(o->peer_ip), outcome_phase_name(o->phase),
-             outcome_status(o, status), log_safe(o->text.ptr, o->text.len, 400));
+    attempt_line_write(&(struct attempt_line){
+        .message = "host could not be used, trying the next",
+        .queue = s->queue->name,
+        .outcome = o,
+    });
 }
 
 static void on_tls_done(void *owner, struct delivery_conn *c, const struct delivery_host *host,

@@ -15,6 +15,7 @@
 #include "classify/unclassified.h"
 #include "report/acct_file.h"
 #include "report/feed.h"
+#include "report/attempt_line.h"
 #include "report/rates.h"
 #include "stats/stats.h"
 
@@ -628,34 +629,26 @@ static void count(struct report *r, const struct outcome *o)
     }
 }
 
-static void log_rcpt(const struct report_rcpt *w, const char *id, const char *category)
+static void log_rcpt(const struct report_rcpt *w, const struct acct_event *e)
 {
-    const struct outcome *o = w->outcome;
-    const struct envelope_rcpt *rcpt = &w->env->rcpts[w->rcpt];
-    int64_t now = clock_wall_ms();
-    int64_t total = now - w->env->received_ms;
-    int64_t connect = MAX_OF(o->connect_ms, (int64_t)0);
-    int64_t transmit = MAX_OF(o->transmit_ms, (int64_t)0);
-    int64_t waited = MAX_OF(total - connect - transmit, (int64_t)0);
-    const char *verify =
-        o->tls && *o->tls && o->tls_verify && *o->tls_verify ? o->tls_verify : NULL;
-    char status[16], next[48] = "";
-
-    if (o->class_ == OUTCOME_DEFERRED)
-        snprintf(next, sizeof(next), " next_in=%llds", (long long)(w->next_ms - now + 500) / 1000);
-    log_info(
-        LOG_DELIVERY,
-        "%s id=%s rcpt=%s from=%s queue=%s attempt=%u host=%.*s ip=%.*s%s%s%s%s "
-        "delay=%lld.%03lld delays=queue:%lld,connect:%lld,transmit:%lld status=%s phase=%s%s%s%s "
-        "reply='%s'",
-        outcome_class_name(o->class_), id, log_safe(rcpt->address.ptr, rcpt->address.len, 320),
-        log_safe(w->env->sender.ptr, w->env->sender.len, 320), w->queue, w->attempts,
-        SV_ARG(o->peer_host), SV_ARG(o->peer_ip), o->tls && *o->tls ? " tls=" : "",
-        o->tls ? o->tls : "", verify ? " verify=" : "", verify ? verify : "",
-        (long long)total / 1000, (long long)total % 1000, (long long)waited, (long long)connect,
-        (long long)transmit, outcome_status(o, status), outcome_phase_name(o->phase), next,
-        category ? " category=" : "", category ? category : "",
-        log_safe(o->text.ptr, o->text.len, 400));
+    attempt_line_write(&(struct attempt_line){
+        .message = outcome_class_name(w->outcome->class_),
+        .id = e->id.ptr,
+        .rcpt = e->rcpt,
+        .sender = e->orig,
+        .job = e->job,
+        .queue = w->queue,
+        .attempt = w->attempts,
+        .size = e->size,
+        .received_ms = w->env->received_ms,
+        .next_ms = e->next_ms,
+        .outcome = w->outcome,
+        .category = e->category,
+        .category_file = e->bounce_file,
+        .category_line = e->bounce_line,
+        .reply_file = e->reply_file,
+        .reply_line = e->reply_line,
+    });
 }
 
 static enum acct_record record_of(const struct outcome *o)
@@ -687,7 +680,7 @@ void report_rcpt(struct report *r, const struct report_rcpt *w)
     }
     classify(r, w->outcome, &e);
     count(r, w->outcome);
-    log_rcpt(w, id, e.category);
+    log_rcpt(w, &e);
     write_event(r, &e, w->id);
 }
 
@@ -701,16 +694,17 @@ void report_queue(struct report *r, const char *queue, const char *vmta, int64_t
         .vmta = sv_of(vmta),
         .next_ms = next_ms,
     };
-    char status[16];
 
     classify(r, o, &e);
-    log_info(LOG_DELIVERY,
-             "queue deferred queue=%s host=%.*s ip=%.*s status=%s phase=%s next_in=%llds%s%s "
-             "reply='%s'",
-             queue, SV_ARG(o->peer_host), SV_ARG(o->peer_ip), outcome_status(o, status),
-             outcome_phase_name(o->phase), (long long)(next_ms - clock_wall_ms() + 500) / 1000,
-             e.category ? " category=" : "", e.category ? e.category : "",
-             log_safe(o->text.ptr, o->text.len, 400));
+    attempt_line_write(&(struct attempt_line){
+        .message = "queue deferred",
+        .queue = queue,
+        .next_ms = next_ms,
+        .outcome = o,
+        .category = e.category,
+        .category_file = e.bounce_file,
+        .category_line = e.bounce_line,
+    });
     write_event(r, &e, 0);
 }
 

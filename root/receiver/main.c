@@ -33,6 +33,24 @@ static int take_config(void *owner, struct strview snapshot, uint64_t generation
     return 0;
 }
 
+static void take_debug_pipe(void *owner, struct strview pipe, uint32_t mask)
+{
+    struct receiver *r = owner;
+    struct smtp_server_shared *all = &r->shared;
+    unsigned i = 0;
+
+    while (i < all->debug_count && !sv_eq(sv_of(all->debug[i].pipe), pipe))
+        i++;
+    if (!mask && i < all->debug_count) {
+        all->debug[i] = all->debug[--all->debug_count];
+    } else if (mask && i < SMTP_DEBUG_PIPES && pipe.len < sizeof(all->debug[i].pipe)) {
+        memcpy(all->debug[i].pipe, pipe.ptr, pipe.len);
+        all->debug[i].pipe[pipe.len] = '\0';
+        all->debug[i].mask = mask;
+        all->debug_count += i == all->debug_count;
+    }
+}
+
 static void take_edge(void *owner, enum role peer, const char *name, int fd)
 {
     if (peer == ROLE_PIPE)
@@ -162,6 +180,7 @@ int main(int argc, char **argv)
         .secret = take_secret,
         .start = start,
         .admin = admin,
+        .debug_pipe = take_debug_pipe,
         .drain = drain,
     };
     static struct receiver r;

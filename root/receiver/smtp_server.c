@@ -154,9 +154,24 @@ struct buf *smtp_server_output(struct smtp_server *s)
     return &s->out;
 }
 
+/* This session is debugged: all are, or those of its pipe. */
+static bool is_debugged(const struct smtp_server *s)
+{
+    const struct smtp_server_shared *all = s->shared;
+    struct strview pipe = s->tx.pipe.len ? s->tx.pipe : sv_of(s->settings->pipe);
+
+    if (log_is_debug(LOG_SMTP_IN))
+        return true;
+    for (unsigned i = 0; i < all->debug_count; i++)
+        if (all->debug[i].mask & 1u << LOG_SMTP_IN && sv_eq(pipe, sv_of(all->debug[i].pipe)))
+            return true;
+    return false;
+}
+
 void smtp_server_reply(struct smtp_server *s, const char *text)
 {
-    log_debug(LOG_SMTP_IN, "session=%s client=%s > %s", s->id, s->client, text);
+    if (is_debugged(s))
+        log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s > %s", s->id, s->client, text);
     buf_append_str(&s->out, text);
     buf_append(&s->out, "\r\n", 2);
 }
@@ -226,6 +241,7 @@ static void run_command(struct smtp_server *s, struct strview line)
         return;
     }
     enum smtp_verb verb = smtp_command_parse(line, &args);
+    s->auth_seen |= verb == SMTP_AUTH;
     if (verb == SMTP_VERB_COUNT)
         smtp_server_refuse(s, TROUBLE_SYNTAX, "500 5.5.2 Command not recognised");
     else if (!(commands[verb].states & (1u << s->state)))
@@ -234,16 +250,38 @@ static void run_command(struct smtp_server *s, struct strview line)
         commands[verb].run(s, args);
 }
 
+static bool mentions_auth(struct strview line)
+{
+    for (; line.len >= 4; line = sv(line.ptr + 1, line.len - 1))
+        if (sv_starts_nocase(line, SV("auth")))
+            return true;
+    return false;
+}
+
+/* No credentials, not even those of a client that sends them in the wrong place: after AUTH, a line
+ * that is no command may be an answer to a question that was not asked. */
+static void debug_line(const struct smtp_server *s, struct strview line)
+{
+    struct strview args;
+    enum smtp_verb verb = smtp_command_parse(line, &args);
+    const char *text = verb == SMTP_AUTH ? "AUTH ..." : log_safe(line.ptr, line.len, 300);
+
+    if (verb == SMTP_VERB_COUNT && (s->auth_seen || mentions_auth(line)))
+        text = "(no command, not shown)";
+    log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s < %s", s->id, s->client, text);
+}
+
 static void take_line(struct smtp_server *s, struct strview line)
 {
     if (s->state == STATE_AUTH_INPUT) {
+        if (is_debugged(s))
+            log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s < (response, not shown)", s->id,
+                     s->client);
         smtp_server_auth_line(s, line);
         return;
     }
-    log_debug(LOG_SMTP_IN, "session=%s client=%s < %s", s->id, s->client,
-              line.len > 5 && sv_starts_nocase(line, SV("AUTH "))
-                  ? "AUTH ..."
-                  : log_safe(line.ptr, line.len, 300));
+    if (is_debugged(s))
+        debug_line(s, line);
     run_command(s, line);
 }
 

@@ -51,8 +51,15 @@ struct smtp_server_settings {
     bool allow_plain_auth; /* AUTH also without TLS */
 };
 
+enum { SMTP_DEBUG_PIPES = 63 };
+
 /* Shared by all sessions of a process. */
 struct smtp_server_shared {
+    struct {
+        char pipe[80];
+        uint32_t mask; /* as log_set_debug */
+    } debug[SMTP_DEBUG_PIPES]; /* pipes whose sessions are debugged */
+    unsigned debug_count;
     uint64_t buffered_bytes; /* of unfinished messages, in memory */
     uint64_t max_buffered_bytes;
     uint64_t messages;   /* accepted */

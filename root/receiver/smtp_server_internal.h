@@ -113,6 +113,7 @@ struct smtp_server {
     uint32_t logged; /* bit per enum smtp_trouble */
     uint64_t messages;
     enum smtp_auth_step auth_step;
+    bool auth_seen; /* what is no command may be a part of credentials */
     char user[SMTP_USER_MAX + 1]; /* authenticated, or "" */
     char auth_user[SMTP_USER_MAX + 1];
     char auth_password[SMTP_PASSWORD_MAX + 1];

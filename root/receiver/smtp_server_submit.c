@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/accepted_line.h"
 #include "mail/dkim.h"
 #include "mail/schedule.h"
 
@@ -285,22 +286,40 @@ static struct strview last_word(struct strview text)
     return sv(text.ptr + at, text.len - at);
 }
 
+static void log_accepted(const struct smtp_server *s, struct strview id)
+{
+    static const struct log_field fields[] = {
+#define ACCEPTED_ROW(id, name, kind, max, help) {name, LOG_FIELD_##kind, max},
+        ACCEPTED_FIELDS(ACCEPTED_ROW)
+#undef ACCEPTED_ROW
+    };
+    const struct envelope *env = &s->tx.envelope;
+    struct strview job = env->job.len ? env->job : sv(NULL, 0);
+    const struct log_value values[ACCEPTED_FIELD_COUNT] = {
+        [ACCEPTED_SESSION] = {.text = sv_of(s->id)},
+        [ACCEPTED_CLIENT] = {.text = sv_of(s->client)},
+        [ACCEPTED_ID] = {.text = id},
+        [ACCEPTED_PIPE] = {.text = s->tx.pipe},
+        [ACCEPTED_RCPTS] = {.number = env->rcpt_count},
+        [ACCEPTED_SIZE] = {.number = (int64_t)env->content_bytes},
+        [ACCEPTED_FROM] = {.text = env->sender.len ? env->sender : SV("<>")},
+        [ACCEPTED_JOB] = {.text = job},
+        [ACCEPTED_USER] = {.text = sv_of(s->user[0] ? s->user : NULL)},
+        [ACCEPTED_TLS] = {.text = sv_of(s->tls[0] ? s->tls : NULL)},
+    };
+
+    log_event(LOG_INFO, LOG_SMTP_IN, "message accepted", fields, values, ACCEPTED_FIELD_COUNT);
+}
+
 static void accepted(struct smtp_server *s, struct strview text)
 {
     const struct smtp_transaction *tx = &s->tx;
-    struct strview id = last_word(text);
 
     s->messages++;
     s->errors = 0;
     s->shared->messages++;
     s->shared->recipients += tx->envelope.rcpt_count;
-    log_info(LOG_SMTP_IN,
-             "session=%s client=%s message accepted id=%.*s pipe=%.*s rcpts=%u size=%" PRIu64
-             " from=<%s>%s%s",
-             s->id, s->client, SV_ARG(id), SV_ARG(tx->pipe), (unsigned)tx->envelope.rcpt_count,
-             tx->envelope.content_bytes,
-             log_safe(tx->envelope.sender.ptr, tx->envelope.sender.len, 256),
-             s->user[0] ? " user=" : "", s->user);
+    log_accepted(s, last_word(text));
 }
 
 void smtp_server_submitted(struct smtp_server *s, unsigned code, struct strview text)

@@ -153,7 +153,7 @@ def most_at_once(summary):
 def attempts(log):
     """(begun, ended, outcome) in seconds of each attempt, from the engine's log."""
     line = re.compile(r"^(\S+) info .* delivery: (delivered|deferred|bounced) .*"
-                      r"delays=queue:-?\d+,connect:-?\d+,transmit:(-?\d+) .*? reply='(\d*)")
+                      r"transmit_ms=(\d+) .*? reply='(\d*)")
     with open(log, encoding="utf-8", errors="replace") as f:
         found = [m.groups() for m in map(line.match, f) if m]
     return [(when(at) - max(0, int(took)) / 1000, when(at), code) for at, _, took, code in found]

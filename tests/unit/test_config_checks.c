@@ -62,6 +62,15 @@ static void references(void **state)
          "address = ADDR:PORT)\n"},
         {"[listener 127.0.0.1:8025]\n[http-listener web]\naddress = 127.0.0.1:8025\n",
          "d/a.conf:2: listener 'web' has the address of listener '127.0.0.1:8025' (d/a.conf:1)\n"},
+        {"[pmta]\nlog-to = file\n",
+         "d/a.conf:2: log-to = file, and there is no file (expected log-file as well)\n"},
+        {"[pmta]\nlog-to = syslog\nsyslog-socket = udp:host:514\n",
+         "d/a.conf:3: syslog-socket: 'udp:host:514' is not valid (expected the absolute path of a "
+         "socket, or udp:192.0.2.1:514, udp:[2001:db8::1]:514)\n"},
+        {"[pmta]\nlog-to = syslog\nsyslog-socket = udp:[::1]:514\n", ""},
+        {"[pmta]\nlog-to = syslog\nsyslog-socket = udp:192.0.2.1:0\n",
+         "d/a.conf:3: syslog-socket: 'udp:192.0.2.1:0' is not valid (expected the absolute path of a "
+         "socket, or udp:192.0.2.1:514, udp:[2001:db8::1]:514)\n"},
         {"[bounce-processor b]\ninbound-address = joe\n",
          "d/a.conf:2: inbound-address: 'joe' is not valid (expected user@domain, user+*@domain or "
          "@domain)\n"},

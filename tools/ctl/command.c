@@ -8,6 +8,7 @@
 #include "command.h"
 
 #include "base/log.h"
+#include "base/units.h"
 
 #include <stdio.h>
 
@@ -73,12 +74,27 @@ static int find_letter(const char *arg, enum option *ret, struct err *e)
     return err_set(e, ERR_SYNTAX, "unknown option '%.100s', try 'pmtactl help'", arg);
 }
 
+/* Seconds, or an interval; in ms, negative: neither. */
+static int64_t parse_time(const char *text)
+{
+    uint64_t seconds;
+    int64_t ms;
+
+    if (sv_to_u64(sv_of(text), &seconds))
+        return seconds <= INT32_MAX ? (int64_t)seconds * 1000 : -1;
+    return units_parse_interval(sv_of(text), &ms) == 0 ? ms : -1;
+}
+
 static int check_value(const struct option_info *info, const char *value, struct err *e)
 {
     uint64_t n;
 
     if (info->kind == OPTION_NUMBER && (!sv_to_u64(sv_of(value), &n) || n > INT32_MAX))
         return err_set(e, ERR_SYNTAX, "option '--%s' wants a number, not '%.100s'", info->name,
+                       value);
+    if (info->kind == OPTION_TIME && parse_time(value) < 0)
+        return err_set(e, ERR_SYNTAX,
+                       "option '--%s' wants seconds or a time such as 5m, not '%.100s'", info->name,
                        value);
     if (info->kind == OPTION_TEXT && !*value)
         return err_set(e, ERR_SYNTAX, "option '--%s' wants %s, not an empty word", info->name,
@@ -196,8 +212,21 @@ static int check_options(const struct parsed *p, struct err *e)
     return 0;
 }
 
+/* debug --queue QUEUE on|off */
+static int check_switch(const struct parsed *p, struct err *e)
+{
+    const char *word = p->operands[0];
+
+    if (p->operand_count == 1 && (strcmp(word, "on") == 0 || strcmp(word, "off") == 0))
+        return 0;
+    return err_set(e, ERR_SYNTAX, "'debug --queue %.100s' wants on or off, not '%.100s'",
+                   p->options[OPT_QUEUE], word);
+}
+
 static int check_subsystems(const struct parsed *p, struct err *e)
 {
+    if (parsed_has(p, OPT_QUEUE))
+        return check_switch(p, e);
     for (size_t i = 0; i < p->operand_count; i++) {
         struct nearest near = {0};
         if (log_subsystem_bit(p->operands[i]) ||
@@ -326,6 +355,7 @@ static int add_option(json_t *args, enum option o, const char *value, struct err
         if (value && sv_to_u64(sv_of(value), &n))
             json_object_set_new(args, info->json, json_integer((json_int_t)n));
         return 0;
+    case OPTION_TIME:
     case OPTION_TEXT:
         break;
     }
@@ -353,10 +383,26 @@ static int add_operands(json_t *args, const struct parsed *p, struct err *e)
     return rc;
 }
 
+/* What the line asks for: with --queue, debug is for pipes. */
+static enum admin_verb verb_of(const struct parsed *p)
+{
+    bool of_queue = p->command->queue_verb && parsed_has(p, OPT_QUEUE);
+    return of_queue ? p->command->queue_verb : p->command->verb;
+}
+
+static bool root_answers(const struct parsed *p)
+{
+    return admin_verb_info(verb_of(p))->targets == ROLE_ROOT;
+}
+
 static json_t *arguments(const struct parsed *p, struct err *e)
 {
     json_t *args = json_object();
-    int rc = add_operands(args, p, e);
+    int rc = verb_of(p) == VERB_DEBUG_QUEUE ? add_text(args, "state", p->operands[0], e)
+                                            : add_operands(args, p, e);
+
+    if (rc == 0 && root_answers(p) && p->options[OPT_PIPE])
+        rc = add_text(args, "pipe", p->options[OPT_PIPE], e);
 
     for (int i = 0; i < OPTION_COUNT && rc == 0; i++)
         if (p->command->options & UINT64_C(1) << i && option_info((enum option)i)->json)
@@ -376,8 +422,8 @@ int command_request(const struct parsed *p, struct buf *out, struct err *e)
         return ERR_SYNTAX;
     if (p->command->operand_kind == OPERAND_TARGET_PIPE)
         pipe = p->operands[0];
-    buf_printf(out, "%s ", admin_verb_info(p->command->verb)->name);
-    if (pipe && strcmp(pipe, "*") != 0)
+    buf_printf(out, "%s ", admin_verb_info(verb_of(p))->name);
+    if (pipe && strcmp(pipe, "*") != 0 && !root_answers(p))
         buf_printf(out, "pipe/%s ", pipe);
     else
         buf_append_str(out, "* ");
@@ -387,4 +433,21 @@ int command_request(const struct parsed *p, struct buf *out, struct err *e)
     buf_append_str(out, text);
     free(text);
     return buf_len(out) > REQUEST_MAX ? err_set(e, ERR_LIMIT, "the arguments are too long") : 0;
+}
+
+const char *parsed_socket(const struct parsed *p)
+{
+    const char *from_env = getenv("PMTA_ADMIN_SOCKET");
+
+    if (p->options[OPT_SOCKET])
+        return p->options[OPT_SOCKET];
+    return from_env && *from_env ? from_env : CTL_DEFAULT_SOCKET;
+}
+
+int parsed_timeout_ms(const struct parsed *p)
+{
+    enum { DEFAULT_MS = 60000 };
+    int64_t ms = p->options[OPT_TIMEOUT] ? parse_time(p->options[OPT_TIMEOUT]) : DEFAULT_MS;
+
+    return ms == 0 ? -1 : (int)MIN_OF(ms, (int64_t)INT32_MAX);
 }

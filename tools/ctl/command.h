@@ -16,6 +16,7 @@ enum option_kind {
     OPTION_SWITCH,
     OPTION_TEXT,
     OPTION_NUMBER,
+    OPTION_TIME, /* seconds, or an interval as in the configuration */
 };
 
 /* OPTION(ID, "name", letter or 0, kind, "ARGUMENT", "name in the JSON object" or NULL, "help") */
@@ -23,8 +24,8 @@ enum option_kind {
     OPTION(SOCKET, "socket", 's', OPTION_TEXT, "PATH", NULL,                                       \
            "admin socket; else $PMTA_ADMIN_SOCKET, else " CTL_DEFAULT_SOCKET)                      \
     OPTION(JSON, "json", 0, OPTION_SWITCH, "", NULL, "print the objects as they came, one a line") \
-    OPTION(TIMEOUT, "timeout", 0, OPTION_NUMBER, "SECONDS", NULL,                                  \
-           "give up after this silence (default 60, 0: wait for ever)")                            \
+    OPTION(TIMEOUT, "timeout", 0, OPTION_TIME, "TIME", NULL,                                       \
+           "give up after this silence, as 30 (seconds) or 5m (default 60, 0: wait for ever)")     \
     OPTION(HELP, "help", 'h', OPTION_SWITCH, "", NULL, "print help and exit")                      \
     OPTION(VERSION, "version", 0, OPTION_SWITCH, "", NULL, "print the version and exit")           \
     OPTION(PIPE, "pipe", 0, OPTION_TEXT, "PIPE", NULL, "only this pipe")                           \
@@ -82,8 +83,8 @@ enum option_kind {
            "the same as lines 'domain N [vmta] [pipe]'; - is standard input")                      \
     OPTION(START, "start", 0, OPTION_TEXT, "TIME", NULL,                                           \
            "when it begins, UTC, such as 2026-11-21T08:00 (now)")                                  \
-    OPTION(FOR, "for", 0, OPTION_TEXT, "INTERVAL", NULL,                                           \
-           "give up when mail is left after this time (40d)")                                      \
+    OPTION(FOR, "for", 0, OPTION_TEXT, "INTERVAL", "for",                                          \
+           "for this time (of simulate: the longest that is looked at, 40d)")                      \
     OPTION(LATENCY, "latency", 0, OPTION_TEXT, "INTERVAL", NULL,                                   \
            "each transaction takes this long (200ms)")                                             \
     OPTION(CONNECT_TIME, "connect-time", 0, OPTION_TEXT, "INTERVAL", NULL,                         \
@@ -91,7 +92,17 @@ enum option_kind {
     OPTION(ACCEPT_RATE, "accept-rate", 0, OPTION_TEXT, "DOMAIN=RATE", NULL,                        \
            "the domain answers 421 4.7.0 above this rate; may be repeated")                        \
     OPTION(MX, "mx", 0, OPTION_TEXT, "DOMAIN=HOST,...", NULL,                                      \
-           "MX hosts of the domain (itself); may be repeated")
+           "MX hosts of the domain (itself); may be repeated")                                     \
+    OPTION(FOLLOW, "follow", 'f', OPTION_SWITCH, "", NULL, "go on with new lines as they come")    \
+    OPTION(LEVEL, "level", 0, OPTION_TEXT, "LEVEL", NULL,                                          \
+           "only lines of this level and above: debug, info, warn, error")                         \
+    OPTION(LOG_SINCE, "since", 0, OPTION_TEXT, "TIME", NULL,                                       \
+           "only lines since then: 90s, 2h, 1d ago, or 2026-11-21T04:05 (UTC)")                    \
+    OPTION(LINES, "lines", 'n', OPTION_NUMBER, "N", NULL, "the last N lines of those")             \
+    OPTION(FILE, "file", 0, OPTION_TEXT, "PATH", NULL,                                             \
+           "this log file, without asking pmtad where it is")                                      \
+    OPTION(COUNT, "count", 0, OPTION_NUMBER, "N", "count", "so many attempts (default 1)")         \
+    OPTION(NOW, "now", 0, OPTION_SWITCH, "", "now", "try the queue now, as schedule does")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 
@@ -136,6 +147,7 @@ struct page;
 struct command {
     const char *words;    /* "show queues" */
     enum admin_verb verb; /* VERB_COUNT: answered here, by run */
+    enum admin_verb queue_verb; /* with --queue another one; 0: not */
     const char *operands; /* as help prints it */
     enum operand_kind operand_kind;
     bool operand_required;
@@ -170,6 +182,10 @@ static inline bool parsed_has(const struct parsed *p, enum option o)
 {
     return p->options[o] != NULL;
 }
+
+/* Where to connect, and the longest silence (-1: for ever). */
+const char *parsed_socket(const struct parsed *p);
+int parsed_timeout_ms(const struct parsed *p);
 
 /* The line to send, without its newline, into *out. 0 or ERR_LIMIT. */
 int command_request(const struct parsed *p, struct buf *out, struct err *e);

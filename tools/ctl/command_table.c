@@ -3,6 +3,7 @@
  */
 #include "command.h"
 #include "dkim.h"
+#include "logs.h"
 #include "password.h"
 #include "render.h"
 #include "simulate.h"
@@ -525,11 +526,49 @@ const struct command commands[] = {
     {
         .words = "debug",
         .verb = VERB_DEBUG,
+        .queue_verb = VERB_DEBUG_QUEUE,
         .operands = "SUBSYSTEM...",
         .operand_kind = OPERAND_SUBSYSTEMS,
         .operand_required = true,
         .operand_json = "subsystems",
-        .more = "'all' is every subsystem, 'none' none. What is not named is switched off.",
+        .options = WITH_PIPE | OPTION_BIT(QUEUE) | OPTION_BIT(FOR),
+        .more = "'all' is every subsystem, 'none' none; what is not named is switched off. With "
+                "--pipe only that pipe, and in receivers the sessions whose mail goes to it. With "
+                "--queue the connections of these queues: debug --queue gmail.com/mta1 on, and off. "
+                "--for 10m ends it by itself; 'status' shows what debugs.",
+        .render = render_act,
+    },
+    {
+        .words = "logs",
+        .verb = VERB_COUNT,
+        .options = WITH_PIPE | OPTION_BIT(FOLLOW) | OPTION_BIT(RCPT) | OPTION_BIT(SENDER) |
+                   OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) | OPTION_BIT(LEVEL) |
+                   OPTION_BIT(LOG_SINCE) | OPTION_BIT(LINES) | OPTION_BIT(FILE),
+        .help = "lines of the log: the last ones, new ones, those of a recipient, pipe, queue ...",
+        .more = "Reads the log file that pmtad writes (or --file), and the old ones of before as far "
+                "as --since goes back; with a filter and without --since, all of them. Without "
+                "any of these, the last 20 lines. Several filters must all match. Text and JSON are "
+                "both understood; --json prints JSON objects.",
+        .run = logs_run,
+    },
+    {
+        .words = "trace",
+        .verb = VERB_TRACE,
+        .operands = "DOMAIN[/VMTA]",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "queue",
+        .options = WITH_PIPE | OPTION_BIT(COUNT) | OPTION_BIT(NOW),
+        .more = "Each line with the time since the attempt began: > sent, < received, * what "
+                "happens. Passwords and content are not shown. While nothing is sent it says what "
+                "the queue waits for; --now does not wait for the next attempt's time. Ends when "
+                "the attempt is over, after --timeout (default 5m), or with Ctrl-C.",
+        .run = trace_run,
+    },
+    {
+        .words = "rotate log",
+        .verb = VERB_ROTATE_LOG,
+        .more = "The log file becomes log.1, and so on, as at the end of log-rotate-interval.",
         .render = render_act,
     },
     {

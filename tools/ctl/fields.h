@@ -12,6 +12,8 @@
     FIELD(STATUS, "root", "version", "text", "of pmtad")                                           \
     FIELD(STATUS, "root", "generation", "number", "of the configuration in use")                   \
     FIELD(STATUS, "root", "config_dir", "text", "where the configuration was read from")           \
+    FIELD(STATUS, "root", "log", "object", "to, format, lost (lines); file, bytes, socket, trouble") \
+    FIELD(STATUS, "root", "debug", "list", "what debugs: subsystems, pipe, until_ms (0: open end)") \
     FIELD(STATUS, "root, per child", "child", "text", "the process this object is about")          \
     FIELD(STATUS, "root, per child", "pid", "number", "0 while it does not run")                   \
     FIELD(STATUS, "root, per child", "state", "text", "running, starting, backoff or draining")    \
@@ -24,6 +26,8 @@
     FIELD(STATUS, "pipe", "delivered", "number", "recipients, since the process started")          \
     FIELD(STATUS, "pipe", "deferred", "number", "attempts that ended in a temporary failure")      \
     FIELD(STATUS, "pipe", "bounced", "number", "recipients bounced, expired or deleted")           \
+    FIELD(STATUS, "pipe", "traces", "number", "traces under way")                                  \
+    FIELD(STATUS, "pipe", "debug", "list", "queues that are debugged: queue, until_ms (0: open end)") \
     FIELD(STATUS, "pipe", "uptime_s", "number", "since the process started")                       \
     FIELD(STATUS, "receiver", "sessions", "number", "open now")                                    \
     FIELD(STATUS, "receiver", "accepted", "number", "sessions since the process started")          \
@@ -492,6 +496,17 @@
     FIELD(CHECK_SPF, "pipe", "lookups", "number", "terms that asked the DNS, of 10 at most")       \
     FIELD(CHECK_SPF, "pipe", "explanation", "text", "of a fail, by exp=")                          \
     FIELD(CHECK_SPF, "pipe", "records", "list", "that were read: depth, by, domain, record")       \
+    FIELD(DEBUG_QUEUE, "pipe", "pipe", "text", "the pipe's name")                                  \
+    FIELD(DEBUG_QUEUE, "pipe", "queue", "text", "the pattern")                                     \
+    FIELD(DEBUG_QUEUE, "pipe", "state", "text", "debugged or not debugged")                        \
+    FIELD(DEBUG_QUEUE, "pipe", "changed", "flag", "it was otherwise before")                       \
+    FIELD(TRACE, "pipe", "queue", "text", "that is tried, or the pattern while it waits")          \
+    FIELD(TRACE, "pipe", "time_ms", "number", "when")                                              \
+    FIELD(TRACE, "pipe", "at_ms", "number", "since the attempt began; absent while it waits")      \
+    FIELD(TRACE, "pipe", "kind", "text", "sent, received, event; end, in the last object")         \
+    FIELD(TRACE, "pipe", "text", "text", "one line of the dialogue, or what happens")              \
+    FIELD(TRACE, "pipe", "attempts", "number", "in the last object: that were seen")               \
+    FIELD(TRACE, "pipe", "left_out", "number", "in the last object: lines beyond the bound")       \
     FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")
 
 #endif

@@ -34,7 +34,7 @@ static void targets(struct buf *out, unsigned mask)
 static const struct command *command_of(enum admin_verb v)
 {
     for (size_t i = 0; i < command_count; i++)
-        if (commands[i].verb == v)
+        if (commands[i].verb == v || (v && commands[i].queue_verb == v))
             return &commands[i];
     fprintf(stderr, "verb '%s' has no command in tools/ctl/command_table.c\n",
             admin_verb_info(v)->name);

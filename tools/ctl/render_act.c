@@ -60,6 +60,8 @@ static const char *done_text(const struct answer *a)
     switch (a->parsed->command->verb) {
     case VERB_DEBUG:
         return "debug logging is set";
+    case VERB_ROTATE_LOG:
+        return "a new log file is begun";
     case VERB_SHUTDOWN:
         return "pmtad drains and stops";
     default:

@@ -42,6 +42,71 @@ static void daemon_line(const json_t *o, struct page *p)
     buf_append_char(&p->out, '\n');
 }
 
+/* "log       /var/log/pmta/pmta.log, 12.3 MiB" */
+static void log_line(const json_t *root, struct page *p)
+{
+    const json_t *log = json_object_get(root, "log");
+    const char *to = field_text(log, "to"), *file = field_text(log, "file");
+    const char *socket = field_text(log, "socket"), *format = field_text(log, "format");
+    const char *trouble = field_text(log, "trouble");
+    char text[HUMAN_SIZE];
+    int64_t n;
+
+    if (!to)
+        return;
+    page_text(p, COLOUR_DIM, "log      ");
+    buf_append_str(&p->out, "  ");
+    page_clean(&p->out, file ? file : to);
+    if (socket) {
+        buf_append_str(&p->out, " at ");
+        page_clean(&p->out, socket);
+    }
+    if (format && strcmp(format, "json") == 0)
+        buf_append_str(&p->out, ", JSON");
+    if (field_number(log, "bytes", &n))
+        page_printf(p, ", %s", human_bytes(n, text));
+    if (trouble) {
+        buf_append_str(&p->out, ", ");
+        page_text(p, COLOUR_BAD, "is away, lines go to stderr");
+        buf_append_str(&p->out, ": ");
+        page_clean(&p->out, trouble);
+    }
+    if (field_number(log, "lost", &n) && n > 0) {
+        buf_append_str(&p->out, ", ");
+        page_text(p, COLOUR_BAD, human_count(n, text));
+        buf_append_str(&p->out, " lines lost");
+    }
+    buf_append_char(&p->out, '\n');
+}
+
+/* What debugs, of root ("delivery,tls") or of a pipe (queues), and how long. */
+static void debug_lines(const json_t *o, struct page *p)
+{
+    const char *slash = strchr(process_of(o), '/');
+    char text[HUMAN_SIZE];
+    int64_t until;
+    size_t i;
+    json_t *rule;
+
+    json_array_foreach(json_object_get(o, "debug"), i, rule)
+    {
+        const char *queue = field_text(rule, "queue"), *subsystems = field_text(rule, "subsystems");
+        const char *pipe = queue && slash ? slash + 1 : field_text(rule, "pipe");
+        page_text(p, COLOUR_DIM, "debug    ");
+        buf_append_str(&p->out, "  ");
+        page_text(p, COLOUR_WARN, queue ? "queue " : "");
+        page_clean(&p->out, queue ? queue : subsystems ? subsystems : "?");
+        if (pipe) {
+            buf_append_str(&p->out, " of pipe ");
+            page_clean(&p->out, pipe);
+        }
+        if (field_number(rule, "until_ms", &until) && until > 0)
+            page_printf(p, ", another %s",
+                        human_duration(MAX_OF(until - p->now_ms, (int64_t)0), text));
+        buf_append_char(&p->out, '\n');
+    }
+}
+
 static void process_row(struct table *t, const json_t *o)
 {
     int64_t pid, restarts;
@@ -248,9 +313,16 @@ void render_status(const struct answer *a, struct page *page)
     }
     processes(a, page);
     pipes(a, page);
-    if (count_role(a, "receiver") || count_role(a, "resolver") || count_role(a, "web"))
+    bool has_log = false;
+    json_array_foreach(a->objects, i, o) has_log = has_log || json_object_get(o, "log");
+    if (count_role(a, "receiver") || count_role(a, "resolver") || count_role(a, "web") || has_log)
         buf_append_char(&page->out, '\n');
     receivers(a, page);
     resolver(a, page);
     web(a, page);
+    json_array_foreach(a->objects, i, o)
+    {
+        log_line(o, page);
+        debug_lines(o, page);
+    }
 }
