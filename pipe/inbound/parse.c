@@ -50,13 +50,6 @@ struct reading {
     struct inbound_report *ret;
 };
 
-static struct strview lower(struct strview s, struct arena *a)
-{
-    char *out = arena_strndup(a, s.ptr ? s.ptr : "", s.len);
-    str_lower(out, s.len);
-    return sv(out, s.len);
-}
-
 /* The text for people: the first text part that is not of an attached message. */
 static struct strview text_of(struct reading *r)
 {
@@ -173,7 +166,7 @@ static bool is_auto_reply(const struct reading *r)
     static const char *const marks[] = {"X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-AutoReply-From",
                                         "X-Mail-Autoreply", "X-Vacation", "X-Auto-Reply-From", "X-OOO"};
     struct arena *a = r->arena;
-    struct strview v, subject = lower(r->ret->subject, a);
+    struct strview v, subject = phrase_lower(r->ret->subject, a);
 
     for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (mime_field(r->header, marks[i], 0, a, &v))
@@ -190,10 +183,10 @@ static bool is_auto_reply(const struct reading *r)
 
 static bool is_challenge(const struct reading *r, struct strview text)
 {
-    struct strview head = lower(sv(text.ptr, MIN_OF(text.len, (size_t)4000)), r->arena);
+    struct strview head = phrase_lower(sv(text.ptr, MIN_OF(text.len, (size_t)4000)), r->arena);
 
-    return phrase_find(phrases_challenge, lower(r->ret->subject, r->arena), NULL) ||
-           phrase_find(phrases_challenge, lower(r->ret->from, r->arena), NULL) ||
+    return phrase_find(phrases_challenge, phrase_lower(r->ret->subject, r->arena), NULL) ||
+           phrase_find(phrases_challenge, phrase_lower(r->ret->from, r->arena), NULL) ||
            phrase_find(phrases_challenge, head, NULL);
 }
 

@@ -6,6 +6,40 @@
 
 #include <string.h>
 
+struct strview phrase_lower(struct strview text, struct arena *a)
+{
+    char *out = arena_strndup(a, text.ptr ? text.ptr : "", text.len);
+
+    str_lower(out, text.len);
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        unsigned char c = (unsigned char)out[i], d = (unsigned char)out[i + 1];
+        if (c == 0xc3 && d >= 0x80 && d <= 0x9e && d != 0x97) {
+            out[i + 1] = (char)(d + 0x20);
+        } else if (c == 0xd0 && d >= 0x90 && d <= 0x9f) {
+            out[i + 1] = (char)(d + 0x20);
+        } else if (c == 0xd0 && d >= 0xa0 && d <= 0xaf) {
+            out[i] = (char)0xd1;
+            out[i + 1] = (char)(d - 0x20);
+        }
+    }
+    return sv(out, text.len);
+}
+
+struct strview phrase_flat(struct strview lower, struct arena *a)
+{
+    char *out = arena_alloc(a, lower.len + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < lower.len; i++) {
+        bool blank = (unsigned char)lower.ptr[i] <= ' ';
+        if (!blank)
+            out[n++] = lower.ptr[i];
+        else if (n && out[n - 1] != ' ')
+            out[n++] = ' ';
+    }
+    return sv(out, n);
+}
+
 const struct phrase *phrase_find(const struct phrase *table, struct strview text, size_t *ret_at)
 {
     for (const struct phrase *p = table; text.len && p->text; p++) {
@@ -128,6 +162,9 @@ const struct phrase phrases_bounce_body[] = {
     {"the following recipient(s) could not be reached", "text"},
     {"following recipient(s) cannot be reached", "text"},
     {"recipients of your message could not be", "text"},
+    {"cannot be delivered", "text"},
+    {"this is a delivery status notification", "text"},
+    {"undeliverable mail", "text"},
     {"undeliverable recipient", "text"},
     {"undeliverable address", "text"},
     {"undeliverable to the following", "text"},

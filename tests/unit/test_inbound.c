@@ -302,6 +302,21 @@ static void judge_file(const char *file, bool tell, struct figures *ret)
     classify_free(c);
 }
 
+static void samples_that_readers_were_made_with(void **state)
+{
+    static const char *const files[] = {"dsn.samples", "text.samples", "other.samples"};
+    struct figures f = {.total = 0};
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        judge_file(files[i], true, &f);
+    assert_true(f.total >= 120);
+    print_figures("samples that the readers were made with", &f, 1, 95);
+    assert_true(percent(f.rcpts_right, f.rcpts) >= 98);
+    assert_true(percent(f.statuses_right, f.rcpts) >= 98);
+    assert_true(percent(f.categories_right, f.categories) >= 95);
+}
+
 static void samples_put_aside(void **state)
 {
     struct figures f = {.total = 0};
@@ -316,6 +331,7 @@ static void samples_put_aside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_that_readers_were_made_with),
         cmocka_unit_test(samples_put_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
