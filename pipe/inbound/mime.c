@@ -249,7 +249,7 @@ static void add_part(struct walk *w, struct strview text, int parent, unsigned d
 {
     struct mime *m = w->m;
 
-    if (m->count == MIME_PARTS_MAX || depth > MIME_DEPTH_MAX || budget_over(w->budget)) {
+    if (m->count == MIME_PARTS_MAX || depth > MIME_DEPTH_MAX || (budget_over(w->budget) && depth)) {
         m->cut = true;
         return;
     }
