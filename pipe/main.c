@@ -67,20 +67,26 @@ static const struct spool_ops spool_callbacks = {
 
 /* --- child_ops --- */
 
-/* The list to look recipients up in. What was there stays when the new one cannot be used. */
+/* The client needs somebody to hand tables to before that one has the client. */
 static void on_suppress_table(void *arg, int fd, uint64_t bytes)
 {
     struct pipe *p = arg;
-    struct suppress_table *t;
-    struct err e = {0};
+    suppression_table(p->suppression, fd, bytes);
+}
 
-    if (suppress_table_map(&t, fd, bytes, &e) < 0) {
-        log_error(LOG_MAIN, "the suppression list is not looked at: %s", e.text);
-    } else {
-        suppress_table_unmap(p->suppress_table);
-        p->suppress_table = t;
-    }
-    close(fd);
+static const struct classify *classify_of(void *arg)
+{
+    struct pipe *p = arg;
+    return p->report ? report_classify(p->report) : NULL;
+}
+
+static void open_suppression(struct pipe *p, uv_loop_t *loop)
+{
+    p->suppress = suppress_client_new(loop, ROLE_PIPE, on_suppress_table, p);
+    p->suppression = suppression_new(p->name, p->suppress);
+    suppression_set_classify(p->suppression, classify_of, p);
+    intake_set_suppression(p->intake, p->suppression);
+    engine_on_bounced(p->engine, suppression_bounced, p->suppression);
 }
 
 /* inbound_suppress_fn */
@@ -124,7 +130,7 @@ static int open_rooms(struct pipe *p, struct err *e)
     p->notice = notice_new(p->engine);
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
-    p->suppress = suppress_client_new(loop, ROLE_PIPE, on_suppress_table, p);
+    open_suppression(p, loop);
     p->inbound = inbound_new(loop, p->engine, p->verp);
     inbound_on_suppress(p->inbound, add_suppression, p);
     p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
@@ -244,6 +250,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     p->config = cfg;
     tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
+    suppression_configure(p->suppression, cfg);
     inbound_configure(p->inbound, cfg);
     tlsrpt_configure(p->tlsrpt, cfg, p->name);
     if (p->report && configure_report(p, e) < 0)
@@ -432,8 +439,8 @@ static void pipe_fini(struct pipe *p)
         memory_fini(&p->memory);
     notice_free(p->notice);
     tlsrpt_free(p->tlsrpt);
+    suppression_free(p->suppression);
     suppress_client_free(p->suppress);
-    suppress_table_unmap(p->suppress_table);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         inbound_free(p->inbound);

@@ -33,6 +33,8 @@ struct envelope_rcpt {
     struct strview orcpt; /* RFC 3461 section 4.2, as given ("rfc822;…", xtext kept); or empty */
     uint8_t notify;       /* NOTIFY_x bits */
     struct strview vmta; /* chosen for this recipient, where it is not env->chosen_vmta; or empty */
+    /* on the suppression list when it came: 1 + enum suppress_reason, and the scope; else 0 */
+    uint8_t suppressed, suppressed_scope;
 };
 
 struct envelope {
@@ -79,6 +81,9 @@ void envelope_append_headers(struct buf *out, const struct envelope *env);
 
 /* Appends chosen_vmta and each rcpts[i].vmta alone, behind an encoded envelope that lacks them. */
 void envelope_append_choice(struct buf *out, const struct envelope *env);
+
+/* Appends which recipients are suppressed alone, behind an encoded envelope that lacks it. */
+void envelope_append_suppressed(struct buf *out, const struct envelope *env);
 
 /* Views in *ret point into `in`; the rcpts array is in `arena`. 0, or ERR_CORRUPT with *e filled.
  */

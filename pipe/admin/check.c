@@ -154,7 +154,7 @@ void check_sender(void *owner, struct admin *a)
         gather_keys(p->engine, p->keyring, domain, &found);
         struct check_request req = {
             .domain = domain,
-            .mail_from = mail_from,
+            .mail_from = mail_from.len ? mail_from : gather_return_path(p->engine, &found),
             .sources = found.sources,
             .source_count = found.source_count,
             .keys = found.keys,

@@ -38,6 +38,7 @@ static const struct admin_handler handlers[] = {
     {VERB_RESUME_JOB, act_resume_job},
     {VERB_SET_JOB, act_set_job},
     {VERB_CLASSIFY, classify_reply},
+    {VERB_VERP_DECODE, verp_decode},
     {VERB_SHOW_UNCLASSIFIED, show_unclassified},
     {VERB_CHECK_SENDER, check_sender},
     {VERB_CHECK_SPF, check_spf_result},

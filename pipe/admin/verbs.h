@@ -1,7 +1,7 @@
 /*
  * The admin verbs of a pipe, by file: looking (show.c, show_queues.c), why (why.c), what a setting
  * is (explain.c), where mail would go (resolve.c), acting (act.c), what holds queues (actions.c),
- * jobs (jobs.c), bounce categories (classify.c).
+ * jobs (jobs.c), bounce categories (classify.c), bounce addresses (verp.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
 #define PMTA_PIPE_ADMIN_VERBS_H
@@ -47,6 +47,7 @@ void check_spf_result(void *owner, struct admin *a);
 
 void classify_reply(void *owner, struct admin *a);
 void show_unclassified(void *owner, struct admin *a);
+void verp_decode(void *owner, struct admin *a);
 
 /* Answers, and ends the request, once text is durable in the file. Takes the answer. */
 void admin_save(struct pipe *p, const struct admin *a, struct state_file *file, struct strview text,

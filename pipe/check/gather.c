@@ -103,6 +103,24 @@ int gather_sources(struct engine *g, struct strview vmta, struct strview pool, s
     return 0;
 }
 
+struct strview gather_return_path(struct engine *g, const struct gathered *r)
+{
+    const struct config *cfg = engine_config(g);
+
+    for (size_t i = 0; i < r->vmta_count; i++) {
+        struct config_query q = {
+            .domain = SV("any-host.invalid"),
+            .vmta = sv_of(r->vmtas[i]->name),
+            .pool = sv_of(r->vmtas[i]->pool),
+            .pipe = sv_of(engine_pipe(g)),
+        };
+        struct verp_base base = verp_base_of(config_text(cfg, &q, DIR_BOUNCE_ADDRESS));
+        if (base.local.len && config_bool(cfg, &q, DIR_VERP))
+            return base.domain;
+    }
+    return sv(NULL, 0);
+}
+
 void gather_free(struct gathered *r)
 {
     arena_free(&r->arena);

@@ -30,6 +30,9 @@ int gather_sources(struct engine *g, struct strview vmta, struct strview pool, s
 /* Adds the keys that sign mail from this domain through them. keyring NULL: none. */
 void gather_keys(struct engine *g, struct keyring *keyring, struct strview domain,
                  struct gathered *ret);
+/* The domain of the return path that mail through them goes out with, of the first one that has
+ * bounce addresses (verp); empty: none has, it is the sender's. Lives as long as the configuration. */
+struct strview gather_return_path(struct engine *g, const struct gathered *r);
 void gather_free(struct gathered *r);
 
 /* Starts a round of the watch when this pipe is the first one of the configuration, which looks for

@@ -112,6 +112,15 @@ void engine_on_notice(struct engine *g,
     g->notice_arg = arg;
 }
 
+void engine_on_bounced(struct engine *g,
+                       void (*fn)(void *arg, const struct envelope *env, uint32_t rcpt,
+                                  const struct outcome *o),
+                       void *arg)
+{
+    g->bounced = fn;
+    g->bounced_arg = arg;
+}
+
 void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
 {
     g->actions.changed = fn;
@@ -283,6 +292,13 @@ struct body_cache *engine_body_cache(struct engine *g)
     return &g->bodies;
 }
 
+/* Its end is decided: it enters no lane. */
+static void finish_now(struct queue *q, struct entry *e)
+{
+    e->queue = q;
+    e->state = ENTRY_FINISHING;
+}
+
 static const char *queue_name_of(void *arg, uint32_t i)
 {
     struct message *m = arg;
@@ -295,12 +311,18 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
     struct message *m =
         index_add(&g->index, id, place, env->received_ms, (uint16_t)env->rcpt_count);
     struct vmta *vmta = choose_of_message(g, env);
+    bool suppressed = false;
 
     m->body = body;
     message_order(m, env, g->jobs, &g->windows);
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
         q->live++;
+        if (env->rcpts[i].suppressed) {
+            finish_now(q, &m->entries[i]);
+            suppressed = true;
+            continue;
+        }
         queue_ready(q, &m->entries[i]);
         if (q->retry_at_ms && retry_upon_new_mail(q))
             q->retry_at_ms = 0;
@@ -309,6 +331,8 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
     for (uint32_t i = 0; i < env->rcpt_count; i++)
         if (i == 0 || m->entries[i].queue != m->entries[i - 1].queue)
             scheduler_kick(g, m->entries[i].queue);
+    if (suppressed)
+        suppressed_end(g, m, env);
 }
 
 static uint16_t count_live(const struct spool_recovered_rcpt *rcpts, uint32_t count)
@@ -340,6 +364,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
     struct message *m = index_add(&g->index, id, place, env->received_ms, live);
     message_order(m, env, g->jobs, &g->windows);
     struct vmta *vmta = choose_of_message(g, env);
+    bool suppressed = false;
 
     if (live == env->rcpt_count && report_lacks_received(g->report, id))
         report_received(g->report, id, env, queue_name_by_address,
@@ -353,11 +378,16 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         e->attempts = rcpts[i].attempts;
         e->journal = rcpts[i].journal;
         q->live++;
-        if (rcpts[i].state == SPOOL_DEFERRED)
+        if (env->rcpts[i].suppressed) {
+            finish_now(q, e);
+            suppressed = true;
+        } else if (rcpts[i].state == SPOOL_DEFERRED)
             queue_defer(q, e, rcpts[i].next_attempt_ms);
         else
             queue_ready(q, e);
     }
+    if (suppressed)
+        finisher_suppressed(g, id);
 }
 
 bool engine_moved(struct engine *g, message_id id, const struct spool_place *to)

@@ -65,6 +65,11 @@ void engine_on_notice(struct engine *g,
                       void (*fn)(void *arg, struct strview to_list, struct strview subject,
                                  struct strview body),
                       void *arg);
+/* Who is told of a reply that ended a recipient as bounced. */
+void engine_on_bounced(struct engine *g,
+                       void (*fn)(void *arg, const struct envelope *env, uint32_t rcpt,
+                                  const struct outcome *o),
+                       void *arg);
 /* What survives a restart has changed: actions, or (clocks) when queues may be tried again. */
 void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg);
 /* Both as text, one line each, and back; read after recovery, before engine_start. */

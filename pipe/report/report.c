@@ -457,6 +457,10 @@ static void classify(struct report *r, const struct outcome *o, struct acct_even
 {
     struct classification k;
 
+    if (o->class_ != OUTCOME_DELIVERED && o->category) {
+        e->category = o->category;
+        return;
+    }
     if (!r->classify || o->class_ == OUTCOME_DELIVERED)
         return;
     classify_outcome(r->classify, o, &k);

@@ -365,6 +365,7 @@ static void add_unsubscribe(struct sign_plan *plan, const struct config *cfg,
     u->url = text_or_null(cfg, q, DIR_UNSUBSCRIBE_URL);
     u->address = text_or_null(cfg, q, DIR_UNSUBSCRIBE_ADDRESS);
     u->scope = (enum suppress_scope)config_number(cfg, q, DIR_UNSUBSCRIBE_SCOPE);
+    u->replace = config_bool(cfg, q, DIR_LIST_UNSUBSCRIBE_REPLACE);
     if (u->mode == UNSUBSCRIBE_OFF)
         return;
     buf_printf(&b, "%.*s, List-Unsubscribe, List-Unsubscribe-Post", SV_ARG(*headers));

@@ -37,6 +37,7 @@ struct sign_unsubscribe {
     enum unsubscribe_mode mode;
     const char *url, *address; /* or NULL */
     enum suppress_scope scope;
+    bool replace; /* what the application says, where the receiver took that out */
 };
 
 /* What is done to the messages of one identity through one virtual MTA. Refcounted; only read once

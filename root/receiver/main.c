@@ -37,6 +37,8 @@ static void take_edge(void *owner, enum role peer, const char *name, int fd)
 {
     if (peer == ROLE_PIPE)
         pipe_edge_open(owner, name, fd);
+    else if (peer == ROLE_SUPPRESS)
+        receiver_suppress_edge(owner, fd);
     else
         close(fd);
 }

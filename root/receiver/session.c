@@ -428,6 +428,16 @@ static bool signing_key_exists(void *owner, struct strview pipe, const struct si
     return signing_options_known(s->receiver->config, pipe, o);
 }
 
+static bool is_suppressed(void *owner, struct strview sender, struct strview rcpt,
+                          const char **ret_reason)
+{
+    const struct session *s = owner;
+    const struct smtp_server_settings *set = &s->settings->smtp;
+    struct strview pipe = set->pipe_is_certain ? sv_of(set->pipe) : sv("", 0);
+
+    return receiver_is_suppressed(s->receiver, pipe, sender, rcpt, ret_reason);
+}
+
 static bool inbound_of(void *owner, struct strview address, bool relays, struct smtp_inbound *ret)
 {
     struct session *s = owner;
@@ -446,6 +456,7 @@ static const struct smtp_server_ops engine_ops = {
     .pipe_exists = pipe_exists,
     .virtual_mta_exists = virtual_mta_exists,
     .signing_needs = signing_needs_of,
+    .is_suppressed = is_suppressed,
     .signing_key_exists = signing_key_exists,
     .inbound = inbound_of,
 };

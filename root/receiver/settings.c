@@ -68,6 +68,27 @@ static bool asks_certificate(const struct config *cfg, const char *listener)
     return v && v->text;
 }
 
+/* Refused at RCPT only when nothing that the message will say can change it: with X-Pipe, when no pipe
+ * has a word of its own that counts. The pipe looks again in any case. */
+static bool refuses_suppressed(const struct config *cfg, const struct config_query *q,
+                               const struct smtp_server_settings *s, struct strview user)
+{
+    struct config_query own = *q;
+    const char *name;
+
+    own.user = user;
+    if (!s->process_x_pipe) {
+        own.pipe = sv_of(s->pipe);
+        return config_number(cfg, &own, DIR_SUPPRESSION) == 0;
+    }
+    for (size_t i = 0; (name = config_section_name(cfg, KIND_PIPE, i)); i++) {
+        own.pipe = sv_of(name);
+        if (config_number(cfg, &own, DIR_SUPPRESSION) != 0)
+            return false;
+    }
+    return true;
+}
+
 struct client_settings *client_settings_new(struct receiver *r, const char *listener, bool has_tls,
                                             const struct sockaddr *client, struct strview source,
                                             struct strview user)
@@ -104,6 +125,8 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
                !(has_tls && asks_certificate(cfg, listener))) {
         s->refuse = "554 5.7.1 No mail is accepted from your address";
     }
+    s->pipe_is_certain = !s->process_x_pipe;
+    s->refuse_suppressed = refuses_suppressed(cfg, &q, s, user);
     s->verp = config_bool(cfg, &q, DIR_VERP_DEFAULT);
     s->fix_lone_lf = config_number(cfg, &q, DIR_LONE_LF) == 1;
     return c;

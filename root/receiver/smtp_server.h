@@ -33,6 +33,8 @@ struct smtp_server_settings {
     int64_t idle_timeout_ms;
     int64_t session_timeout_ms;
     bool allow_relaying;
+    bool refuse_suppressed; /* at RCPT, whatever the message will say */
+    bool pipe_is_certain;   /* X-Pipe is not honoured */
     bool accept_inbound; /* who may not relay may send to what is for ourselves */
     bool fix_lone_lf;
     bool verp; /* as if MAIL said VERP */
@@ -71,6 +73,10 @@ struct smtp_server_ops {
     void (*signing_needs)(void *owner, struct strview pipe, struct signing_needs *ret);
     /* The pipe has a key for what X-DKIM-Options asks for. */
     bool (*signing_key_exists)(void *owner, struct strview pipe, const struct signing_options *o);
+    /* This recipient of a message from that sender is on the suppression list, as far as is known by
+     * now; *ret_reason is a word. May be NULL: nobody is. */
+    bool (*is_suppressed)(void *owner, struct strview sender, struct strview rcpt,
+                          const char **ret_reason);
     /* Whether the recipient is for ourselves, and then *ret. relays: the client has the right to
      * relay. */
     bool (*inbound)(void *owner, struct strview address, bool relays, struct smtp_inbound *ret);

@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
+
 /* Encoded size of an envelope without its recipients, roomy: texts have limits of their own. */
-enum { ENVELOPE_BASE_BYTES = 6144, RCPT_BASE_BYTES = 16 };
+enum { ENVELOPE_BASE_BYTES = 10400, RCPT_BASE_BYTES = 16 };
 
 static const char over_memory[] = "452 4.3.1 Too much mail is being received, try again later";
 
@@ -70,6 +72,22 @@ static struct strview full_address(struct smtp_server *s, struct strview address
     return whole;
 }
 
+/* Never of a notice (null sender). True: refused. */
+static bool refuse_suppressed(struct smtp_server *s, struct strview address)
+{
+    char text[SMTP_REPLY_MAX];
+    const char *reason = "";
+    struct strview sender = s->tx.envelope.sender;
+
+    if (!s->settings->refuse_suppressed || !s->ops->is_suppressed || !sender.len ||
+        !s->ops->is_suppressed(s->owner, sender, address, &reason))
+        return false;
+    snprintf(text, sizeof(text), "550 5.7.1 Recipient is on the suppression list (%s)", reason);
+    smtp_server_reply(s, text);
+    s->shared->rejected++;
+    return true;
+}
+
 /* The client has the right to send to anybody. */
 static bool may_relay(const struct smtp_server *s)
 {
@@ -115,9 +133,11 @@ static bool may_send(struct smtp_server *s, struct strview address)
                            "452 4.5.3 Send to this recipient in a transaction of its own");
     if (inbound && tx->envelope.rcpt_count >= SMTP_INBOUND_RCPTS_MAX)
         return refuse_rcpt(s, TROUBLE_RCPTS, "452 4.5.3 Too many recipients");
-    if (!inbound || tx->inbound)
+    if (tx->envelope.rcpt_count)
         return true;
-    tx->inbound = true;
+    tx->inbound = inbound;
+    if (!inbound)
+        return true;
     if (tx->said_bytes > smtp_server_max_bytes(s)) {
         tx->inbound = false;
         return refuse_rcpt(s, TROUBLE_SIZE, "552 5.3.4 Message is larger than is accepted here");
@@ -139,6 +159,8 @@ void smtp_server_rcpt(struct smtp_server *s, struct strview args)
     }
     struct strview address = full_address(s, rcpt.address);
     if (!may_send(s, address))
+        return;
+    if (!tx->inbound && refuse_suppressed(s, rcpt.address))
         return;
     size_t bytes = RCPT_BASE_BYTES + rcpt.address.len + rcpt.orcpt.len;
     if (tx->envelope.rcpt_count >= s->settings->max_rcpts ||

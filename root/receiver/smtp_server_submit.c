@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { JOB_MAX = 255, REMOTE_MTA_MAX = 255, PRIORITY_MAX = 100, BIMI_MAX = 500, LIST_FIELD_MAX = 950 };
+enum { JOB_MAX = 255, REMOTE_MTA_MAX = 255, PRIORITY_MAX = 100, BIMI_MAX = 500, LIST_FIELD_MAX = 2000, LINE_USUAL = 60 };
 
 static bool is_word(struct strview s, size_t max)
 {
@@ -74,8 +74,20 @@ static void honour_dkim_options(struct smtp_server *s, struct strview text)
 
 static void put_field(struct buf *out, const char *name, struct strview value)
 {
-    if (value.len && value.len <= LIST_FIELD_MAX)
-        buf_printf(out, "%s: %.*s\r\n", name, SV_ARG(value));
+    size_t line = strlen(name) + 2;
+
+    if (!value.len || value.len > LIST_FIELD_MAX)
+        return;
+    buf_printf(out, "%s: ", name);
+    for (size_t i = 0; i < value.len; i++, line++) {
+        bool blank = value.ptr[i] == ' ' || value.ptr[i] == '\t';
+        if (blank && line > LINE_USUAL) { /* folded, as it came */
+            buf_append_str(out, "\r\n");
+            line = 0;
+        }
+        buf_append_char(out, value.ptr[i]);
+    }
+    buf_append_str(out, "\r\n");
 }
 
 static void keep_list_fields(struct smtp_transaction *tx)

@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 enum {
-    FIND_MAX = 1000,          /* scopes of one address that are shown */
+    FIND_MAX = 1000, /* scopes of one address that are shown */
+    FIND_TRIES = 4,
     EXPORT_HOLDS_OFF = 10000, /* ms without another piece until the log may be collected again */
 };
 
@@ -56,7 +57,9 @@ struct find_item {
 
 struct find {
     uv_work_t work;
+    struct store_request barrier;
     struct store *store;
+    unsigned tries;
     void (*found)(void *arg, const struct store_entry *e);
     void (*done)(void *arg, int status);
     void *arg;
@@ -99,25 +102,36 @@ static void tell_item(struct find *f, const struct find_item *i)
     f->found(f->arg, &e);
 }
 
+static void look_all(struct find *f);
+
+/* A record that is just moving is looked for again. */
+static bool try_again(struct find *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (!f->items[i].read)
+            return ++f->tries < FIND_TRIES;
+    return false;
+}
+
 static void on_found(uv_work_t *w, int status)
 {
     struct find *f = container_of(w, struct find, work);
     struct store *s = f->store;
-    bool all = true;
 
     (void)status;
     s->jobs--;
-    for (size_t i = 0; i < f->count; i++) {
-        tell_item(f, &f->items[i]);
-        all = all && f->items[i].read;
+    if (!s->closing && try_again(f)) {
+        look_all(f);
+        return;
     }
-    f->done(f->arg, all ? 0 : ERR_BUSY);
+    for (size_t i = 0; i < f->count; i++)
+        tell_item(f, &f->items[i]);
+    f->done(f->arg, f->tries == FIND_TRIES ? ERR_BUSY : 0);
     free(f->items);
     free(f);
     store_check_closed(s);
 }
 
-/* An entry whose record is not on disk yet, or is just moving, is told the next time. */
 static void look(struct find *f, struct suppress_hash scope, int64_t now_s)
 {
     struct store *s = f->store;
@@ -137,29 +151,46 @@ static void look(struct find *f, struct suppress_hash scope, int64_t now_s)
     i->tag = g ? g->tag : 0;
 }
 
+static void on_written(struct store_request *r, int status)
+{
+    struct find *f = container_of(r, struct find, barrier);
+    struct store *s = f->store;
+    int64_t now_s = clock_wall_ms() / 1000;
+
+    (void)status; /* what could not be written was taken back */
+    f->count = 0;
+    look(f, (struct suppress_hash){0, 0}, now_s);
+    for (struct hash_node *n = NULL; (n = hash_next(&s->scopes, n));)
+        look(f, container_of(n, struct scope, node)->h, now_s);
+    s->jobs++;
+    uv_queue_work(s->loop, &f->work, find_in_pool, on_found);
+}
+
+/* Behind what is on its way to the disk: the table is ahead of it. */
+static void look_all(struct find *f)
+{
+    f->barrier.done = on_written;
+    store_begin(f->store, &f->barrier);
+    store_end(&f->barrier);
+}
+
 int store_find(struct store *s, struct strview address,
                void (*found)(void *arg, const struct store_entry *e),
                void (*done)(void *arg, int status), void *arg)
 {
-    int64_t now_s = clock_wall_ms() / 1000;
     struct find *f = xcalloc(1, sizeof(*f));
 
     *f = (struct find){.store = s, .found = found, .done = done, .arg = arg};
     if (!store_hash_from_hex(address, &f->address)) {
-        f->asked_len = address_is_mailbox(address, ADDRESS_UTF8)
-                           ? suppress_canonical(address, f->asked)
-                           : 0;
+        f->asked_len =
+            address_is_mailbox(address, ADDRESS_UTF8) ? suppress_canonical(address, f->asked) : 0;
         if (!f->asked_len) {
             free(f);
             return ERR_SYNTAX;
         }
         f->address = suppress_hash_address(&s->key, sv(f->asked, f->asked_len));
     }
-    look(f, (struct suppress_hash){0, 0}, now_s);
-    for (struct hash_node *n = NULL; (n = hash_next(&s->scopes, n));)
-        look(f, container_of(n, struct scope, node)->h, now_s);
-    s->jobs++;
-    uv_queue_work(s->loop, &f->work, find_in_pool, on_found);
+    look_all(f);
     return 0;
 }
 
@@ -171,7 +202,7 @@ struct export
     struct store *store;
     struct store_place at;
     size_t bytes;
-    uint32_t last;     /* segment, and how far it may be read */
+    uint32_t last; /* segment, and how far it may be read */
     uint32_t last_end;
     int64_t now_s;
     int status;
@@ -262,8 +293,8 @@ void store_export(struct store *s, struct store_place from, size_t bytes,
     struct export *x = xcalloc(1, sizeof(*x));
     const struct segment *first = s->segment_count ? &s->segments[0] : NULL;
 
-    *x = (struct export){.store = s, .at = from, .bytes = bytes, .line = line, .done = done,
-                         .arg = arg};
+    *x = (struct export){
+        .store = s, .at = from, .bytes = bytes, .line = line, .done = done, .arg = arg};
     if (first && from.segment < first->number) /* collected meanwhile: it is all behind */
         x->at = (struct store_place){first->number, 0};
     if (first) {

@@ -15,7 +15,7 @@ static const char config_text_[] =
     "[bounce-processor main]\ninbound-address = b+*@back.example\ninbound-address = plain@back.example\n"
     "[bounce-processor trusting]\ninbound-address = trusted@back.example\ntrust-plain-reports = yes\n"
     "suppress-reported-scope = domain\nsuppress-reported-categories = quota-issues\n"
-    "suppress-reported-expire-after = 30d\n"
+    "suppress-reported-for = 30d\n"
     "[feedback-loop-processor fbl]\ninbound-address = fbl@back.example\n"
     "suppress-reported-scope = job\n"
     "[bounce-category-patterns]\npattern = // status=x.1.1 bad-mailbox\n"

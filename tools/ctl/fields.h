@@ -34,6 +34,23 @@
     FIELD(STATUS, "receiver", "buffered_bytes", "number", "message bytes in memory now")           \
     FIELD(STATUS, "receiver", "uptime_s", "real", "since the process started")                     \
     FIELD(STATUS, "receiver", "draining", "flag", "it takes no new sessions")                      \
+    FIELD(STATUS, "receiver", "inbound", "number", "recipients taken that are our own addresses")  \
+    FIELD(STATUS, "receiver", "inbound_forged", "number", "such addresses refused: not made here") \
+    FIELD(STATUS, "receiver", "inbound_expired", "number", "the same: too old")                    \
+    FIELD(STATUS, "web", "connections", "number", "open now")                                      \
+    FIELD(STATUS, "web", "accepted", "number", "connections since the process started")            \
+    FIELD(STATUS, "web", "requests", "number", "since then")                                       \
+    FIELD(STATUS, "web", "unsubscribed", "number", "addresses that the suppression list took")     \
+    FIELD(STATUS, "web", "pages", "number", "times that a person was asked")                       \
+    FIELD(STATUS, "web", "forged", "number", "unsubscribe links that were not made here")          \
+    FIELD(STATUS, "web", "expired", "number", "the same: too old")                                 \
+    FIELD(STATUS, "web", "failed", "number", "unsubscriptions that could not be stored (503)")     \
+    FIELD(STATUS, "web", "waiting", "number", "that wait for the suppression list now")            \
+    FIELD(STATUS, "web", "not_found", "number", "requests for what does not exist, links included") \
+    FIELD(STATUS, "web", "too_large", "number", "requests refused for their size")                 \
+    FIELD(STATUS, "web", "limited", "number", "requests refused for http-max-bad-rate")            \
+    FIELD(STATUS, "web", "uptime_s", "real", "since the process started")                          \
+    FIELD(STATUS, "web", "draining", "flag", "it takes no new connections")                        \
     FIELD(STATUS, "resolver", "requests", "number", "routes that pipes asked for")                 \
     FIELD(STATUS, "resolver", "from_cache", "number", "of these, answered at once")                \
     FIELD(STATUS, "resolver", "refused", "number", "of these, refused (too many wait, stopping)")  \
@@ -53,6 +70,43 @@
           "policies: domains (known now), bytes, fetches, failures, evictions")                    \
     FIELD(STATUS, "resolver", "servers", "list",                                                   \
           "name servers: address, rtt_ms, failures (in a row), queries, answers, timeouts")        \
+    FIELD(STATUS, "suppress", "loaded", "flag", "the list was read")                               \
+    FIELD(STATUS, "suppress", "entries", "number", "on the suppression list")                      \
+    FIELD(STATUS, "suppress", "adds", "number", "entries that pipes and the web process sent")     \
+    FIELD(STATUS, "suppress", "refused", "number", "of these, that could not be entries")          \
+    FIELD(SUPPRESS_ADD, "suppress", "added", "number", "entries that are new")                     \
+    FIELD(SUPPRESS_ADD, "suppress", "changed", "number", "entries that say something else now")    \
+    FIELD(SUPPRESS_ADD, "suppress", "removed", "number", "entries that are gone")                  \
+    FIELD(SUPPRESS_ADD, "suppress", "same", "number", "for which nothing had to change")           \
+    FIELD(SUPPRESS_DEL, "suppress", "removed", "number", "entries that are gone; the others as in suppress-add") \
+    FIELD(SUPPRESS_FIND, "suppress", "address", "text", "as it is compared")                       \
+    FIELD(SUPPRESS_FIND, "suppress", "scope", "text", "global, pipe, domain or job")               \
+    FIELD(SUPPRESS_FIND, "suppress", "name", "text", "of the pipe, domain or job")                 \
+    FIELD(SUPPRESS_FIND, "suppress", "reason", "text", "manual, bounce, complaint or unsubscribe") \
+    FIELD(SUPPRESS_FIND, "suppress", "added_ms", "number", "when it was last changed")             \
+    FIELD(SUPPRESS_FIND, "suppress", "expires_ms", "number", "0: never")                           \
+    FIELD(SUPPRESS_FIND, "suppress", "hashed", "flag", "the address is kept as a hash")            \
+    FIELD(SUPPRESS_FIND, "suppress", "note", "text", "what was said with it")                      \
+    FIELD(SUPPRESS_IMPORT, "suppress", "lines", "number", "of this piece; added, changed, removed, same as in suppress-add") \
+    FIELD(SUPPRESS_IMPORT, "suppress", "invalid", "number", "of these, that are no entry")         \
+    FIELD(SUPPRESS_IMPORT, "suppress", "complaints", "list", "the first of these: line (in this piece, from 1), error") \
+    FIELD(SUPPRESS_EXPORT, "suppress", "entries", "number", "in this piece")                       \
+    FIELD(SUPPRESS_EXPORT, "suppress", "next", "text", "'from' of the next piece; empty: this was the last") \
+    FIELD(SUPPRESS_EXPORT, "suppress", "lines", "text", "CSV without a header line")               \
+    FIELD(SUPPRESS_SHOW, "suppress", "entries", "number", "on the list")                           \
+    FIELD(SUPPRESS_SHOW, "suppress", "by_scope", "list", "of these: global, pipe, domain, job")    \
+    FIELD(SUPPRESS_SHOW, "suppress", "expiring", "number", "of these, that have a time when they end") \
+    FIELD(SUPPRESS_SHOW, "suppress", "names", "number", "different pipes, domains and jobs")       \
+    FIELD(SUPPRESS_SHOW, "suppress", "store", "text", "clear or hash")                             \
+    FIELD(SUPPRESS_SHOW, "suppress", "table_bytes", "number", "shared memory")                     \
+    FIELD(SUPPRESS_SHOW, "suppress", "log_bytes", "number", "on disk")                             \
+    FIELD(SUPPRESS_SHOW, "suppress", "segments", "number", "files of the log")                     \
+    FIELD(SUPPRESS_SHOW, "suppress", "records", "number", "in them, overtaken ones included")      \
+    FIELD(SUPPRESS_SHOW, "suppress", "hashed_records", "number", "of these, without an address in clear") \
+    FIELD(SUPPRESS_SHOW, "suppress", "damaged_bytes", "number", "that were no records at the start, set aside") \
+    FIELD(SUPPRESS_SHOW, "suppress", "load_ms", "number", "how long reading the log took")         \
+    FIELD(SUPPRESS_SHOW, "suppress", "adds", "number", "entries that pipes and the web process sent") \
+    FIELD(SUPPRESS_SHOW, "suppress", "trouble", "text", "why it cannot be written, or empty")      \
     FIELD(SHOW_PIPES, "pipe", "pipe", "text", "its name")                                          \
     FIELD(SHOW_PIPES, "pipe", "state", "text", "as in status")                                     \
     FIELD(SHOW_PIPES, "pipe", "queued", "number", "recipients that wait or are being sent")        \
@@ -148,6 +202,20 @@
     FIELD(CLASSIFY, "pipe", "reply", "text", "what was asked about")                               \
     FIELD(CLASSIFY, "pipe", "status", "text", "enhanced status code in it; absent: none")          \
     FIELD(CLASSIFY, "pipe", "phase", "text", "in which it is heard")                               \
+    FIELD(VERP_DECODE, "pipe", "verdict", "text", "ours, expired, forged or not-ours")             \
+    FIELD(VERP_DECODE, "pipe", "address", "text", "what was asked about")                          \
+    FIELD(VERP_DECODE, "pipe", "use", "text", "bounce or unsubscribe; this and what follows only when it was made here") \
+    FIELD(VERP_DECODE, "pipe", "made", "text", "the day, UTC")                                     \
+    FIELD(VERP_DECODE, "pipe", "pipe", "text", "that made it; absent: none that is configured")    \
+    FIELD(VERP_DECODE, "pipe", "own", "flag", "it is the pipe that answers")                       \
+    FIELD(VERP_DECODE, "pipe", "known", "flag", "job, vmta and sender are remembered, by the pipe that made it alone") \
+    FIELD(VERP_DECODE, "pipe", "rcpt", "text", "absent: the address has only a hash of it")        \
+    FIELD(VERP_DECODE, "pipe", "job", "text", "X-Job; absent: none")                               \
+    FIELD(VERP_DECODE, "pipe", "vmta", "text", "virtual MTA")                                      \
+    FIELD(VERP_DECODE, "pipe", "sender", "text", "of the application")                             \
+    FIELD(VERP_DECODE, "pipe", "is_rcpt", "flag", "it was made for the recipient that was given")  \
+    FIELD(VERP_DECODE, "pipe", "scope", "text", "what an unsubscribe address unsubscribes from: global, pipe, domain or job") \
+    FIELD(VERP_DECODE, "pipe", "scope_name", "text", "which one")                                  \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "text", "text", "reply with {address}, {id} ... in it")       \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "sample", "text", "the last one as it came, cut")             \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "count", "number", "replies of this group")                   \

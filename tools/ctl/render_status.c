@@ -233,7 +233,7 @@ void render_status(const struct answer *a, struct page *page)
     }
     processes(a, page);
     pipes(a, page);
-    if (count_role(a, "receiver") || count_role(a, "resolver"))
+    if (count_role(a, "receiver") || count_role(a, "resolver") || count_role(a, "web"))
         buf_append_char(&page->out, '\n');
     receivers(a, page);
     resolver(a, page);
