@@ -47,7 +47,13 @@ static bool inbound_of(void *owner, struct strview address, bool relays, struct 
     return address.len && (address.ptr[0] == 'b' || address.ptr[0] == 'f');
 }
 
-static const struct smtp_server_ops ops = {known, known, signing_needs_of, key_exists, inbound_of};
+static const struct smtp_server_ops ops = {
+    .pipe_exists = known,
+    .virtual_mta_exists = known,
+    .signing_needs = signing_needs_of,
+    .signing_key_exists = key_exists,
+    .inbound = inbound_of,
+};
 
 static void check_message(const struct buf *m, const struct envelope *env)
 {

@@ -57,7 +57,8 @@ static void signing_needs_of(void *owner, struct strview pipe, struct signing_ne
 {
     struct play *p = owner;
     (void)pipe;
-    *ret = (struct signing_needs){p->sign, p->bimi, p->sign, p->sign};
+    *ret = (struct signing_needs){
+        .keys = p->sign, .bimi = p->bimi, .relaxed = p->sign, .simple = p->sign};
 }
 
 static bool key_exists(void *owner, struct strview pipe, const struct signing_options *o)
@@ -80,8 +81,13 @@ static bool inbound_of(void *owner, struct strview address, bool relays, struct 
     return true;
 }
 
-static const struct smtp_server_ops ops = {name_known, name_known, signing_needs_of, key_exists,
-                                           inbound_of};
+static const struct smtp_server_ops ops = {
+    .pipe_exists = name_known,
+    .virtual_mta_exists = name_known,
+    .signing_needs = signing_needs_of,
+    .signing_key_exists = key_exists,
+    .inbound = inbound_of,
+};
 
 static const struct smtp_server_settings defaults = {
     .host_name = "mx.test",
