@@ -103,9 +103,9 @@ static void check_categories(void *arg, const struct config_value *v)
             continue;
         config_each(l->cfg, DIR_BOUNCE_PATTERN, all, is_own_category, &name);
         if (name.len)
-            load_warn(l, v->origin.file, v->origin.line,
-                      "%s: no rule gives the bounce category '%.*s'",
-                      directive_info(v->directive)->name, (int)MIN_OF(one.len, (size_t)60), one.ptr);
+            load_warn(
+                l, v->origin.file, v->origin.line, "%s: no rule gives the bounce category '%.*s'",
+                directive_info(v->directive)->name, (int)MIN_OF(one.len, (size_t)60), one.ptr);
     }
 }
 

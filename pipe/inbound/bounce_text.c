@@ -16,9 +16,9 @@
 #include <stdio.h>
 
 enum {
-    ENOUGH = 4,        /* points for being a bounce */
-    RECIPIENT = 3,     /* points for being a recipient */
-    LINES_MAX = 2000,  /* looked at */
+    ENOUGH = 4,       /* points for being a bounce */
+    RECIPIENT = 3,    /* points for being a recipient */
+    LINES_MAX = 2000, /* looked at */
     LINE_MAX_BYTES = 2000,
     FOUND_MAX = 200,
 };
@@ -157,7 +157,7 @@ static int points_of(const struct scan *s, const struct found *f)
 
 static bool is_nobody(const struct scan *s, struct strview address)
 {
-    static const char *const names[] = {"mailer-daemon", "postmaster", "abuse", "noreply",
+    static const char *const names[] = {"mailer-daemon", "postmaster", "abuse",   "noreply",
                                         "no-reply",      "support",    "helpdesk"};
     ptrdiff_t at = sv_find(address, '@');
 
@@ -301,7 +301,8 @@ static struct strview diagnostic_of(struct strview text, const char *format, str
     return said.len ? named(type, said, a) : sv("", 0);
 }
 
-static void make_status(struct inbound_rcpt *r, unsigned code, struct strview stretch, struct arena *a)
+static void make_status(struct inbound_rcpt *r, unsigned code, struct strview stretch,
+                        struct arena *a)
 {
     char status[STATUS_SIZE];
     const char *words;
@@ -351,7 +352,9 @@ static void describe(const struct scan *s, struct inbound_report *r, bool delaye
             }
             char status[STATUS_SIZE];
             if (!reply_status(stretch, status))
-                stretch = reply_words_status(phrase_lower(stretch, s->arena)) && !whole_code ? stretch : s->text;
+                stretch = reply_words_status(phrase_lower(stretch, s->arena)) && !whole_code
+                              ? stretch
+                              : s->text;
         }
         make_status(rcpt, code, stretch, s->arena);
     }

@@ -35,7 +35,8 @@ static enum outcome_phase phase_of(struct strview text, struct strview status)
 {
     if (mentions(text, SV("end of data")) || mentions(text, SV("after data")))
         return PHASE_END_OF_DATA;
-    if (mentions(text, SV("reply to MAIL FROM")) || mentions(text, SV("from mail server after MAIL FROM")))
+    if (mentions(text, SV("reply to MAIL FROM")) ||
+        mentions(text, SV("from mail server after MAIL FROM")))
         return PHASE_MAIL;
     bool of_recipient = status.len > 2 && (status.ptr[2] == '1' || status.ptr[2] == '2');
     return of_recipient || mentions(text, SV("RCPT TO")) ? PHASE_RCPT : PHASE_END_OF_DATA;

@@ -216,7 +216,9 @@ const struct phrase phrases_bounce_body[] = {
     {"no se pudo entregar", "text"},
     {"no se ha entregado", "text"},
     {"no fue entregado", "text"},
-    {"n\xc3\xa3o p\xc3\xb4""de ser entregue", "text"},
+    {"n\xc3\xa3o p\xc3\xb4"
+     "de ser entregue",
+     "text"},
     {"n\xc3\xa3o foi poss\xc3\xadvel entregar", "text"},
     {"n\xc3\xa3o foi entregue", "text"},
     /* Italian */
@@ -229,8 +231,12 @@ const struct phrase phrases_bounce_body[] = {
     /* Dutch, Polish, Russian */
     {"kon niet worden bezorgd", "text"},
     {"kon niet worden afgeleverd", "text"},
-    {"nie mog\xc5\x82""a zosta\xc4\x87 dostarczona", "text"},
-    {"nie zosta\xc5\x82""a dostarczona", "text"},
+    {"nie mog\xc5\x82"
+     "a zosta\xc4\x87 dostarczona",
+     "text"},
+    {"nie zosta\xc5\x82"
+     "a dostarczona",
+     "text"},
     {"не может быть доставлено", "text"},
     {"не было доставлено", "text"},
     {"не может быть отправлено", "text"},
@@ -365,21 +371,19 @@ const struct phrase phrases_delay[] = {
     {"weiterhin versucht", ""},
     {"wird versucht, die nachricht", ""},
     {"n'a pas encore ", ""},
-    {"todav\xc3\xad" "a no", ""},
+    {"todav\xc3\xad"
+     "a no",
+     ""},
     {"non \xc3\xa8 ancora stat", ""},
     {"まだ配信されていません", ""},
     {NULL, NULL},
 };
 
 const struct phrase phrases_final[] = {
-    {"permanent error", ""},
-    {"permanent fatal error", ""},
-    {"permanent failure", ""},
-    {"failed permanently", ""},
-    {"i've given up", ""},
-    {"giving up", ""},
-    {"given up", ""},
-    {NULL, NULL},
+    {"permanent error", ""},   {"permanent fatal error", ""},
+    {"permanent failure", ""}, {"failed permanently", ""},
+    {"i've given up", ""},     {"giving up", ""},
+    {"given up", ""},          {NULL, NULL},
 };
 
 const struct phrase phrases_original[] = {
@@ -466,34 +470,20 @@ const struct phrase phrases_recipient[] = {
 };
 
 const struct phrase phrases_no_recipient[] = {
-    {"from:", ""},
-    {"from <", ""},
-    {"mail from", ""},
-    {"sender:", ""},
-    {"sender <", ""},
-    {"reply-to", ""},
-    {"message-id", ""},
-    {"message id", ""},
-    {"subject:", ""},
-    {"generated from", ""},
-    {"contact", ""},
-    {"write to", ""},
-    {"send mail to", ""},
-    {"for help", ""},
-    {"for assistance", ""},
-    {"further assistance", ""},
-    {"support@", ""},
-    {"abuse@", ""},
-    {"postmaster@", ""},
-    {"if you ", ""},
-    {"please forward", ""},
-    {"wenden sie sich", ""},
-    {"contactez", ""},
-    {"póngase en contacto", ""},
-    {"absender", ""},
-    {"expéditeur", ""},
-    {"remitente", ""},
-    {"mittente", ""},
+    {"from:", ""},          {"from <", ""},
+    {"mail from", ""},      {"sender:", ""},
+    {"sender <", ""},       {"reply-to", ""},
+    {"message-id", ""},     {"message id", ""},
+    {"subject:", ""},       {"generated from", ""},
+    {"contact", ""},        {"write to", ""},
+    {"send mail to", ""},   {"for help", ""},
+    {"for assistance", ""}, {"further assistance", ""},
+    {"support@", ""},       {"abuse@", ""},
+    {"postmaster@", ""},    {"if you ", ""},
+    {"please forward", ""}, {"wenden sie sich", ""},
+    {"contactez", ""},      {"póngase en contacto", ""},
+    {"absender", ""},       {"expéditeur", ""},
+    {"remitente", ""},      {"mittente", ""},
     {NULL, NULL},
 };
 
@@ -519,7 +509,9 @@ const struct phrase phrases_status[] = {
     {"speicherplatz", "2.2"},
     {"bo\xc3\xaete aux lettres pleine", "2.2"},
     {"bo\xc3\xaete aux lettres est pleine", "2.2"},
-    {"bo\xc3\xaete de r\xc3\xa9" "ception est pleine", "2.2"},
+    {"bo\xc3\xaete de r\xc3\xa9"
+     "ception est pleine",
+     "2.2"},
     {"quota d\xc3\xa9pass", "2.2"},
     {"buz\xc3\xb3n lleno", "2.2"},
     {"buz\xc3\xb3n est\xc3\xa1 lleno", "2.2"},

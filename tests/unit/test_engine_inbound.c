@@ -150,8 +150,10 @@ static void a_drain_puts_it_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ENGINE_CASE(mail_to_ourselves_stays_here), ENGINE_CASE(it_ends_as_delivered),
-        ENGINE_CASE(it_can_be_paused_and_comes_back), ENGINE_CASE(it_can_go_out_after_all),
+        ENGINE_CASE(mail_to_ourselves_stays_here),
+        ENGINE_CASE(it_ends_as_delivered),
+        ENGINE_CASE(it_can_be_paused_and_comes_back),
+        ENGINE_CASE(it_can_go_out_after_all),
         ENGINE_CASE(a_drain_puts_it_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

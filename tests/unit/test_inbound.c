@@ -243,10 +243,12 @@ static void judge_sample(void *arg, const struct sample *s)
     }
     for (size_t i = 0; i < s->rcpt_count; i++)
         judge_rcpt(j, s, &s->rcpts[i], &r);
-    size_t named = want == INBOUND_COMPLAINT && sv_eq(s->rcpts[0].address, SV("-")) ? 0 : s->rcpt_count;
+    size_t named =
+        want == INBOUND_COMPLAINT && sv_eq(s->rcpts[0].address, SV("-")) ? 0 : s->rcpt_count;
     if (want == r.kind && s->rcpt_count && r.rcpt_count != named) {
         if (j->tell)
-            print_message("  %.*s: %zu recipients, not %zu\n", SV_ARG(s->name), r.rcpt_count, named);
+            print_message("  %.*s: %zu recipients, not %zu\n", SV_ARG(s->name), r.rcpt_count,
+                          named);
         j->f.rcpts += r.rcpt_count > named ? (unsigned)(r.rcpt_count - named) : 0;
     }
     arena_free(&a);
@@ -258,7 +260,8 @@ static unsigned percent(unsigned part, unsigned whole)
 }
 
 /* The floors hold for each kind that has at least `least` samples. */
-static void print_figures(const char *title, const struct figures *f, unsigned least, unsigned floor)
+static void print_figures(const char *title, const struct figures *f, unsigned least,
+                          unsigned floor)
 {
     unsigned below = 0, right = 0;
 
@@ -267,16 +270,18 @@ static void print_figures(const char *title, const struct figures *f, unsigned l
     print_message("%s: %u samples, %u%% right\n  %-12s %7s %9s %7s\n", title, f->total,
                   percent(right, f->total), "kind", "samples", "precision", "recall");
     for (unsigned k = 0; k < INBOUND_KIND_COUNT; k++) {
-        unsigned precision = percent(f->both[k], f->named[k]), recall = percent(f->both[k], f->labelled[k]);
+        unsigned precision = percent(f->both[k], f->named[k]),
+                 recall = percent(f->both[k], f->labelled[k]);
         bool low = f->labelled[k] >= least && (precision < floor || recall < floor);
         print_message("  %-12s %7u %8u%% %6u%%%s\n", inbound_kind_name((enum inbound_kind)k),
                       f->labelled[k], precision, recall, low ? "  below the floor" : "");
         below += low;
     }
-    print_message("  format %u%%, recipient and action %u%% of %u, status %u%%, category %u%% of %u\n",
-                  percent(f->formats_right, f->formats), percent(f->rcpts_right, f->rcpts), f->rcpts,
-                  percent(f->statuses_right, f->rcpts), percent(f->categories_right, f->categories),
-                  f->categories);
+    print_message(
+        "  format %u%%, recipient and action %u%% of %u, status %u%%, category %u%% of %u\n",
+        percent(f->formats_right, f->formats), percent(f->rcpts_right, f->rcpts), f->rcpts,
+        percent(f->statuses_right, f->rcpts), percent(f->categories_right, f->categories),
+        f->categories);
     assert_int_equal(below, 0);
 }
 
@@ -373,8 +378,10 @@ static void what_takes_too_long_is_given_up(void **state)
 
     buf_append_str(&b, "Content-Type: message/delivery-status\r\n\r\n");
     for (int i = 0; i < 1000; i++)
-        buf_printf(&b, "Final-Recipient: rfc822;a%d@b.example\r\nX: y\r\nX: y\r\nX: y\r\n"
-                       "X: y\r\nX: y\r\nX: y\r\nAction: failed\r\n\r\n", i);
+        buf_printf(&b,
+                   "Final-Recipient: rfc822;a%d@b.example\r\nX: y\r\nX: y\r\nX: y\r\n"
+                   "X: y\r\nX: y\r\nX: y\r\nAction: failed\r\n\r\n",
+                   i);
     assert_non_null(read_bytes(buf_view(&b), -1, &r, &a, &ms));
     assert_string_equal(r.trouble, "reading it took too long");
     arena_reset(&a);
@@ -401,9 +408,29 @@ static void no_bytes_make_it_slow(void **state)
         "",
     };
     static const char *const pieces[] = {
-        "@",     "a@b.example ", "<",  "=?",     "=?utf-8?q?", "\n",   "\r\n ",   "--b\r\n", "[[",  "{\"a\":",
-        "550 ",  "5.1.1 ",       "\"", "\\x{1",  "&lt;",       ";a=\"", "\x1b$B!",  "\xe3",    ".\n", "A:\n",
-        "Final-Recipient: rfc822;a@b.example\n\n", "Content-Type: message/rfc822\r\n\r\n", "to@",
+        "@",
+        "a@b.example ",
+        "<",
+        "=?",
+        "=?utf-8?q?",
+        "\n",
+        "\r\n ",
+        "--b\r\n",
+        "[[",
+        "{\"a\":",
+        "550 ",
+        "5.1.1 ",
+        "\"",
+        "\\x{1",
+        "&lt;",
+        ";a=\"",
+        "\x1b$B!",
+        "\xe3",
+        ".\n",
+        "A:\n",
+        "Final-Recipient: rfc822;a@b.example\n\n",
+        "Content-Type: message/rfc822\r\n\r\n",
+        "to@",
     };
     struct buf b = {0};
     struct arena a = {0};
@@ -466,10 +493,17 @@ static void codes_stand_where_replies_begin(void **state)
         const char *text;
         unsigned code;
     } rows[] = {
-        {"said: 550 no", 550},       {"in 2026, 450 users", 0}, {"port 587 or 465 times", 0},
-        {"(450 4.2.0 later)", 450},  {"<<< 554 x", 554},        {"error 550: x", 550},
-        {"\n552-5.2.2 full", 552},   {"'550 5.1.1'", 550},      {"1550 x", 0},
-        {"192.0.2.1 550", 0},        {"", 0},
+        {"said: 550 no", 550},
+        {"in 2026, 450 users", 0},
+        {"port 587 or 465 times", 0},
+        {"(450 4.2.0 later)", 450},
+        {"<<< 554 x", 554},
+        {"error 550: x", 550},
+        {"\n552-5.2.2 full", 552},
+        {"'550 5.1.1'", 550},
+        {"1550 x", 0},
+        {"192.0.2.1 550", 0},
+        {"", 0},
     };
     unsigned code;
     (void)state;

@@ -12,8 +12,10 @@
 static const char config_text_[] =
     "[pmta]\n[listener 127.0.0.1:2525]\n[pipe bulk]\nverp = yes\n"
     "bounce-address = b@back.example\nunsubscribe-address = u@back.example\n"
-    "[bounce-processor main]\ninbound-address = b+*@back.example\ninbound-address = plain@back.example\n"
-    "[bounce-processor trusting]\ninbound-address = trusted@back.example\ntrust-plain-reports = yes\n"
+    "[bounce-processor main]\ninbound-address = b+*@back.example\ninbound-address = "
+    "plain@back.example\n"
+    "[bounce-processor trusting]\ninbound-address = trusted@back.example\ntrust-plain-reports = "
+    "yes\n"
     "suppress-reported-scope = domain\nsuppress-reported-categories = quota-issues\n"
     "suppress-reported-for = 30d\n"
     "[feedback-loop-processor fbl]\ninbound-address = fbl@back.example\n"
@@ -114,8 +116,9 @@ static char *dsn(const char *rcpts)
     return text;
 }
 
-#define GONE(address) \
-    "Final-Recipient: rfc822; " address "\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 no\n\n"
+#define GONE(address)                   \
+    "Final-Recipient: rfc822; " address \
+    "\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 no\n\n"
 
 static void a_token_says_whom_a_bounce_is_about(void **state)
 {
@@ -150,11 +153,14 @@ static void a_hash_is_held_against_the_report(void **state)
     char text[600];
     (void)state;
 
-    snprintf(text, sizeof(text), GONE("x@dest.example") "Final-Recipient: rfc822; %s\nAction: failed\nStatus: 5.2.2\n\n", rcpt);
+    snprintf(
+        text, sizeof(text),
+        GONE("x@dest.example") "Final-Recipient: rfc822; %s\nAction: failed\nStatus: 5.2.2\n\n",
+        rcpt);
     judge_text(address, dsn(text));
     assert_sv_equal(w.j.records[0].event.rcpt, rcpt);
     assert_sv_equal(w.j.records[0].remote.status, "5.2.2");
-    assert_int_equal(w.j.entry_count, 0); /* quota-issues do not feed it here */
+    assert_int_equal(w.j.entry_count, 0);             /* quota-issues do not feed it here */
     judge_text(address, dsn(GONE("x@dest.example"))); /* nobody that the token knows */
     assert_sv_equal(w.j.records[0].event.rcpt, "x@dest.example");
     assert_int_equal(w.j.entry_count, 0);
@@ -172,7 +178,8 @@ static void plain_reports_suppress_nobody(void **state)
     assert_int_equal(w.j.entry_count, 0);
 
     judge_text("trusted@back.example",
-               dsn(GONE("a@dest.example") "Final-Recipient: rfc822; full@dest.example\nAction: failed\nStatus: 5.2.2\n\n"));
+               dsn(GONE("a@dest.example") "Final-Recipient: rfc822; full@dest.example\nAction: "
+                                          "failed\nStatus: 5.2.2\n\n"));
     assert_int_equal(w.j.record_count, 2);
     assert_int_equal(w.j.entry_count, 1); /* its categories */
     assert_sv_equal(w.j.entries[0].address, "full@dest.example");
@@ -183,8 +190,9 @@ static void plain_reports_suppress_nobody(void **state)
 static void a_delay_is_a_status_and_suppresses_nobody(void **state)
 {
     (void)state;
-    judge_text(token("b@back.example", MAIL_TOKEN_BOUNCE, "kim@dest.example"),
-               dsn("Final-Recipient: rfc822; kim@dest.example\nAction: delayed\nStatus: 4.1.1\n\n"));
+    judge_text(
+        token("b@back.example", MAIL_TOKEN_BOUNCE, "kim@dest.example"),
+        dsn("Final-Recipient: rfc822; kim@dest.example\nAction: delayed\nStatus: 4.1.1\n\n"));
     assert_int_equal(w.j.records[0].event.record, ACCT_RS);
     assert_sv_equal(w.j.records[0].remote.action, "delayed");
     assert_int_equal(w.j.entry_count, 0);
@@ -194,12 +202,13 @@ static char *arf(const char *type, const char *header)
 {
     static char text[4000];
 
-    snprintf(text, sizeof(text),
-             "From: fbl@isp.example\nContent-Type: multipart/report; boundary=b; "
-             "report-type=feedback-report\n\n--b\n\nspam\n--b\nContent-Type: "
-             "message/feedback-report\n\nFeedback-Type: %s\nUser-Agent: isp/1\nSource-IP: "
-             "192.0.2.1\n\n--b\nContent-Type: message/rfc822\n\n%sSubject: November\n\nhello\n--b--\n",
-             type, header);
+    snprintf(
+        text, sizeof(text),
+        "From: fbl@isp.example\nContent-Type: multipart/report; boundary=b; "
+        "report-type=feedback-report\n\n--b\n\nspam\n--b\nContent-Type: "
+        "message/feedback-report\n\nFeedback-Type: %s\nUser-Agent: isp/1\nSource-IP: "
+        "192.0.2.1\n\n--b\nContent-Type: message/rfc822\n\n%sSubject: November\n\nhello\n--b--\n",
+        type, header);
     return text;
 }
 
@@ -253,8 +262,9 @@ static void a_link_in_the_original_is_enough(void **state)
 static void a_forged_complaint_is_only_written_down(void **state)
 {
     (void)state;
-    judge_text("fbl@back.example", arf("abuse", "Return-Path: <b+aaaabbbbccccddddeeeeffffgggg@back.example>\n"
-                                                "To: victim@dest.example\n"));
+    judge_text("fbl@back.example",
+               arf("abuse", "Return-Path: <b+aaaabbbbccccddddeeeeffffgggg@back.example>\n"
+                            "To: victim@dest.example\n"));
     assert_int_equal(w.j.record_count, 1);
     assert_sv_equal(w.j.records[0].event.rcpt, "victim@dest.example");
     assert_int_equal(w.j.entry_count, 0);
@@ -280,8 +290,9 @@ static void mail_to_an_unsubscribe_address_unsubscribes(void **state)
 static void automatic_answers_make_no_record(void **state)
 {
     (void)state;
-    judge_text(token("b@back.example", MAIL_TOKEN_BOUNCE, "kim@dest.example"),
-               "From: kim@dest.example\nSubject: Out of office\nAuto-Submitted: auto-replied\n\naway\n");
+    judge_text(
+        token("b@back.example", MAIL_TOKEN_BOUNCE, "kim@dest.example"),
+        "From: kim@dest.example\nSubject: Out of office\nAuto-Submitted: auto-replied\n\naway\n");
     assert_false(w.j.matched);
     assert_int_equal(w.j.record_count, 0);
     assert_string_equal(w.j.what, "auto-reply");
