@@ -38,10 +38,13 @@ _pmtactl()
 
     case $typed in
     "")
-        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
+        operands="status show classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
         ;;
     "show")
         operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions unclassified"
+        ;;
+    "verp")
+        operands="decode"
         ;;
     "pause")
         operands="pipe queue job"
@@ -114,6 +117,9 @@ _pmtactl()
         ;;
     "classify"*)
         options="--socket --json --timeout --help --pipe --phase"
+        ;;
+    "verp decode"*)
+        options="--socket --json --timeout --help --pipe --rcpt"
         ;;
     "why"*)
         options="--socket --json --timeout --help --pipe"
@@ -228,7 +234,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
+        operands="status show classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
         ;;
     esac
 
