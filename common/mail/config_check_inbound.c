@@ -5,6 +5,7 @@
  */
 #include "mail/config_check.h"
 
+#include "mail/bounce_rule.h"
 #include "mail/inbound_address.h"
 #include "mail/unsubscribe_url.h"
 
@@ -78,6 +79,36 @@ static void check_list_unsubscribe(void *arg, const struct config_value *v)
                    "of them, or both)");
 }
 
+/* Names of bounce categories: those that everybody knows, or the operator's own in some rule. */
+static void is_own_category(void *arg, const struct config_value *v)
+{
+    struct strview *wanted = arg;
+    struct bounce_rule r;
+
+    if (wanted->len && bounce_rule_parse(sv_of(v->text), &r, NULL) == 0 &&
+        sv_eq_nocase(r.category, *wanted))
+        wanted->len = 0;
+}
+
+static void check_categories(void *arg, const struct config_value *v)
+{
+    const struct strview all = {NULL, 0};
+    struct loader *l = arg;
+    struct strview rest = sv_of(v->text), one;
+    enum bounce_category known;
+
+    while (sv_split(&rest, ',', &one)) {
+        struct strview name = one = sv_trim(one);
+        if (!name.len || bounce_category_find(name, &known))
+            continue;
+        config_each(l->cfg, DIR_BOUNCE_PATTERN, all, is_own_category, &name);
+        if (name.len)
+            load_warn(
+                l, v->origin.file, v->origin.line, "%s: no rule gives the bounce category '%.*s'",
+                directive_info(v->directive)->name, (int)MIN_OF(one.len, (size_t)60), one.ptr);
+    }
+}
+
 struct reaching {
     struct loader *l;
     struct inbound_table *table;
@@ -102,6 +133,23 @@ static void check_reached(void *arg, const struct config_value *v)
     buf_free(&b);
 }
 
+/* Forwarded mail must not come back here. */
+static void check_forward(void *arg, const struct config_value *v)
+{
+    const struct reaching *r = arg;
+    struct strview rest = sv_of(v->text), one;
+    struct inbound_match m;
+
+    while (sv_split(&rest, ',', &one)) {
+        one = sv_trim(one);
+        if (inbound_table_find(r->table, one, &m) && m.use != INBOUND_NONE)
+            load_error(r->l, v->origin.file, v->origin.line,
+                       "%s: %.*s is an inbound-address itself, mail would go round in a circle "
+                       "(expected an address that a person reads)",
+                       directive_info(v->directive)->name, SV_ARG(one));
+    }
+}
+
 void check_inbound(struct loader *l)
 {
     const struct strview all = {NULL, 0};
@@ -116,5 +164,8 @@ void check_inbound(struct loader *l)
     check_processors(l, KIND_FEEDBACK_LOOP_PROCESSOR);
     struct reaching r = {l, inbound_table_new(l->cfg)};
     config_each(l->cfg, DIR_BOUNCE_ADDRESS, all, check_reached, &r);
+    config_each(l->cfg, DIR_FORWARD_UNMATCHED_TO, all, check_forward, &r);
+    config_each(l->cfg, DIR_FORWARD_ERRORS_TO, all, check_forward, &r);
+    config_each(l->cfg, DIR_SUPPRESS_REPORTED_CATEGORIES, all, check_categories, l);
     inbound_table_free(r.table);
 }

@@ -536,7 +536,7 @@ enum directive_flag {
         "what such an entry holds for: all mail, the pipe's, that of the sender's domain, that of the job; pipe where the wanted one is not known") \
     DIRECTIVE(SUPPRESS_REPORTED_CATEGORIES, "suppress-reported-categories", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, "bad-mailbox, bad-domain, inactive-mailbox", 0, 0, RELOAD_LIVE, 0, NULL, \
         "bounce categories that suppress the recipient, separated by commas") \
-    DIRECTIVE(SUPPRESS_REPORTED_EXPIRE_AFTER, "suppress-reported-expire-after", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_INTERVAL, "never", 3600000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+    DIRECTIVE(SUPPRESS_REPORTED_FOR, "suppress-reported-for", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_INTERVAL, "never", 3600000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
         "how long such an entry holds") \
     DIRECTIVE(REPORT_MAX_SIZE, "report-max-size", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_SIZE, "256K", 4096, 16777216, RELOAD_LIVE, 0, NULL, \
         "bytes of a report that are read; what is beyond (the message that came back) is not looked at") \

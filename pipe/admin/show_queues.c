@@ -120,14 +120,16 @@ static json_t *queue_object(const struct pipe *p, struct queue *q)
                   "queue", q->name, "queued", (json_int_t)q->live, "ready",
                   (json_int_t)q->ready_count, "held", (json_int_t)q->held_count, "deferred",
                   (json_int_t)q->deferred.count, "connections", (json_int_t)q->sender_count,
-                  "max_connections", (json_int_t)throttle_numbers(p->engine, q)->max_connections,
+                  "max_connections", (json_int_t)(q->local ? INBOUND_PARALLEL
+                                        : throttle_numbers(p->engine, q)->max_connections),
                   "state", queue_state_name(q, engine_is_paused(p->engine)), "next_ms",
                   (json_int_t)queue_next_ms(q), "oldest_ms", (json_int_t)queue_oldest_ms(q));
     struct buf held = {0};
     char limits[200];
     json_object_set_new(o, "mode", json_string(q->mode == QUEUE_BACKOFF ? "backoff" : "normal"));
-    json_object_set_new(o, "limits",
-                        json_string(limits_in_short(p->engine, q, limits, sizeof(limits))));
+    json_object_set_new(
+        o, "limits",
+        json_string(q->local ? "" : limits_in_short(p->engine, q, limits, sizeof(limits))));
     held_by(p, q, &held);
     if (buf_len(&held))
         json_object_set_new(o, "held_by", admin_json_text(buf_view(&held)));

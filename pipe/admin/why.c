@@ -156,6 +156,13 @@ static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
     struct queue *q = e->queue;
     struct limit_hold hold;
 
+    if (q->local) {
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "its turn: %u messages are ready in its queue, and %d are read at a time",
+                 q->ready_count, INBOUND_PARALLEL);
+        snprintf(r->next, sizeof(r->next), "at once");
+        return;
+    }
     if (q->vmta->is_stranded) {
         snprintf(
             r->waits_for, sizeof(r->waits_for),
@@ -228,7 +235,11 @@ static void explain_entry(struct pipe *p, const struct entry *e, struct reason *
     unsigned lane = lane_holds(e->queue, e);
 
     if (e->state == ENTRY_SENDING || e->state == ENTRY_FINISHING) {
-        snprintf(r->waits_for, sizeof(r->waits_for), "nothing: it is being sent now");
+        snprintf(r->waits_for, sizeof(r->waits_for), "nothing: it is being %s now",
+                 q->local ? "read" : "sent");
+        if (q->local)
+            buf_append_str(&r->because, "where it suppresses somebody, it ends when the suppression "
+                                        "list has that on disk");
     } else if (engine_is_paused(p->engine)) {
         snprintf(r->waits_for, sizeof(r->waits_for), "an operator: pipe '%s' is paused", p->name);
         snprintf(r->next, sizeof(r->next), "after 'pmtactl resume pipe %s'", p->name);

@@ -9,7 +9,8 @@
 static bool is_local(char c)
 {
     unsigned char u = (unsigned char)c;
-    return ascii_is_alpha(c) || ascii_is_digit(c) || u >= 0x80 || (c && strchr(".!#$%&'*+/=?^_`{|}~-", c));
+    return ascii_is_alpha(c) || ascii_is_digit(c) || u >= 0x80 ||
+           (c && strchr(".!#$%&'*+/=?^_`{|}~-", c));
 }
 
 static bool is_domain(char c)

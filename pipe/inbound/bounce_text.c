@@ -16,9 +16,9 @@
 #include <stdio.h>
 
 enum {
-    ENOUGH = 4,        /* points for being a bounce */
-    RECIPIENT = 3,     /* points for being a recipient */
-    LINES_MAX = 2000,  /* looked at */
+    ENOUGH = 4,       /* points for being a bounce */
+    RECIPIENT = 3,    /* points for being a recipient */
+    LINES_MAX = 2000, /* looked at */
     LINE_MAX_BYTES = 2000,
     FOUND_MAX = 200,
 };
@@ -34,20 +34,14 @@ struct scan {
     struct arena *arena;
     struct budget *budget;
     struct strview text, lower; /* up to where the returned message begins */
+    struct strview flat;        /* lower without line ends */
     struct found found[FOUND_MAX];
     size_t count;
 };
 
-static struct strview lower_copy(struct strview s, struct arena *a)
-{
-    char *out = arena_strndup(a, s.ptr ? s.ptr : "", s.len);
-    str_lower(out, s.len);
-    return sv(out, s.len);
-}
-
 bool bounce_text_is_daemon(struct strview from, struct arena *a)
 {
-    return phrase_find(phrases_bounce_from, lower_copy(from, a), NULL) != NULL;
+    return phrase_find(phrases_bounce_from, phrase_lower(from, a), NULL) != NULL;
 }
 
 /* --- the message that came back --- */
@@ -163,7 +157,7 @@ static int points_of(const struct scan *s, const struct found *f)
 
 static bool is_nobody(const struct scan *s, struct strview address)
 {
-    static const char *const names[] = {"mailer-daemon", "postmaster", "abuse", "noreply",
+    static const char *const names[] = {"mailer-daemon", "postmaster", "abuse",   "noreply",
                                         "no-reply",      "support",    "helpdesk"};
     ptrdiff_t at = sv_find(address, '@');
 
@@ -307,14 +301,15 @@ static struct strview diagnostic_of(struct strview text, const char *format, str
     return said.len ? named(type, said, a) : sv("", 0);
 }
 
-static void make_status(struct inbound_rcpt *r, unsigned code, struct strview stretch, struct arena *a)
+static void make_status(struct inbound_rcpt *r, unsigned code, struct strview stretch,
+                        struct arena *a)
 {
     char status[STATUS_SIZE];
     const char *words;
     unsigned class_ = code ? code / 100 : r->action_ == DSN_DELAYED ? 4 : 5;
 
     if (!reply_status(stretch, status)) {
-        words = reply_words_status(lower_copy(stretch, a));
+        words = reply_words_status(phrase_lower(stretch, a));
         snprintf(status, sizeof(status), "%u.%s", class_, words ? words : "0.0");
     }
     r->status = arena_sv(a, sv_of(status));
@@ -357,7 +352,9 @@ static void describe(const struct scan *s, struct inbound_report *r, bool delaye
             }
             char status[STATUS_SIZE];
             if (!reply_status(stretch, status))
-                stretch = reply_words_status(lower_copy(stretch, s->arena)) && !whole_code ? stretch : s->text;
+                stretch = reply_words_status(phrase_lower(stretch, s->arena)) && !whole_code
+                              ? stretch
+                              : s->text;
         }
         make_status(rcpt, code, stretch, s->arena);
     }
@@ -366,7 +363,7 @@ static void describe(const struct scan *s, struct inbound_report *r, bool delaye
 struct strview bounce_text_diagnostic(struct strview text, struct strview rcpt, struct arena *a)
 {
     unsigned code = 0;
-    size_t cut = original_at(lower_copy(text, a));
+    size_t cut = original_at(phrase_lower(text, a));
     struct strview head = sv(text.ptr, cut), one, said = {NULL, 0};
 
     for (size_t at = 0; rcpt.len && address_next(head, &at, &one);) {
@@ -391,8 +388,12 @@ struct verdict {
 static bool weigh(const struct scan *s, struct verdict *v)
 {
     struct arena *a = s->arena;
-    struct strview subject = lower_copy(s->t->subject, a), failed;
+    struct strview subject = phrase_lower(s->t->subject, a), failed;
     const struct phrase *body = phrase_find(phrases_bounce_body, s->lower, NULL);
+    if (!body || strcmp(body->means, "text") == 0) { /* a particular one may go over lines */
+        const struct phrase *flat = phrase_find(phrases_bounce_body, s->flat, NULL);
+        body = flat ? flat : body;
+    }
     bool has_failed = mime_field(s->t->header, "X-Failed-Recipients", 0, a, &failed);
     bool has_subject = phrase_find(phrases_bounce_subject, subject, NULL) != NULL;
     bool daemon = bounce_text_is_daemon(s->t->from, a);
@@ -401,29 +402,32 @@ static bool weigh(const struct scan *s, struct verdict *v)
 
     *v = (struct verdict){
         .format = body ? body->means : "text",
-        .delayed = (phrase_find(phrases_delay, s->lower, NULL) ||
+        .delayed = (phrase_find(phrases_delay, s->flat, NULL) ||
                     phrase_find(phrases_delay, subject, NULL) ||
                     sv_starts_nocase(subject, SV("warning: "))) &&
-                   !phrase_find(phrases_final, s->lower, NULL),
+                   !phrase_find(phrases_final, s->flat, NULL),
     };
     bool gmail = sv_ends_nocase(address_first(s->t->from), SV("@googlemail.com")) ||
                  sv_ends_nocase(address_first(s->t->from), SV("@google.com"));
     if (gmail)
         v->format = "gmail";
-    return s->t->is_report || (points >= ENOUGH && (body || has_subject || has_failed));
+    /* people write about bounces, too: somebody who speaks for a mail system must have written it */
+    bool machine = daemon || s->t->null_sender || has_failed;
+    return s->t->is_report || (points >= ENOUGH && machine && (body || has_subject || has_failed));
 }
 
 bool bounce_text_read(const struct bounce_text *t, struct arena *a, struct budget *b,
                       struct inbound_report *ret)
 {
     struct scan *s = arena_alloc(a, sizeof(*s));
-    struct strview lower = lower_copy(t->text, a);
+    struct strview lower = phrase_lower(t->text, a);
     size_t cut = original_at(lower);
     struct verdict v;
 
     *s = (struct scan){.t = t, .arena = a, .budget = b};
     s->text = sv(t->text.ptr, cut);
     s->lower = sv(lower.ptr, cut);
+    s->flat = phrase_flat(s->lower, a);
     if (!weigh(s, &v))
         return false;
     ret->format = v.format;

@@ -31,13 +31,15 @@ static bool mentions(struct strview text, struct strview word)
     return false;
 }
 
-static enum outcome_phase phase_of(struct strview text)
+static enum outcome_phase phase_of(struct strview text, struct strview status)
 {
     if (mentions(text, SV("end of data")) || mentions(text, SV("after data")))
         return PHASE_END_OF_DATA;
-    if (mentions(text, SV("reply to MAIL FROM")) || mentions(text, SV("from mail server after MAIL FROM")))
+    if (mentions(text, SV("reply to MAIL FROM")) ||
+        mentions(text, SV("from mail server after MAIL FROM")))
         return PHASE_MAIL;
-    return PHASE_RCPT;
+    bool of_recipient = status.len > 2 && (status.ptr[2] == '1' || status.ptr[2] == '2');
+    return of_recipient || mentions(text, SV("RCPT TO")) ? PHASE_RCPT : PHASE_END_OF_DATA;
 }
 
 void inbound_category(const struct classify *c, const struct inbound_rcpt *r, struct buf *text,
@@ -59,7 +61,7 @@ void inbound_category(const struct classify *c, const struct inbound_rcpt *r, st
     buf_append_sv(text, said);
     struct outcome o = {
         .class_ = failed ? OUTCOME_BOUNCED : OUTCOME_DEFERRED,
-        .phase = phase_of(r->diagnostic),
+        .phase = phase_of(r->diagnostic, r->status),
         .code = (uint16_t)code,
         .enhanced = enhanced_of(r->status),
         .text = buf_view(text),

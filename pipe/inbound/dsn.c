@@ -196,7 +196,8 @@ bool dsn_read(struct strview text, struct arena *a, struct budget *b, struct inb
             continue;
         }
         if (start) {
-            struct strview group = sv(start, (size_t)((more ? line.ptr : text.ptr + text.len) - start));
+            struct strview group =
+                sv(start, (size_t)((more ? line.ptr : text.ptr + text.len) - start));
             message_fields(group, a, ret);
             any |= add_recipient(group, a, ret);
             start = NULL;

@@ -54,9 +54,13 @@ static void add_fields(struct inbound_report *r, struct strview text, const char
 
 void feedback_guess_recipient(struct inbound_report *r, struct arena *a)
 {
-    static const char *const names[] = {"X-HmXmrOriginalRecipient", "Original-Recipient",
-                                        "X-Original-To", "Delivered-To", "Envelope-To",
-                                        "X-Envelope-To", "X-Rcpt-To"};
+    static const char *const names[] = {"X-HmXmrOriginalRecipient",
+                                        "Original-Recipient",
+                                        "X-Original-To",
+                                        "Delivered-To",
+                                        "Envelope-To",
+                                        "X-Envelope-To",
+                                        "X-Rcpt-To"};
 
     for (size_t i = 0; i < ARRAY_LEN(names) && !r->rcpt_count; i++)
         add_complainer(r, dsn_address(mime_get(r->original_header, names[i], a), a));
@@ -75,7 +79,8 @@ static struct strview blankless(struct strview text)
     return text;
 }
 
-bool feedback_arf(const struct mime *m, struct arena *a, struct budget *b, struct inbound_report *ret)
+bool feedback_arf(const struct mime *m, struct arena *a, struct budget *b,
+                  struct inbound_report *ret)
 {
     int part = mime_find(m, "message/feedback-report", 0);
 
@@ -121,8 +126,7 @@ static struct strview address_of_subject(struct strview subject)
         return sv("", 0);
     struct strview v = sv(subject.ptr + from, subject.len - (size_t)from);
     size_t n = 0;
-    while (n < v.len && n < 45 &&
-           (ascii_is_digit(v.ptr[n]) || strchr(".:abcdefABCDEF", v.ptr[n])))
+    while (n < v.len && n < 45 && (ascii_is_digit(v.ptr[n]) || strchr(".:abcdefABCDEF", v.ptr[n])))
         n++;
     return n >= 7 ? sv(v.ptr, n) : sv("", 0);
 }

@@ -8,7 +8,8 @@
 #include "inbound/parsed.h"
 
 /* The message has a message/feedback-report part: fills *ret in. */
-bool feedback_arf(const struct mime *m, struct arena *a, struct budget *b, struct inbound_report *ret);
+bool feedback_arf(const struct mime *m, struct arena *a, struct budget *b,
+                  struct inbound_report *ret);
 
 /* It, or a message in it, has X-HmXmrOriginalRecipient. */
 bool feedback_jmrp(const struct mime *m, struct arena *a, struct inbound_report *ret);

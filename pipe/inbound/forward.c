@@ -162,9 +162,9 @@ static void make_head(struct forward *f, struct strview why)
     buf_append_str(&f->head, "\r\n");
 }
 
-void forward_start(struct engine *g, uv_loop_t *loop, const struct load *l, const struct strview *to,
-                   size_t to_count, struct strview why, void (*done)(void *arg, int status),
-                   void *arg)
+void forward_start(struct engine *g, uv_loop_t *loop, const struct load *l,
+                   const struct strview *to, size_t to_count, struct strview why,
+                   void (*done)(void *arg, int status), void *arg)
 {
     struct forward *f = xcalloc(1, sizeof(*f));
     const struct spool_content *c = &l->read.content;

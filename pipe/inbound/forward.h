@@ -14,8 +14,8 @@
 /* l holds the message and stays until done(arg, status), which comes later, never inside: 0 when the
  * new message is durable and queued, or negative. to: addresses; why: one line that goes on top as
  * the field X-Inbound. */
-void forward_start(struct engine *g, uv_loop_t *loop, const struct load *l, const struct strview *to,
-                   size_t to_count, struct strview why, void (*done)(void *arg, int status),
-                   void *arg);
+void forward_start(struct engine *g, uv_loop_t *loop, const struct load *l,
+                   const struct strview *to, size_t to_count, struct strview why,
+                   void (*done)(void *arg, int status), void *arg);
 
 #endif

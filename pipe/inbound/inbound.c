@@ -60,7 +60,7 @@ struct task {
 
 /* One answer that will come. */
 struct waiter {
-    struct list link; /* inbound->waiters */
+    struct list link;  /* inbound->waiters */
     struct task *task; /* NULL: not awaited any more */
 };
 
@@ -237,17 +237,21 @@ static void conclude(struct task *t, bool forwarded)
     t->in->stats.forwarded += forwarded;
     if (j->matched)
         snprintf(text, sizeof(text), "%s (%.*s): %zu record%s, %zu suppressed", j->what,
-                 SV_ARG(j->records[0].remote.format), j->record_count, j->record_count == 1 ? "" : "s",
-                 j->entry_count);
+                 SV_ARG(j->records[0].remote.format), j->record_count,
+                 j->record_count == 1 ? "" : "s", j->entry_count);
     else
         snprintf(text, sizeof(text), "%s (%s)%s%s: %s", inbound_kind_text(t->report.kind), j->what,
                  t->report.trouble ? ", " : "", t->report.trouble ? t->report.trouble : "",
-                 forwarded ? "forwarded" : out ? "sent on" : "dropped");
+                 forwarded ? "forwarded"
+                 : out     ? "sent on"
+                           : "dropped");
     if (!j->matched || t->report.trouble)
-        log_info(LOG_DELIVERY, "inbound mail is no report that could be used id=%s rcpt=%s from='%s' subject='%s': %s",
-                 t->load->id, log_safe(t->address, strlen(t->address), 320),
-                 log_safe(t->report.from.ptr, t->report.from.len, 100),
-                 log_safe(t->report.subject.ptr, t->report.subject.len, 100), text);
+        log_info(
+            LOG_DELIVERY,
+            "inbound mail is no report that could be used id=%s rcpt=%s from='%s' subject='%s': %s",
+            t->load->id, log_safe(t->address, strlen(t->address), 320),
+            log_safe(t->report.from.ptr, t->report.from.len, 100),
+            log_safe(t->report.subject.ptr, t->report.subject.len, 100), text);
     if (out) {
         send_out(t);
         return;
@@ -273,9 +277,9 @@ static void forward_or_conclude(struct task *t)
     const struct inbound_settings *s = &t->settings;
     bool error = t->report.trouble && s->forward_errors_count;
     const struct strview *to = error ? s->forward_errors : s->forward_unmatched;
-    size_t n = error                      ? s->forward_errors_count
-               : t->judgement.matched     ? 0
-                                          : s->forward_unmatched_count;
+    size_t n = error                  ? s->forward_errors_count
+               : t->judgement.matched ? 0
+                                      : s->forward_unmatched_count;
     char why[300];
 
     if (!n) {
@@ -528,7 +532,8 @@ static void work(void *arg, struct queue *q)
     if (in->in_work || in->draining || !in->report)
         return;
     in->in_work = true;
-    while (q->ready_count && !q->retry_at_ms && q->sender_count < INBOUND_PARALLEL && take_one(in, q))
+    while (q->ready_count && !q->retry_at_ms && q->sender_count < INBOUND_PARALLEL &&
+           take_one(in, q))
         ;
     in->in_work = false;
 }

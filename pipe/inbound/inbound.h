@@ -35,7 +35,7 @@ enum { INBOUND_PARALLEL = 4 }; /* messages of one queue at a time */
 struct inbound_stats {
     uint64_t reports, unmatched, errors; /* messages */
     uint64_t records, suppressed, forwarded;
-    uint64_t kinds[8]; /* messages by enum inbound_kind */
+    uint64_t kinds[8];           /* messages by enum inbound_kind */
     uint32_t under_way, waiting; /* messages; waiting: for the suppression list */
 };
 void inbound_stats(const struct inbound *in, struct inbound_stats *ret);

@@ -190,7 +190,8 @@ static void judge_rcpt(struct judging *j, const struct inbound_rcpt *r, struct s
     x->remote.diagnostic = r->diagnostic;
     x->remote.remote_mta = r->remote_mta;
     if (!sv_eq_nocase(r->final, rcpt)) /* it went on to another address */
-        x->event.orcpt = sv_eq_nocase(r->original, rcpt) || !r->original.len ? r->final : r->original;
+        x->event.orcpt =
+            sv_eq_nocase(r->original, rcpt) || !r->original.len ? r->final : r->original;
     if (r->action_ <= DSN_DELAYED) {
         inbound_category(j->in->classify, r, &j->ret->text, &k);
         x->remote.category = sv_of(k.category);
@@ -304,7 +305,8 @@ void judge(const struct judge_input *in, struct arena *a, struct judgement *ret)
         judge_delivery_report(&j);
     else if (r->kind == INBOUND_COMPLAINT)
         judge_complaint(&j);
-    else if (r->kind == INBOUND_OTHER && j.own_token && j.origin.token.use == MAIL_TOKEN_UNSUBSCRIBE)
+    else if (r->kind == INBOUND_OTHER && j.own_token &&
+             j.origin.token.use == MAIL_TOKEN_UNSUBSCRIBE)
         judge_unsubscribe(&j);
     else
         ret->matched = false;

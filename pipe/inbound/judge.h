@@ -31,8 +31,8 @@ struct judged_record {
 };
 
 struct judgement {
-    bool matched; /* it is a report, or unsubscribes */
-    bool trusted; /* a token that only we can make says whom it is about */
+    bool matched;     /* it is a report, or unsubscribes */
+    bool trusted;     /* a token that only we can make says whom it is about */
     const char *what; /* kind in a word: "bounce", "unsubscribe" ... */
     struct judged_record records[INBOUND_RCPTS_MAX];
     size_t record_count;

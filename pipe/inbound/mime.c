@@ -156,8 +156,7 @@ static void split_header(struct strview text, struct mime_part *p)
 static void describe(struct mime_part *p, struct arena *a, const char *usual)
 {
     p->content_type = mime_get(p->header, "Content-Type", a);
-    struct strview type =
-        sv_trim(sv(p->content_type.ptr, parameter_end(p->content_type)));
+    struct strview type = sv_trim(sv(p->content_type.ptr, parameter_end(p->content_type)));
     struct strview encoding = mime_get(p->header, "Content-Transfer-Encoding", a);
 
     if (sv_find(type, '/') < 0)
@@ -214,8 +213,7 @@ static void add_children(struct walk *w, int self)
 {
     const struct mime_part *p = &w->m->parts[self];
     struct strview boundary = mime_parameter(p->content_type, "boundary", w->arena);
-    const char *usual =
-        sv_eq(p->type, SV("multipart/digest")) ? "message/rfc822" : "text/plain";
+    const char *usual = sv_eq(p->type, SV("multipart/digest")) ? "message/rfc822" : "text/plain";
     struct strview rest = p->body, line;
     const char *start = NULL;
     unsigned depth = p->depth + 1;
@@ -249,7 +247,7 @@ static void add_part(struct walk *w, struct strview text, int parent, unsigned d
 {
     struct mime *m = w->m;
 
-    if (m->count == MIME_PARTS_MAX || depth > MIME_DEPTH_MAX || budget_over(w->budget)) {
+    if (m->count == MIME_PARTS_MAX || depth > MIME_DEPTH_MAX || (budget_over(w->budget) && depth)) {
         m->cut = true;
         return;
     }

@@ -17,9 +17,9 @@ enum mime_encoding { MIME_IDENTITY, MIME_BASE64, MIME_QUOTED_PRINTABLE };
 struct mime_part {
     int parent; /* -1: the message itself */
     unsigned depth;
-    struct strview header; /* raw lines, without the blank one */
-    struct strview body;   /* raw, still encoded */
-    struct strview type;   /* "text/plain", lower case */
+    struct strview header;       /* raw lines, without the blank one */
+    struct strview body;         /* raw, still encoded */
+    struct strview type;         /* "text/plain", lower case */
     struct strview content_type; /* the whole field, unfolded */
     enum mime_encoding encoding;
 };

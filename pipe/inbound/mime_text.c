@@ -99,7 +99,11 @@ struct strview mime_decode(const struct mime_part *p, struct arena *a, struct bu
 static size_t utf8_length(struct strview s)
 {
     unsigned char c = (unsigned char)s.ptr[0];
-    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xc2 && c < 0xe0 ? 2
+               : c >= 0xe0 && c < 0xf0 ? 3
+               : c >= 0xf0 && c < 0xf5 ? 4
+                                       : 0;
 
     return n && n <= s.len && address_utf8_ok(sv(s.ptr, n)) ? n : 0;
 }
@@ -171,9 +175,8 @@ struct strview mime_utf8(struct strview bytes, struct strview charset, struct ar
 static const struct {
     const char *name, *text;
 } entities[] = {
-    {"lt;", "<"},  {"gt;", ">"},    {"amp;", "&"},  {"quot;", "\""}, {"nbsp;", " "},
-    {"#39;", "'"}, {"#x27;", "'"},  {"#64;", "@"},  {"#60;", "<"},   {"#62;", ">"},
-    {"apos;", "'"}, {"#34;", "\""},
+    {"lt;", "<"},   {"gt;", ">"},  {"amp;", "&"}, {"quot;", "\""}, {"nbsp;", " "}, {"#39;", "'"},
+    {"#x27;", "'"}, {"#64;", "@"}, {"#60;", "<"}, {"#62;", ">"},   {"apos;", "'"}, {"#34;", "\""},
 };
 
 static size_t entity(struct strview at, char *out)

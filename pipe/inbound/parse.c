@@ -50,13 +50,6 @@ struct reading {
     struct inbound_report *ret;
 };
 
-static struct strview lower(struct strview s, struct arena *a)
-{
-    char *out = arena_strndup(a, s.ptr ? s.ptr : "", s.len);
-    str_lower(out, s.len);
-    return sv(out, s.len);
-}
-
 /* The text for people: the first text part that is not of an attached message. */
 static struct strview text_of(struct reading *r)
 {
@@ -92,7 +85,8 @@ static void find_original(struct reading *r)
             r->ret->original_header = p->header;
             break;
         }
-        if (sv_eq(p->type, SV("text/rfc822-headers")) || sv_eq(p->type, SV("message/rfc822-headers")) ||
+        if (sv_eq(p->type, SV("text/rfc822-headers")) ||
+            sv_eq(p->type, SV("message/rfc822-headers")) ||
             sv_eq(p->type, SV("message/global-headers"))) {
             struct strview text = mime_decode(p, r->arena, &r->budget);
             while (text.len && (text.ptr[0] == '\r' || text.ptr[0] == '\n'))
@@ -116,8 +110,8 @@ static void add_clue(struct inbound_report *r, struct strview address)
 /* Addresses of the fields that ours stand in come first, then all others. */
 static void find_clues(struct reading *r)
 {
-    static const char *const names[] = {"Return-Path", "List-Unsubscribe", "X-HmXmrOriginalRecipient",
-                                        "Errors-To",   "Sender",           "To"};
+    static const char *const names[] = {
+        "Return-Path", "List-Unsubscribe", "X-HmXmrOriginalRecipient", "Errors-To", "Sender", "To"};
     struct inbound_report *ret = r->ret;
     struct strview one;
 
@@ -151,7 +145,8 @@ static bool read_dsn(struct reading *r)
 
     for (size_t t = 0; t < ARRAY_LEN(types) && !any; t++)
         for (int i = -1; (i = mime_find(r->mime, types[t], (size_t)(i + 1))) >= 0;)
-            any |= dsn_read(mime_text(&r->mime->parts[i], r->arena, &r->budget), r->arena, &r->budget, ret);
+            any |= dsn_read(mime_text(&r->mime->parts[i], r->arena, &r->budget), r->arena,
+                            &r->budget, ret);
     if (!any)
         return false;
     ret->format = "dsn";
@@ -170,15 +165,17 @@ static bool read_dsn(struct reading *r)
 
 static bool is_auto_reply(const struct reading *r)
 {
-    static const char *const marks[] = {"X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-AutoReply-From",
-                                        "X-Mail-Autoreply", "X-Vacation", "X-Auto-Reply-From", "X-OOO"};
+    static const char *const marks[] = {
+        "X-Autoreply",      "X-Autorespond", "X-Autoresponder",   "X-AutoReply-From",
+        "X-Mail-Autoreply", "X-Vacation",    "X-Auto-Reply-From", "X-OOO"};
     struct arena *a = r->arena;
-    struct strview v, subject = lower(r->ret->subject, a);
+    struct strview v, subject = phrase_lower(r->ret->subject, a);
 
     for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (mime_field(r->header, marks[i], 0, a, &v))
             return true;
-    if (phrase_begins(phrases_auto_subject, subject) || phrase_find(phrases_auto_anywhere, subject, NULL))
+    if (phrase_begins(phrases_auto_subject, subject) ||
+        phrase_find(phrases_auto_anywhere, subject, NULL))
         return true;
     bool answer = sv_starts_nocase(mime_get(r->header, "Auto-Submitted", a), SV("auto-replied"));
     v = mime_get(r->header, "Precedence", a);
@@ -190,10 +187,10 @@ static bool is_auto_reply(const struct reading *r)
 
 static bool is_challenge(const struct reading *r, struct strview text)
 {
-    struct strview head = lower(sv(text.ptr, MIN_OF(text.len, (size_t)4000)), r->arena);
+    struct strview head = phrase_lower(sv(text.ptr, MIN_OF(text.len, (size_t)4000)), r->arena);
 
-    return phrase_find(phrases_challenge, lower(r->ret->subject, r->arena), NULL) ||
-           phrase_find(phrases_challenge, lower(r->ret->from, r->arena), NULL) ||
+    return phrase_find(phrases_challenge, phrase_lower(r->ret->subject, r->arena), NULL) ||
+           phrase_find(phrases_challenge, phrase_lower(r->ret->from, r->arena), NULL) ||
            phrase_find(phrases_challenge, head, NULL);
 }
 
@@ -261,7 +258,8 @@ static const char *trouble_of(const struct reading *r)
 void inbound_parse(struct strview message, const struct inbound_wanted *w, struct arena *a,
                    struct inbound_report *ret)
 {
-    struct reading r = {.wanted = w, .arena = a, .ret = ret, .budget = {.until_ms = clock_mono_ms() + w->time_ms}};
+    struct reading r = {
+        .wanted = w, .arena = a, .ret = ret, .budget = {.until_ms = clock_mono_ms() + w->time_ms}};
 
     *ret = (struct inbound_report){.kind = INBOUND_OTHER, .format = ""};
     r.mime = arena_alloc(a, sizeof(*r.mime));

@@ -9,10 +9,10 @@
 #include "inbound/parsed.h"
 
 struct inbound_wanted {
-    bool null_sender;         /* of the envelope */
-    bool for_feedback;        /* it came to a feedback loop processor */
-    struct strview own;       /* the address that it came to */
-    int64_t time_ms;          /* it may take */
+    bool null_sender;   /* of the envelope */
+    bool for_feedback;  /* it came to a feedback loop processor */
+    struct strview own; /* the address that it came to */
+    int64_t time_ms;    /* it may take */
 };
 
 /* message: header and body without dot-stuffing; it stays, views point into it. */

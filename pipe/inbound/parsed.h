@@ -9,13 +9,13 @@
 #include "inbound/mime.h"
 
 /* KIND(ID, "name", "what people read") */
-#define INBOUND_KINDS(KIND)                                                       \
-    KIND(OTHER, "other", "no report")                                             \
-    KIND(BOUNCE, "bounce", "a report of failure")                                 \
-    KIND(STATUS, "status", "a report of delay or delivery")                       \
-    KIND(COMPLAINT, "complaint", "a complaint")                                   \
-    KIND(AUTO_REPLY, "auto-reply", "an automatic answer")                         \
-    KIND(CHALLENGE, "challenge", "a question whether the sender is a person")     \
+#define INBOUND_KINDS(KIND)                                                   \
+    KIND(OTHER, "other", "no report")                                         \
+    KIND(BOUNCE, "bounce", "a report of failure")                             \
+    KIND(STATUS, "status", "a report of delay or delivery")                   \
+    KIND(COMPLAINT, "complaint", "a complaint")                               \
+    KIND(AUTO_REPLY, "auto-reply", "an automatic answer")                     \
+    KIND(CHALLENGE, "challenge", "a question whether the sender is a person") \
     KIND(MDN, "mdn", "a notice that a message was read or thrown away")
 
 enum inbound_kind {
@@ -45,7 +45,7 @@ struct inbound_rcpt {
 
 struct inbound_report {
     enum inbound_kind kind;
-    const char *format; /* "dsn", "qmail", "arf" ...; "" when it is no report */
+    const char *format;  /* "dsn", "qmail", "arf" ...; "" when it is no report */
     const char *trouble; /* a limit or a form that could not be read; NULL: none */
 
     struct strview reporting_mta, envid;
@@ -57,7 +57,8 @@ struct inbound_report {
 
     /* the message that it is about, as far as it came along */
     struct strview original_header;
-    struct strview clues[INBOUND_CLUES_MAX]; /* addresses in it that may be ours, or its recipient */
+    struct strview
+        clues[INBOUND_CLUES_MAX]; /* addresses in it that may be ours, or its recipient */
     size_t clue_count;
 
     struct strview from, subject; /* of the report itself */

@@ -6,6 +6,40 @@
 
 #include <string.h>
 
+struct strview phrase_lower(struct strview text, struct arena *a)
+{
+    char *out = arena_strndup(a, text.ptr ? text.ptr : "", text.len);
+
+    str_lower(out, text.len);
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        unsigned char c = (unsigned char)out[i], d = (unsigned char)out[i + 1];
+        if (c == 0xc3 && d >= 0x80 && d <= 0x9e && d != 0x97) {
+            out[i + 1] = (char)(d + 0x20);
+        } else if (c == 0xd0 && d >= 0x90 && d <= 0x9f) {
+            out[i + 1] = (char)(d + 0x20);
+        } else if (c == 0xd0 && d >= 0xa0 && d <= 0xaf) {
+            out[i] = (char)0xd1;
+            out[i + 1] = (char)(d - 0x20);
+        }
+    }
+    return sv(out, text.len);
+}
+
+struct strview phrase_flat(struct strview lower, struct arena *a)
+{
+    char *out = arena_alloc(a, lower.len + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < lower.len; i++) {
+        bool blank = (unsigned char)lower.ptr[i] <= ' ';
+        if (!blank)
+            out[n++] = lower.ptr[i];
+        else if (n && out[n - 1] != ' ')
+            out[n++] = ' ';
+    }
+    return sv(out, n);
+}
+
 const struct phrase *phrase_find(const struct phrase *table, struct strview text, size_t *ret_at)
 {
     for (const struct phrase *p = table; text.len && p->text; p++) {
@@ -128,6 +162,9 @@ const struct phrase phrases_bounce_body[] = {
     {"the following recipient(s) could not be reached", "text"},
     {"following recipient(s) cannot be reached", "text"},
     {"recipients of your message could not be", "text"},
+    {"cannot be delivered", "text"},
+    {"this is a delivery status notification", "text"},
+    {"undeliverable mail", "text"},
     {"undeliverable recipient", "text"},
     {"undeliverable address", "text"},
     {"undeliverable to the following", "text"},
@@ -179,7 +216,9 @@ const struct phrase phrases_bounce_body[] = {
     {"no se pudo entregar", "text"},
     {"no se ha entregado", "text"},
     {"no fue entregado", "text"},
-    {"n\xc3\xa3o p\xc3\xb4""de ser entregue", "text"},
+    {"n\xc3\xa3o p\xc3\xb4"
+     "de ser entregue",
+     "text"},
     {"n\xc3\xa3o foi poss\xc3\xadvel entregar", "text"},
     {"n\xc3\xa3o foi entregue", "text"},
     /* Italian */
@@ -192,8 +231,12 @@ const struct phrase phrases_bounce_body[] = {
     /* Dutch, Polish, Russian */
     {"kon niet worden bezorgd", "text"},
     {"kon niet worden afgeleverd", "text"},
-    {"nie mog\xc5\x82""a zosta\xc4\x87 dostarczona", "text"},
-    {"nie zosta\xc5\x82""a dostarczona", "text"},
+    {"nie mog\xc5\x82"
+     "a zosta\xc4\x87 dostarczona",
+     "text"},
+    {"nie zosta\xc5\x82"
+     "a dostarczona",
+     "text"},
     {"не может быть доставлено", "text"},
     {"не было доставлено", "text"},
     {"не может быть отправлено", "text"},
@@ -328,21 +371,19 @@ const struct phrase phrases_delay[] = {
     {"weiterhin versucht", ""},
     {"wird versucht, die nachricht", ""},
     {"n'a pas encore ", ""},
-    {"todav\xc3\xad" "a no", ""},
+    {"todav\xc3\xad"
+     "a no",
+     ""},
     {"non \xc3\xa8 ancora stat", ""},
     {"まだ配信されていません", ""},
     {NULL, NULL},
 };
 
 const struct phrase phrases_final[] = {
-    {"permanent error", ""},
-    {"permanent fatal error", ""},
-    {"permanent failure", ""},
-    {"failed permanently", ""},
-    {"i've given up", ""},
-    {"giving up", ""},
-    {"given up", ""},
-    {NULL, NULL},
+    {"permanent error", ""},   {"permanent fatal error", ""},
+    {"permanent failure", ""}, {"failed permanently", ""},
+    {"i've given up", ""},     {"giving up", ""},
+    {"given up", ""},          {NULL, NULL},
 };
 
 const struct phrase phrases_original[] = {
@@ -429,34 +470,20 @@ const struct phrase phrases_recipient[] = {
 };
 
 const struct phrase phrases_no_recipient[] = {
-    {"from:", ""},
-    {"from <", ""},
-    {"mail from", ""},
-    {"sender:", ""},
-    {"sender <", ""},
-    {"reply-to", ""},
-    {"message-id", ""},
-    {"message id", ""},
-    {"subject:", ""},
-    {"generated from", ""},
-    {"contact", ""},
-    {"write to", ""},
-    {"send mail to", ""},
-    {"for help", ""},
-    {"for assistance", ""},
-    {"further assistance", ""},
-    {"support@", ""},
-    {"abuse@", ""},
-    {"postmaster@", ""},
-    {"if you ", ""},
-    {"please forward", ""},
-    {"wenden sie sich", ""},
-    {"contactez", ""},
-    {"póngase en contacto", ""},
-    {"absender", ""},
-    {"expéditeur", ""},
-    {"remitente", ""},
-    {"mittente", ""},
+    {"from:", ""},          {"from <", ""},
+    {"mail from", ""},      {"sender:", ""},
+    {"sender <", ""},       {"reply-to", ""},
+    {"message-id", ""},     {"message id", ""},
+    {"subject:", ""},       {"generated from", ""},
+    {"contact", ""},        {"write to", ""},
+    {"send mail to", ""},   {"for help", ""},
+    {"for assistance", ""}, {"further assistance", ""},
+    {"support@", ""},       {"abuse@", ""},
+    {"postmaster@", ""},    {"if you ", ""},
+    {"please forward", ""}, {"wenden sie sich", ""},
+    {"contactez", ""},      {"póngase en contacto", ""},
+    {"absender", ""},       {"expéditeur", ""},
+    {"remitente", ""},      {"mittente", ""},
     {NULL, NULL},
 };
 
@@ -482,7 +509,9 @@ const struct phrase phrases_status[] = {
     {"speicherplatz", "2.2"},
     {"bo\xc3\xaete aux lettres pleine", "2.2"},
     {"bo\xc3\xaete aux lettres est pleine", "2.2"},
-    {"bo\xc3\xaete de r\xc3\xa9" "ception est pleine", "2.2"},
+    {"bo\xc3\xaete de r\xc3\xa9"
+     "ception est pleine",
+     "2.2"},
     {"quota d\xc3\xa9pass", "2.2"},
     {"buz\xc3\xb3n lleno", "2.2"},
     {"buz\xc3\xb3n est\xc3\xa1 lleno", "2.2"},

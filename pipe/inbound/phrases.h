@@ -1,12 +1,11 @@
 /*
  * Words that mail servers use: what begins a bounce, what a delay, what an automatic answer. All in
- * lower case (letters beyond ASCII as they are written), UTF-8; to be looked for in text whose ASCII
- * letters are lower case.
+ * lower case, UTF-8; to be looked for in text that went through phrase_lower.
  */
 #ifndef PMTA_PIPE_INBOUND_PHRASES_H
 #define PMTA_PIPE_INBOUND_PHRASES_H
 
-#include "base/str.h"
+#include "base/arena.h"
 
 struct phrase {
     const char *text;  /* NULL ends a table */
@@ -25,6 +24,11 @@ extern const struct phrase phrases_status[];         /* "1.1": subject and detai
 extern const struct phrase phrases_auto_subject[];   /* at the start of a subject */
 extern const struct phrase phrases_auto_anywhere[];  /* anywhere in a subject */
 extern const struct phrase phrases_challenge[];      /* in subject or text */
+
+/* A copy in lower case, of the same length: ASCII, Latin-1 and Cyrillic letters. */
+struct strview phrase_lower(struct strview text, struct arena *a);
+/* The same with every run of white space as one blank, so that a phrase may go over lines. */
+struct strview phrase_flat(struct strview lower, struct arena *a);
 
 /* The first row that is in text; *ret_at is where, when not NULL. NULL: none. */
 const struct phrase *phrase_find(const struct phrase *table, struct strview text, size_t *ret_at);

@@ -81,7 +81,8 @@ ptrdiff_t reply_find(struct strview text, unsigned *ret_code)
         char after = i + 3 < text.len ? p[3] : '\n';
         if (!strchr(" -\n)'\"#,:;", after) || !after || !may_begin(text, i))
             continue;
-        *ret_code = (unsigned)(p[0] - '0') * 100 + (unsigned)(p[1] - '0') * 10 + (unsigned)(p[2] - '0');
+        *ret_code =
+            (unsigned)(p[0] - '0') * 100 + (unsigned)(p[1] - '0') * 10 + (unsigned)(p[2] - '0');
         return (ptrdiff_t)i;
     }
     return -1;

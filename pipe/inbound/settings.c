@@ -45,7 +45,7 @@ void inbound_settings_get(struct config *cfg, const struct inbound_match *m,
         .suppress = get(&s, DIR_SUPPRESS_REPORTED)->yes,
         .scope = (enum suppress_scope)get(&s, DIR_SUPPRESS_REPORTED_SCOPE)->number,
         .categories = sv_of(get(&s, DIR_SUPPRESS_REPORTED_CATEGORIES)->text),
-        .expire_after_ms = get(&s, DIR_SUPPRESS_REPORTED_EXPIRE_AFTER)->number,
+        .expire_after_ms = get(&s, DIR_SUPPRESS_REPORTED_FOR)->number,
         .max_bytes = (size_t)get(&s, DIR_REPORT_MAX_SIZE)->number,
         .time_ms = get(&s, DIR_REPORT_MAX_TIME)->number,
     };

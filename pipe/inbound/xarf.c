@@ -111,7 +111,8 @@ bool xarf_read(const struct mime *m, struct arena *a, struct budget *b, struct i
             continue;
         struct strview text = mime_text(p, a, b);
         bool is_json = looks_like_json(text);
-        if (!(is_json && read_json(text, a, ret)) && !(marked && !is_json && read_fields(text, a, ret)))
+        if (!(is_json && read_json(text, a, ret)) &&
+            !(marked && !is_json && read_fields(text, a, ret)))
             continue;
         ret->kind = INBOUND_COMPLAINT;
         ret->format = "xarf";

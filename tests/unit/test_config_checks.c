@@ -80,6 +80,17 @@ static void references(void **state)
          "d/a.conf:2: verp without bounce-address (expected bounce-address = user@domain)\n"},
         {"[pmta]\nbounce-address = b@\n",
          "d/a.conf:2: bounce-address: 'b@' is not valid (expected user@domain)\n"},
+        {"[bounce-processor b]\ninbound-address = @b.example\nforward-unmatched-to = x@b.example\n",
+         "d/a.conf:3: forward-unmatched-to: x@b.example is an inbound-address itself, mail would go "
+         "round in a circle (expected an address that a person reads)\n"},
+        {"[bounce-processor b]\ninbound-address = @b.example\n"
+         "suppress-reported-categories = bad-mailbox, bad-mailbx\n",
+         "d/a.conf:3: warning: suppress-reported-categories: no rule gives the bounce category "
+         "'bad-mailbx'\n"},
+        {"[bounce-processor b]\ninbound-address = @b.example\nforward-errors-to = x@c.example\n"
+         "suppress-reported-categories = vip, quota-issues\n"
+         "[bounce-category-patterns]\npattern = /x/ vip\n",
+         ""},
         {"[pmta]\nbounce-address = b@b.example\n[bounce-processor b]\ninbound-address = b@b.example\n",
          "d/a.conf:2: warning: bounce-address: no [bounce-processor] takes b+*@b.example, so what "
          "bounces later is not seen here; add that as its inbound-address\n"},

@@ -243,10 +243,12 @@ static void judge_sample(void *arg, const struct sample *s)
     }
     for (size_t i = 0; i < s->rcpt_count; i++)
         judge_rcpt(j, s, &s->rcpts[i], &r);
-    size_t named = want == INBOUND_COMPLAINT && sv_eq(s->rcpts[0].address, SV("-")) ? 0 : s->rcpt_count;
+    size_t named =
+        want == INBOUND_COMPLAINT && sv_eq(s->rcpts[0].address, SV("-")) ? 0 : s->rcpt_count;
     if (want == r.kind && s->rcpt_count && r.rcpt_count != named) {
         if (j->tell)
-            print_message("  %.*s: %zu recipients, not %zu\n", SV_ARG(s->name), r.rcpt_count, named);
+            print_message("  %.*s: %zu recipients, not %zu\n", SV_ARG(s->name), r.rcpt_count,
+                          named);
         j->f.rcpts += r.rcpt_count > named ? (unsigned)(r.rcpt_count - named) : 0;
     }
     arena_free(&a);
@@ -258,7 +260,8 @@ static unsigned percent(unsigned part, unsigned whole)
 }
 
 /* The floors hold for each kind that has at least `least` samples. */
-static void print_figures(const char *title, const struct figures *f, unsigned least, unsigned floor)
+static void print_figures(const char *title, const struct figures *f, unsigned least,
+                          unsigned floor)
 {
     unsigned below = 0, right = 0;
 
@@ -267,16 +270,18 @@ static void print_figures(const char *title, const struct figures *f, unsigned l
     print_message("%s: %u samples, %u%% right\n  %-12s %7s %9s %7s\n", title, f->total,
                   percent(right, f->total), "kind", "samples", "precision", "recall");
     for (unsigned k = 0; k < INBOUND_KIND_COUNT; k++) {
-        unsigned precision = percent(f->both[k], f->named[k]), recall = percent(f->both[k], f->labelled[k]);
+        unsigned precision = percent(f->both[k], f->named[k]),
+                 recall = percent(f->both[k], f->labelled[k]);
         bool low = f->labelled[k] >= least && (precision < floor || recall < floor);
         print_message("  %-12s %7u %8u%% %6u%%%s\n", inbound_kind_name((enum inbound_kind)k),
                       f->labelled[k], precision, recall, low ? "  below the floor" : "");
         below += low;
     }
-    print_message("  format %u%%, recipient and action %u%% of %u, status %u%%, category %u%% of %u\n",
-                  percent(f->formats_right, f->formats), percent(f->rcpts_right, f->rcpts), f->rcpts,
-                  percent(f->statuses_right, f->rcpts), percent(f->categories_right, f->categories),
-                  f->categories);
+    print_message(
+        "  format %u%%, recipient and action %u%% of %u, status %u%%, category %u%% of %u\n",
+        percent(f->formats_right, f->formats), percent(f->rcpts_right, f->rcpts), f->rcpts,
+        percent(f->statuses_right, f->rcpts), percent(f->categories_right, f->categories),
+        f->categories);
     assert_int_equal(below, 0);
 }
 
@@ -302,6 +307,21 @@ static void judge_file(const char *file, bool tell, struct figures *ret)
     classify_free(c);
 }
 
+static void samples_that_readers_were_made_with(void **state)
+{
+    static const char *const files[] = {"dsn.samples", "text.samples", "other.samples"};
+    struct figures f = {.total = 0};
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        judge_file(files[i], true, &f);
+    assert_true(f.total >= 120);
+    print_figures("samples that the readers were made with", &f, 1, 95);
+    assert_true(percent(f.rcpts_right, f.rcpts) >= 98);
+    assert_true(percent(f.statuses_right, f.rcpts) >= 98);
+    assert_true(percent(f.categories_right, f.categories) >= 95);
+}
+
 static void samples_put_aside(void **state)
 {
     struct figures f = {.total = 0};
@@ -313,9 +333,220 @@ static void samples_put_aside(void **state)
     assert_true(percent(f.rcpts_right, f.rcpts) >= 85);
 }
 
+/* --- bounds --- */
+
+static const char *read_bytes(struct strview message, int64_t time_ms, struct inbound_report *r,
+                              struct arena *a, int64_t *ret_ms)
+{
+    int64_t began = clock_mono_ms();
+
+    inbound_parse(message, &(struct inbound_wanted){.null_sender = true, .time_ms = time_ms}, a, r);
+    *ret_ms = clock_mono_ms() - began;
+    return r->trouble;
+}
+
+static void nesting_and_parts_are_bounded(void **state)
+{
+    struct buf deep = {0}, wide = {0};
+    struct inbound_report r;
+    struct arena a = {0};
+    int64_t ms;
+    (void)state;
+
+    for (int i = 0; i < 200; i++)
+        buf_printf(&deep, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i);
+    assert_string_equal(read_bytes(buf_view(&deep), 10000, &r, &a, &ms),
+                        "it has too many parts, or parts too deep in parts");
+    buf_append_str(&wide, "Content-Type: multipart/mixed; boundary=b\r\n\r\n");
+    for (int i = 0; i < 5000; i++)
+        buf_append_str(&wide, "--b\r\n\r\nx\r\n");
+    assert_string_equal(read_bytes(buf_view(&wide), 10000, &r, &a, &ms),
+                        "it has too many parts, or parts too deep in parts");
+    assert_int_equal(r.kind, INBOUND_OTHER);
+    buf_free(&deep);
+    buf_free(&wide);
+    arena_free(&a);
+}
+
+static void what_takes_too_long_is_given_up(void **state)
+{
+    struct buf b = {0};
+    struct inbound_report r;
+    struct arena a = {0};
+    int64_t ms;
+    (void)state;
+
+    buf_append_str(&b, "Content-Type: message/delivery-status\r\n\r\n");
+    for (int i = 0; i < 1000; i++)
+        buf_printf(&b,
+                   "Final-Recipient: rfc822;a%d@b.example\r\nX: y\r\nX: y\r\nX: y\r\n"
+                   "X: y\r\nX: y\r\nX: y\r\nAction: failed\r\n\r\n",
+                   i);
+    assert_non_null(read_bytes(buf_view(&b), -1, &r, &a, &ms));
+    assert_string_equal(r.trouble, "reading it took too long");
+    arena_reset(&a);
+    assert_null(read_bytes(buf_view(&b), 10000, &r, &a, &ms));
+    assert_int_equal(r.rcpt_count, INBOUND_RCPTS_MAX);
+    buf_free(&b);
+    arena_free(&a);
+}
+
+/* One piece over and over, as large as reports may be by default, in each place that is looked at. */
+static void no_bytes_make_it_slow(void **state)
+{
+    static const char *const heads[] = {
+        "From: MAILER-DAEMON@x.example\r\nSubject: failure notice\r\n\r\n",
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n"
+        "Content-Type: message/delivery-status\r\n\r\n",
+        "Content-Type: text/html\r\nX-Failed-Recipients: a@b.example\r\n\r\n",
+        "Content-Type: multipart/mixed\r\n\r\n",
+        "Content-Type: application/json\r\n\r\n{",
+        "X-Failed-Recipients: ",
+        "Subject: ",
+        "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\nyour message could not be delivered",
+        "Content-Type: message/rfc822\r\n\r\n",
+        "",
+    };
+    static const char *const pieces[] = {
+        "@",
+        "a@b.example ",
+        "<",
+        "=?",
+        "=?utf-8?q?",
+        "\n",
+        "\r\n ",
+        "--b\r\n",
+        "[[",
+        "{\"a\":",
+        "550 ",
+        "5.1.1 ",
+        "\"",
+        "\\x{1",
+        "&lt;",
+        ";a=\"",
+        "\x1b$B!",
+        "\xe3",
+        ".\n",
+        "A:\n",
+        "Final-Recipient: rfc822;a@b.example\n\n",
+        "Content-Type: message/rfc822\r\n\r\n",
+        "to@",
+    };
+    struct buf b = {0};
+    struct arena a = {0};
+    int64_t worst = 0;
+    (void)state;
+
+    for (size_t h = 0; h < ARRAY_LEN(heads); h++)
+        for (size_t p = 0; p < ARRAY_LEN(pieces); p++) {
+            struct inbound_report r;
+            int64_t ms;
+            buf_reset(&b);
+            buf_append_str(&b, heads[h]);
+            while (buf_len(&b) < 256 * 1024)
+                buf_append_str(&b, pieces[p]);
+            read_bytes(buf_view(&b), 60000, &r, &a, &ms);
+            if (ms > 200)
+                print_message("  %lld ms: head %zu, piece '%s'\n", (long long)ms, h, pieces[p]);
+            worst = MAX_OF(worst, ms);
+            arena_free(&a);
+        }
+    print_message("%lld ms for the slowest of %zu reports of 256 KiB\n", (long long)worst,
+                  ARRAY_LEN(heads) * ARRAY_LEN(pieces));
+    assert_true(worst < 4000);
+    buf_free(&b);
+}
+
+/* Every sample cut at many places, and with a byte changed. */
+static void damage(void *arg, const struct sample *s)
+{
+    unsigned *seed = arg;
+    struct arena a = {0};
+    struct inbound_report r;
+
+    for (size_t i = 0; i < 40; i++) {
+        char *copy = xmalloc(s->message.len);
+        memcpy(copy, s->message.ptr, s->message.len);
+        *seed = *seed * 1103515245 + 12345;
+        copy[*seed / 7 % s->message.len] = (char)(*seed >> 16);
+        parse_sample(sv(copy, s->message.len - s->message.len * i / 41), &a, &r);
+        assert_true(r.rcpt_count <= INBOUND_RCPTS_MAX);
+        arena_reset(&a);
+        free(copy);
+    }
+    arena_free(&a);
+}
+
+static void damaged_samples_are_survived(void **state)
+{
+    static const char *const files[] = {"dsn.samples", "text.samples", "other.samples"};
+    unsigned seed = 17;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        each_sample(files[i], damage, &seed);
+}
+
+static void codes_stand_where_replies_begin(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned code;
+    } rows[] = {
+        {"said: 550 no", 550},
+        {"in 2026, 450 users", 0},
+        {"port 587 or 465 times", 0},
+        {"(450 4.2.0 later)", 450},
+        {"<<< 554 x", 554},
+        {"error 550: x", 550},
+        {"\n552-5.2.2 full", 552},
+        {"'550 5.1.1'", 550},
+        {"1550 x", 0},
+        {"192.0.2.1 550", 0},
+        {"", 0},
+    };
+    unsigned code;
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        code = 0;
+        reply_find(sv_of(rows[i].text), &code);
+        if (code != rows[i].code)
+            fail_msg("'%s': %u", rows[i].text, code);
+    }
+}
+
+static void words_of_headers_are_decoded(void **state)
+{
+    static const struct {
+        const char *raw, *text;
+    } rows[] = {
+        {"=?utf-8?Q?a_b?= =?utf-8?Q?c?= d", "a bc d"},
+        {"=?iso-8859-1?Q?=FC?=", "\xc3\xbc"},
+        {"=?utf-8?B?w7w=?=", "\xc3\xbc"},
+        {"=?x?y?z", "=?x?y?z"},
+        {"=?utf-8*de?q?x?=", "x"},
+        {"=?utf-8?q?=ff?=", "\xef\xbf\xbd"},
+        {"plain = text ?", "plain = text ?"},
+    };
+    struct arena a = {0};
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_sv_equal(mime_words(sv_of(rows[i].raw), &a), rows[i].text);
+    arena_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nesting_and_parts_are_bounded),
+        cmocka_unit_test(what_takes_too_long_is_given_up),
+        cmocka_unit_test(no_bytes_make_it_slow),
+        cmocka_unit_test(damaged_samples_are_survived),
+        cmocka_unit_test(codes_stand_where_replies_begin),
+        cmocka_unit_test(words_of_headers_are_decoded),
+        cmocka_unit_test(samples_that_readers_were_made_with),
         cmocka_unit_test(samples_put_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
