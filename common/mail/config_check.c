@@ -67,6 +67,7 @@ static void check_values(struct loader *l, const struct config_section *s)
         uint32_t kinds;
     } refs[] = {{DIR_PIPE, KIND_PIPE},
                 {DIR_DEFAULT_PIPE, KIND_PIPE},
+                {DIR_DSN_PIPE, KIND_PIPE},
                 {DIR_SOURCE_NAME, KIND_SOURCE},
                 {DIR_POOL_MEMBER, KIND_VIRTUAL_MTA},
                 {DIR_COLD_VIRTUAL_MTA, KIND_VIRTUAL_MTA},

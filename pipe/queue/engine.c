@@ -112,6 +112,11 @@ void engine_on_notice(struct engine *g,
     g->notice_arg = arg;
 }
 
+void engine_on_dsn(struct engine *g, const struct engine_dsn *hooks)
+{
+    g->dsn = *hooks;
+}
+
 void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
 {
     g->actions.changed = fn;
@@ -219,7 +224,7 @@ struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct s
 
 static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
 {
-    struct strview domain = address_domain(address);
+    struct strview domain = vmta->to_pipe ? SV(QUEUE_NOTICES) : address_domain(address);
     struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta);
     return routing_target(q) ? routing_final(g, q) : q;
 }
@@ -254,6 +259,16 @@ static const char *queue_name_of(void *arg, uint32_t i)
     return m->entries[i].queue->name;
 }
 
+/* The sender of some recipient wants to hear when it takes long. */
+static void watch_delays(struct engine *g, struct message *m, const struct envelope *env)
+{
+    for (uint32_t i = 0; i < env->rcpt_count && g->dsn.queued; i++)
+        if ((env->rcpts[i].notify & NOTIFY_DELAY) && env->sender.len) {
+            g->dsn.queued(g->dsn.arg, m, env);
+            return;
+        }
+}
+
 void engine_accept(struct engine *g, message_id id, const struct spool_place *place,
                    const struct envelope *env, struct body *body)
 {
@@ -271,6 +286,7 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
             q->retry_at_ms = 0;
     }
     report_received(g->report, id, env, queue_name_of, m);
+    watch_delays(g, m, env);
     for (uint32_t i = 0; i < env->rcpt_count; i++)
         if (i == 0 || m->entries[i].queue != m->entries[i - 1].queue)
             scheduler_kick(g, m->entries[i].queue);
@@ -323,6 +339,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         else
             queue_ready(q, e);
     }
+    watch_delays(g, m, env);
 }
 
 bool engine_moved(struct engine *g, message_id id, const struct spool_place *to)
