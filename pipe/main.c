@@ -65,6 +65,20 @@ static const struct spool_ops spool_callbacks = {
     .health = on_health,
 };
 
+/* --- notices through another pipe --- */
+
+static void on_peer(void *arg, const char *pipe, struct ipc_edge *edge)
+{
+    struct pipe *p = arg;
+    dsn_peer(p->dsn, pipe, edge);
+}
+
+static void on_peer_reply(void *arg, const char *pipe, const struct ipc_submit_reply *r)
+{
+    struct pipe *p = arg;
+    dsn_peer_reply(p->dsn, pipe, r);
+}
+
 /* --- child_ops --- */
 
 /* The rooms, made with the first configuration. */
@@ -94,6 +108,9 @@ static int open_rooms(struct pipe *p, struct err *e)
     memory_init(&p->memory, p->engine);
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
+    p->dsn = dsn_new(loop, p->engine);
+    intake_on_peers(p->intake,
+                    &(struct intake_peers){.there = on_peer, .replied = on_peer_reply, .arg = p});
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
     p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
@@ -195,6 +212,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     config_unref(p->config);
     p->config = cfg;
     tls_files_commit(p->tls_files);
+    dsn_configure(p->dsn, cfg);
     engine_configure(p->engine, cfg);
     tlsrpt_configure(p->tlsrpt, cfg, p->name);
     if (p->report && configure_report(p, e) < 0)
@@ -246,6 +264,8 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
         routes_set_edge(p->routes, fd);
     else if (peer == ROLE_RECEIVER)
         intake_add_edge(p->intake, name, fd);
+    else if (peer == ROLE_PIPE)
+        intake_add_pipe(p->intake, name, fd);
     else
         close(fd);
 }
@@ -261,7 +281,7 @@ static int open_spool(struct pipe *p, struct err *e)
     uv_loop_t *loop = child_loop(p->child);
 
     if (memory_open(&p->memory, loop, p->spool_dir, e) < 0 ||
-        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0)
+        dsn_open(p->dsn, p->spool_dir, e) < 0 || tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0)
         return e->code;
     int dir = p->spool_dir;
     p->spool_dir = -1;
@@ -349,10 +369,16 @@ static void on_reports_closed(void *arg)
     memory_close(&p->memory, on_memory_closed, p);
 }
 
-static void on_engine_drained(void *arg)
+static void on_delays_closed(void *arg)
 {
     struct pipe *p = arg;
     tlsrpt_close(p->tlsrpt, on_reports_closed, p);
+}
+
+static void on_engine_drained(void *arg)
+{
+    struct pipe *p = arg;
+    dsn_close(p->dsn, on_delays_closed, p);
 }
 
 static void on_drain(void *owner, int64_t timeout_ms)
@@ -376,6 +402,7 @@ static void on_drain(void *owner, int64_t timeout_ms)
 static void pipe_fini(struct pipe *p)
 {
     intake_free(p->intake);
+    dsn_free(p->dsn);
     if (p->engine)
         memory_fini(&p->memory);
     notice_free(p->notice);

@@ -5,6 +5,7 @@
 #define PMTA_PIPE_PIPE_H
 
 #include "check/watch.h"
+#include "dsn/dsn.h"
 #include "intake/intake.h"
 #include "memory.h"
 #include "net/child.h"
@@ -44,6 +45,7 @@ struct pipe {
     struct keyring *keyring;
     struct signer *signer;
     struct notice *notice;
+    struct dsn *dsn;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
     struct list checks; /* that operators asked for */

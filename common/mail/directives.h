@@ -553,7 +553,6 @@ enum directive_flag {
         "text for people in notices about mail that was relayed, with ${variables}; lines end in \\n") \
     DIRECTIVE(DSN_DELIVERED_BODY_TEMPLATE_FROM, "dsn-delivered-body-template-from", KIND_PIPE | KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "file that holds the same (UTF-8, at most 32 KiB); read with the configuration") \
-        "pipe that delivery notices go out through; the one that they are about when not set")     \
     /* inbound mail: bounce and feedback loop processors */                                        \
     DIRECTIVE(INBOUND_ADDRESS, "inbound-address", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "recipients that are for this processor: user@domain, @domain, or user+*@domain") \

@@ -327,7 +327,7 @@ void dsn_letter_write(const struct dsn_letter *l, struct arena *a, struct buf *c
     struct wire w = {.out = content};
 
     BUG_ON(!l->rcpt_count || !l->env->sender.len);
-    *env = (struct envelope){.received_ms = clock_wall_ms(), .source = SV(DSN_SOURCE)};
+    *env = (struct envelope){.received_ms = clock_wall_ms(), .source = SV(ENVELOPE_DSN_SOURCE)};
     add_recipients(l, a, env);
     fill(l, a, v);
     put_header(l, v, a, utf8, env, &w);

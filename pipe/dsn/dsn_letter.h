@@ -10,9 +10,6 @@
 #include "dsn/dsn_limit.h"
 #include "mail/dsn_template.h"
 
-/* Name of the source of notices in accounting and envelopes; no [source] can have it. */
-#define DSN_SOURCE "{dsn}"
-
 /* Product's prefix of its own fields in the status part. */
 #define DSN_X "X-PipeMTA-"
 

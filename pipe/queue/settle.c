@@ -98,7 +98,7 @@ static void expire(const struct outcome *o, const struct queue *q, const struct 
 /* The end of this recipient is told to its sender, but that cannot be stored now: it stays. */
 static void hold_back(const struct outcome *o, struct outcome *ret, char *text, size_t size)
 {
-    char last[1100]; /* o->text may be text */
+    char last[1000]; /* o->text may be text */
 
     snprintf(last, sizeof(last), "%.*s", SV_ARG(o->text));
     snprintf(text, size, "the notice about its failure cannot be stored now; last: %s", last);

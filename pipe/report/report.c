@@ -437,6 +437,7 @@ static struct acct_event message_event(const struct envelope *env, uint32_t rcpt
         .envid = env->envid,
         .source_host = source_host(env),
         .source_ip = env->peer,
+        .is_notice = sv_eq(env->source, SV(ENVELOPE_DSN_SOURCE)),
         .user = env->user,
         .headers = env->acct_headers,
         .size = env->content_bytes - env->stuffed_dots,
