@@ -180,8 +180,8 @@ static void refuse(struct submission *s, struct strview text)
         .transmit_ms = -1,
     };
 
-    settle_queue_failure(g, q, &o); /* first, or it would be tried again at once */
-    load_put_back(l);
+    load_put_back(l); /* first: a queue that waits is woken for what is in it */
+    settle_queue_failure(g, q, &o);
 }
 
 static void submit(struct submission *s)

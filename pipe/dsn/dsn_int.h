@@ -67,7 +67,8 @@ struct dsn {
     char host[256];    /* of the system */
     struct list notes; /* oldest first */
     uint32_t note_count, working;
-    bool is_over; /* drained by force: nothing is begun or ended any more */
+    bool is_stuck; /* the disk took no notice of failure the last time; logged */
+    bool is_over;  /* drained by force: nothing is begun or ended any more */
     uv_timer_t *timer;
     int64_t armed_ms; /* monotonic; INT64_MAX: not */
     uint64_t serial;

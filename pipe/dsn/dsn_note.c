@@ -287,8 +287,12 @@ static void on_stored(struct own_mail *mail, int status)
         return;
     }
     if (status < 0 && n->kind == DSN_FAILED) {
-        log_warn(LOG_QUEUE, "delivery notice cannot be stored, trying again reason='%s'",
-                 err_name(status));
+        if (!d->is_stuck)
+            log_warn(LOG_QUEUE,
+                     "delivery notices cannot be stored, their recipients stay undecided until "
+                     "they can reason='%s'",
+                     err_name(status));
+        d->is_stuck = true;
         again(n, STORE_AGAIN_MS);
         return;
     }
@@ -296,6 +300,9 @@ static void on_stored(struct own_mail *mail, int status)
         d->stats.lost++;
         log_warn(LOG_QUEUE, "delivery notice lost reason='%s'", err_name(status));
     } else {
+        if (d->is_stuck)
+            log_info(LOG_QUEUE, "delivery notices can be stored again");
+        d->is_stuck = false;
         d->stats.sent[n->kind]++;
         tell(n);
         own_mail_accept(mail, d->engine);
