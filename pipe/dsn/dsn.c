@@ -78,10 +78,17 @@ const struct config_value *dsn_of_source(const struct dsn *d, const struct envel
     return config_get(d->config, &q, of);
 }
 
+/* Its bounces come back to a [bounce-processor], which would read in the notice what accounting says
+ * already. */
+static bool is_ours(const struct dsn *d, struct strview sender)
+{
+    struct inbound_match m;
+    return inbound_table_find(d->inbound, sender, &m) && m.use == INBOUND_BOUNCES;
+}
+
 bool dsn_is_suppressed(const struct dsn *d, const struct envelope *env)
 {
-    return dsn_of_source(d, env, DIR_SUPPRESS_LOCAL_DSN)->yes ||
-           dsn_is_inbound(d->config, env->sender);
+    return dsn_of_source(d, env, DIR_SUPPRESS_LOCAL_DSN)->yes || is_ours(d, env->sender);
 }
 
 int64_t dsn_every_ms(const struct dsn *d, const struct queue *q)
@@ -262,6 +269,7 @@ void dsn_free(struct dsn *d)
     dsn_hand_free(d);
     dsn_delay_free(d);
     dsn_limit_free(d->limit);
+    inbound_table_free(d->inbound);
     config_unref(d->config);
     free(d);
 }
@@ -270,6 +278,8 @@ void dsn_configure(struct dsn *d, struct config *cfg)
 {
     config_unref(d->config);
     d->config = config_ref(cfg);
+    inbound_table_free(d->inbound);
+    d->inbound = inbound_table_new(cfg);
 }
 
 void dsn_stats(const struct dsn *d, struct dsn_stats *ret)

@@ -56,37 +56,6 @@ enum dsn_kind dsn_decide(const struct dsn_facts *f, const char **ret_why)
     return by_notify(f, ret_why);
 }
 
-bool dsn_address_matches(struct strview pattern, struct strview address)
-{
-    ptrdiff_t at = sv_find(pattern, '@'), star = sv_find(pattern, '*');
-    struct strview domain = address_domain(address);
-
-    if (at < 0 || !domain.len || address.ptr[address.len - 1] == '.')
-        return false;
-    size_t local_len = address.len - domain.len - 1;
-    if (!sv_eq_nocase(sv(pattern.ptr + at + 1, pattern.len - (size_t)at - 1), domain))
-        return false;
-    struct strview want = sv(pattern.ptr, (size_t)at), local = sv(address.ptr, local_len);
-    if (!want.len)
-        return true;
-    if (star < 0 || star + 1 != at)
-        return sv_eq_nocase(want, local);
-    return sv_starts_nocase(local, sv(want.ptr, want.len - 1));
-}
-
-bool dsn_is_inbound(const struct config *cfg, struct strview address)
-{
-    const char *name;
-
-    for (size_t i = 0; (name = config_section_name(cfg, KIND_BOUNCE_PROCESSOR, i)); i++)
-        for (const struct config_value *v =
-                 config_section_get(cfg, KIND_BOUNCE_PROCESSOR, sv_of(name), DIR_INBOUND_ADDRESS);
-             v && v->text; v = v->next)
-            if (dsn_address_matches(sv_of(v->text), address))
-                return true;
-    return false;
-}
-
 int64_t dsn_delays_between(int64_t received_ms, int64_t every_ms, int64_t from_ms, int64_t to_ms)
 {
     if (every_ms <= 0 || to_ms < received_ms)

@@ -5,7 +5,6 @@
 #ifndef PMTA_PIPE_DSN_DECIDE_H
 #define PMTA_PIPE_DSN_DECIDE_H
 
-#include "mail/config.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
 
@@ -26,12 +25,6 @@ struct dsn_facts {
 /* DELAYED is what a DEFERRED outcome may lead to, when it has lasted long enough. *ret_why, which may
  * be NULL: one sentence, of NONE. */
 enum dsn_kind dsn_decide(const struct dsn_facts *f, const char **ret_why);
-
-/* The address is one of those that "user@domain", "@domain" or "user+*@domain" means. */
-bool dsn_address_matches(struct strview pattern, struct strview address);
-
-/* The sender's own bounces come back to this installation (any [bounce-processor]). */
-bool dsn_is_inbound(const struct config *cfg, struct strview address);
 
 /* How often of `every` has passed between two times, both counted from received_ms: more than none
  * means that a notice of delay is due. */

@@ -8,6 +8,7 @@
 
 #include "dsn/dsn.h"
 #include "dsn/dsn_letter.h"
+#include "mail/inbound_address.h"
 #include "notice/own_mail.h"
 #include "queue/engine_int.h"
 #include "state/saver.h"
@@ -64,8 +65,9 @@ struct dsn {
     uv_loop_t *loop;
     struct engine *engine;
     struct config *config;
-    char host[256];    /* of the system */
-    struct list notes; /* oldest first */
+    struct inbound_table *inbound; /* addresses whose mail this installation reads itself */
+    char host[256];                /* of the system */
+    struct list notes;             /* oldest first */
     uint32_t note_count, working;
     bool is_stuck; /* the disk took no notice of failure the last time; logged */
     bool is_over;  /* drained by force: nothing is begun or ended any more */

@@ -250,6 +250,8 @@ class Failure(World):
         self.peer.wait('app@sender.example', 2)
         self.check_books()
         self.assertEqual(len(self.peer.to('app@sender.example')), 2)
+        bulk = [o for o in pmta.admin('show-pipes pipe/bulk') if o.get('pipe') == 'bulk'][0]
+        self.assertEqual((bulk['notices']['failed'], bulk['notices']['held_back']), (2, 2))
         self.assertEqual(len(self.peer.to('boss@sender.example')), 2)
         m = parse(self.peer.to('app@sender.example')[0])
         self.assertEqual(m['From'], 'Post <post@sender.example>')
@@ -322,6 +324,7 @@ class PeerWithDsn(World):
         self.submit(['good@a.example'], rcpt_options=['NOTIFY=SUCCESS,DELAY', 'ORCPT=rfc822;x@y'],
                     mail_options=['RET=HDRS', 'ENVID=e+2B1'])
         self.submit(['never@a.example'], rcpt_options=['NOTIFY=NEVER'])
+        self.submit(['utf8@a.example'], rcpt_options=['ORCPT=utf-8;jö€😀@a.example'])
         self.submit(['no@a.example'], sender='failed@sender.example', rcpt_options=['NOTIFY=SUCCESS,FAILURE'])
         self.peer.wait('failed@sender.example')
         self.check_books()
@@ -330,6 +333,7 @@ class PeerWithDsn(World):
         self.assertIn(' RET=HDRS ENVID=e+2B1', said)
         self.assertIn('RCPT TO:<good@a.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@y', said)
         self.assertIn('RCPT TO:<never@a.example> NOTIFY=NEVER', said)
+        self.assertIn('ORCPT=utf-8;j\\x{00F6}\\x{20AC}\\x{1F600}@a.example', said)  # RFC 6533, no SMTPUTF8
         self.assertIn('RCPT TO:<failed@sender.example> NOTIFY=NEVER', said)  # of notices themselves
 
 
