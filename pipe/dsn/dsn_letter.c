@@ -32,8 +32,8 @@ static const char *const default_body[DSN_KIND_COUNT] = {
                    "Its subject: ${subject}\\n",
     [DSN_DELAYED] =
         "This is the mail system at ${hostname}.\\n\\n"
-        "Your message has not been delivered to the following recipients yet, ${timeQueued}\\n"
-        "after it was accepted. There is nothing you need to do: attempts go on until it is\\n"
+        "Your message has not been delivered to the following recipients yet. There is\\n"
+        "nothing you need to do: it is ${timeQueued} old, and attempts go on until it is\\n"
         "${bounceAfter} old.\\n\\n"
         "${recipients}\\n"
         "The message was accepted on ${accepted}.\\n"

@@ -143,6 +143,27 @@ static void templates(void **state)
     buf_free(&b);
 }
 
+/* The page for operators has a row for each. */
+static void documented(void **state)
+{
+    static char page[64 * 1024], row[300];
+    const char *path = getenv("PMTA_NOTICES_DOC");
+
+    (void)state;
+    assert_non_null(path);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(page, 1, sizeof(page) - 1, f);
+    fclose(f);
+    page[n] = '\0';
+    for (unsigned i = 0; i < DSN_VARIABLE_COUNT; i++) {
+        snprintf(row, sizeof(row), "| `${%s}` | %s |\n", dsn_variable_name(i),
+                 dsn_variable_help(i));
+        if (!strstr(page, row))
+            fail_msg("no row %s", row);
+    }
+}
+
 /* --- encodings --- */
 
 static const char *field(const char *name, const char *value, bool utf8, bool encoded)
@@ -660,6 +681,7 @@ int main(void)
         cmocka_unit_test(limits_each_sender),
         cmocka_unit_test(reads_xtext),
         cmocka_unit_test(templates),
+        cmocka_unit_test(documented),
         cmocka_unit_test(fields),
         cmocka_unit_test(quoted),
         cmocka_unit_test(failure_letter),
