@@ -81,6 +81,22 @@ static void on_peer_reply(void *arg, const char *pipe, const struct ipc_submit_r
 
 /* --- child_ops --- */
 
+/* The list to look recipients up in. What was there stays when the new one cannot be used. */
+static void on_suppress_table(void *arg, int fd, uint64_t bytes)
+{
+    struct pipe *p = arg;
+    struct suppress_table *t;
+    struct err e = {0};
+
+    if (suppress_table_map(&t, fd, bytes, &e) < 0) {
+        log_error(LOG_MAIN, "the suppression list is not looked at: %s", e.text);
+    } else {
+        suppress_table_unmap(p->suppress_table);
+        p->suppress_table = t;
+    }
+    close(fd);
+}
+
 /* The rooms, made with the first configuration. */
 static int open_rooms(struct pipe *p, struct err *e)
 {
@@ -113,6 +129,7 @@ static int open_rooms(struct pipe *p, struct err *e)
                     &(struct intake_peers){.there = on_peer, .replied = on_peer_reply, .arg = p});
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
+    p->suppress = suppress_client_new(loop, ROLE_PIPE, on_suppress_table, p);
     p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
     engine_on_tls(p->engine, tlsrpt_told, p->tlsrpt);
     return 0;
@@ -266,6 +283,8 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
         intake_add_edge(p->intake, name, fd);
     else if (peer == ROLE_PIPE)
         intake_add_pipe(p->intake, name, fd);
+    else if (peer == ROLE_SUPPRESS)
+        suppress_client_edge(p->suppress, fd);
     else
         close(fd);
 }
@@ -407,6 +426,8 @@ static void pipe_fini(struct pipe *p)
         memory_fini(&p->memory);
     notice_free(p->notice);
     tlsrpt_free(p->tlsrpt);
+    suppress_client_free(p->suppress);
+    suppress_table_unmap(p->suppress_table);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);
