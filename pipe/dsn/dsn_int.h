@@ -16,7 +16,7 @@
 enum {
     DSN_SOFT_MAX = 1000,  /* notices; then who ends recipients by the thousand waits */
     DSN_HARD_MAX = 10000, /* then recipients stay queued instead */
-    DSN_WORKING_MAX = 64, /* read and stored at a time */
+    DSN_WORKING_MAX = 256, /* read and stored at a time: what shares a commit */
 };
 
 /* A recipient that owes a notice. Texts are in the notice's arena. */
