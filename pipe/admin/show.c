@@ -47,16 +47,19 @@ static size_t queues_with_mail(const struct pipe *p)
 }
 
 /* Delivery notices to senders since the process started. */
-static json_t *notices_object(const struct pipe *p)
+static void add_notices(const struct pipe *p, json_t *o)
 {
     struct dsn_stats s;
 
     dsn_stats(p->dsn, &s);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "failed",
-                     (json_int_t)s.sent[DSN_FAILED], "delayed", (json_int_t)s.sent[DSN_DELAYED],
-                     "relayed", (json_int_t)s.sent[DSN_RELAYED], "held_back", (json_int_t)s.held,
-                     "lost", (json_int_t)s.lost, "under_way", (json_int_t)s.under_way,
-                     "delays_watched", (json_int_t)s.watched);
+    json_t *n = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "notices_failed",
+                          (json_int_t)s.sent[DSN_FAILED], "notices_delayed",
+                          (json_int_t)s.sent[DSN_DELAYED], "notices_relayed",
+                          (json_int_t)s.sent[DSN_RELAYED], "notices_held_back", (json_int_t)s.held,
+                          "notices_lost", (json_int_t)s.lost, "notices_under_way",
+                          (json_int_t)s.under_way, "delays_watched", (json_int_t)s.watched);
+    json_object_update(o, n);
+    json_decref(n);
 }
 
 void show_pipes(void *owner, struct admin *a)
@@ -89,7 +92,7 @@ void show_pipes(void *owner, struct admin *a)
                   "oldest_ms", (json_int_t)engine_oldest_ms(p->engine));
     json_object_update(o, spool);
     json_decref(spool);
-    json_object_set_new(o, "notices", notices_object(p));
+    add_notices(p, o);
     if (p->spool_trouble[0])
         json_object_set_new(o, "spool_trouble", admin_json_text(sv_of(p->spool_trouble)));
     admin_send(a, o);

@@ -251,7 +251,7 @@ class Failure(World):
         self.check_books()
         self.assertEqual(len(self.peer.to('app@sender.example')), 2)
         bulk = [o for o in pmta.admin('show-pipes pipe/bulk') if o.get('pipe') == 'bulk'][0]
-        self.assertEqual((bulk['notices']['failed'], bulk['notices']['held_back']), (2, 2))
+        self.assertEqual((bulk['notices_failed'], bulk['notices_held_back']), (2, 2))
         self.assertEqual(len(self.peer.to('boss@sender.example')), 2)
         m = parse(self.peer.to('app@sender.example')[0])
         self.assertEqual(m['From'], 'Post <post@sender.example>')
