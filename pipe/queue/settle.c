@@ -52,6 +52,9 @@ static void report(struct engine *g, const struct entry *e, const struct envelop
                                .next_ms = next_ms,
                                .outcome = o,
                                .rule = rule,
+                               .dlv_type = e->queue->local           ? e->queue->local->dlv_type
+                                           : e->queue->vmta->to_pipe ? "pipe"
+                                                                     : NULL,
                            });
 }
 
@@ -128,6 +131,13 @@ static void clock_restarts(struct engine *g, struct queue *q)
     actions_clock(g, q);
 }
 
+static void tell_bounced(struct engine *g, const struct entry *e, const struct envelope *env,
+                         const struct outcome *o)
+{
+    if (o->class_ == OUTCOME_BOUNCED && o->code && g->bounced)
+        g->bounced(g->bounced_arg, env, e->rcpt, o);
+}
+
 void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
                   const struct outcome *o, const struct reaction *r)
 {
@@ -172,6 +182,7 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
     report(g, e, env, o, next, r ? &r->rule : NULL);
+    tell_bounced(g, e, env, o);
     if (o->class_ != OUTCOME_DEFERRED) {
         end_entry(g, e);
         return;
@@ -188,6 +199,7 @@ void settle_decided(struct engine *g, struct entry *e, const struct envelope *en
     job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, 0);
     report(g, e, env, o, 0, rule);
+    tell_bounced(g, e, env, o);
     end_entry(g, e);
 }
 

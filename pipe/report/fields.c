@@ -229,8 +229,8 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
         return rule_place(e->reply_file, e->reply_line, scratch);
     case ACCT_FIELD_SRC_TYPE:
         return e->is_notice ? SV("dsn") : SV("smtp");
-    case ACCT_FIELD_DLV_TYPE: /* a notice may be handed to another pipe */
-        return sv_starts_nocase(e->vmta, SV("pipe:")) ? SV("pipe") : SV("smtp");
+    case ACCT_FIELD_DLV_TYPE:
+        return sv_of(e->dlv_type ? e->dlv_type : "smtp");
     case ACCT_FIELD_SRC_MTA:
         return e->source_host;
     case ACCT_FIELD_DLV_SOURCE_IP:
