@@ -67,6 +67,20 @@ static const struct spool_ops spool_callbacks = {
     .health = on_health,
 };
 
+/* --- notices through another pipe --- */
+
+static void on_peer(void *arg, const char *pipe, struct ipc_edge *edge)
+{
+    struct pipe *p = arg;
+    dsn_peer(p->dsn, pipe, edge);
+}
+
+static void on_peer_reply(void *arg, const char *pipe, const struct ipc_submit_reply *r)
+{
+    struct pipe *p = arg;
+    dsn_peer_reply(p->dsn, pipe, r);
+}
+
 /* --- child_ops --- */
 
 /* The client needs somebody to hand tables to before that one has the client. */
@@ -131,6 +145,9 @@ static int open_rooms(struct pipe *p, struct err *e)
     memory_init(&p->memory, p->engine, p->verp);
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
+    p->dsn = dsn_new(loop, p->engine);
+    intake_on_peers(p->intake,
+                    &(struct intake_peers){.there = on_peer, .replied = on_peer_reply, .arg = p});
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
     open_suppression(p, loop);
@@ -252,6 +269,7 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     config_unref(p->config);
     p->config = cfg;
     tls_files_commit(p->tls_files);
+    dsn_configure(p->dsn, cfg);
     engine_configure(p->engine, cfg);
     suppression_configure(p->suppression, cfg);
     inbound_configure(p->inbound, cfg);
@@ -305,6 +323,8 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
         routes_set_edge(p->routes, fd);
     else if (peer == ROLE_RECEIVER)
         intake_add_edge(p->intake, name, fd);
+    else if (peer == ROLE_PIPE)
+        intake_add_pipe(p->intake, name, fd);
     else if (peer == ROLE_SUPPRESS)
         suppress_client_edge(p->suppress, fd);
     else
@@ -324,7 +344,7 @@ static int open_spool(struct pipe *p, struct err *e)
     uv_loop_t *loop = child_loop(p->child);
 
     if (memory_open(&p->memory, loop, p->spool_dir, e) < 0 ||
-        tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0 ||
+        dsn_open(p->dsn, p->spool_dir, e) < 0 || tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0 ||
         stats_keeper_open(&p->stats, report_stats(p->report), loop, p->spool_dir, e) < 0)
         return e->code;
     int dir = p->spool_dir;
@@ -427,10 +447,16 @@ static void on_reports_closed(void *arg)
     memory_close(&p->memory, on_memory_closed, p);
 }
 
-static void on_engine_drained(void *arg)
+static void on_delays_closed(void *arg)
 {
     struct pipe *p = arg;
     tlsrpt_close(p->tlsrpt, on_reports_closed, p);
+}
+
+static void on_engine_drained(void *arg)
+{
+    struct pipe *p = arg;
+    dsn_close(p->dsn, on_delays_closed, p);
 }
 
 static void on_drain(void *owner, int64_t timeout_ms)
@@ -455,6 +481,7 @@ static void on_drain(void *owner, int64_t timeout_ms)
 static void pipe_fini(struct pipe *p)
 {
     intake_free(p->intake);
+    dsn_free(p->dsn);
     if (p->engine)
         memory_fini(&p->memory);
     notice_free(p->notice);

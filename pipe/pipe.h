@@ -5,6 +5,7 @@
 #define PMTA_PIPE_PIPE_H
 
 #include "check/watch.h"
+#include "dsn/dsn.h"
 #include "inbound/inbound.h"
 #include "intake/intake.h"
 #include "memory.h"
@@ -50,6 +51,7 @@ struct pipe {
     struct mail_token_key token_key; /* when has_token_key */
     bool has_token_key;
     struct notice *notice;
+    struct dsn *dsn;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
     struct stats_keeper *stats;

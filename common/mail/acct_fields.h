@@ -56,9 +56,9 @@ enum acct_kind {
     FIELD(DSN_DIAG, "dsnDiag", ACCT_OUTCOME, ACCT_TEXT, true, "smtp; and the reply, or x-pmta; and our own reason") \
     FIELD(DSN_MTA, "dsnMta", ACCT_OUTCOME, ACCT_TEXT, true, "host (address) of the peer")          \
     FIELD(BOUNCE_CAT, "bounceCat", ACCT_BIT(B) | ACCT_BIT(T) | ACCT_BIT(TQ) | ACCT_REMOTE, ACCT_TEXT, true, "bounce category") \
-    FIELD(SRC_TYPE, "srcType", ACCT_OWN, ACCT_TEXT, true, "how the message came: smtp")            \
+    FIELD(SRC_TYPE, "srcType", ACCT_OWN, ACCT_TEXT, true, "how the message came: smtp, or dsn: a delivery notice of ours")            \
     FIELD(SRC_MTA, "srcMta", ACCT_OWN, ACCT_TEXT, true, "submitting host: X-Remote-MTA-Name, EHLO name or address") \
-    FIELD(DLV_TYPE, "dlvType", ACCT_BIT(D) | ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TEXT, true, "how it was tried: smtp; or what took it here: bounce-processor, feedback-loop-processor, unsubscribe") \
+    FIELD(DLV_TYPE, "dlvType", ACCT_BIT(D) | ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TEXT, true, "how it was tried: smtp; pipe: handed to dsn-pipe; or what took it here: bounce-processor, feedback-loop-processor, unsubscribe") \
     FIELD(DLV_SOURCE_IP, "dlvSourceIp", ACCT_TRIED, ACCT_TEXT, true, "local address of the connection") \
     FIELD(DLV_DESTINATION_IP, "dlvDestinationIp", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "address of the peer") \
     FIELD(DLV_ESMTP_AVAILABLE, "dlvEsmtpAvailable", ACCT_BIT(D) | ACCT_BIT(T), ACCT_TEXT, true, "keywords of the peer's EHLO, with commas between") \

@@ -146,6 +146,7 @@ void load_set_value(struct loader *l, const char *name, struct strview text, con
                   alias ? " (" : "", alias ? real : "", alias ? ")" : "", old.file, old.line);
     else
         check_value(l, d, text, path, line);
+    load_template(l, d, text, path, line);
     buf_free(&completed);
 }
 

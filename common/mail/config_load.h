@@ -81,6 +81,10 @@ void load_report(struct config_report *r, bool error, const char *file, unsigned
 /* The regular expression compiles (config_regex.c). 0, or ERR_SYNTAX with *e saying why not. */
 int load_check_regex(struct strview regex, struct err *e);
 
+/* A value that is a template of delivery notices, or names a file with one (config_templates.c). */
+void load_template(struct loader *l, enum directive d, struct strview text, const char *path,
+                   unsigned line);
+
 /* Callbacks of the reader. */
 void load_set_section(struct loader *l, struct strview title, const char *path, unsigned line);
 void load_set_value(struct loader *l, const char *name, struct strview text, const char *path,

@@ -516,7 +516,47 @@ enum directive_flag {
         "file with 32 or more random bytes that bounce addresses, unsubscribe links and the suppression list are keyed with; the same on all machines that share bounces; made in the spool when not set") \
     /* delivery notices */                                                                         \
     DIRECTIVE(DSN_PIPE, "dsn-pipe", KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
-        "pipe that delivery notices go out through; the one that they are about when not set")     \
+        "pipe that the delivery notices of this one go through; its own when not set") \
+    DIRECTIVE(SUPPRESS_LOCAL_DSN, "suppress-local-dsn", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "send no delivery notices about messages from here; accounting tells of them all the same") \
+    DIRECTIVE(DSN_RETURN_DEFAULT, "dsn-return-default", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_ENUM, "system", 0, 0, RELOAD_LIVE, 0, "headers|full|system", \
+        "what a failure notice returns of a message sent without RET: its header, all of it, or (system) its header") \
+    DIRECTIVE(DSN_RETURN_MAX_SIZE, "dsn-return-max-size", KIND_PIPE | KIND_PMTA, TYPE_SIZE, "100k", 0, 1048576, RELOAD_LIVE, 0, NULL, \
+        "largest message that a notice returns in full; of larger ones the header") \
+    DIRECTIVE(NOTIFY_OF_DELAY_EVERY, "notify-of-delay-every", KINDS_QUEUE, TYPE_INTERVAL, "4h", 1000, 2592000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "how often the sender is told of a delay, where it asked for that (NOTIFY=DELAY), or never") \
+    DIRECTIVE(DSN_FORMAT, "dsn-format", KINDS_QUEUE, TYPE_ENUM, "standard", 0, 0, RELOAD_LIVE, 0, "standard|plain-text", \
+        "status part of notices to senders in this domain: message/delivery-status (RFC 3464), or the same as text/plain") \
+    DIRECTIVE(DSN_MAX_RATE, "dsn-max-rate", KIND_PIPE | KIND_PMTA, TYPE_RATE, "100/h", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "notices to one sender; the next one says how many were held back") \
+    DIRECTIVE(DSN_COPY_TO, "dsn-copy-to", KIND_PIPE | KIND_PMTA, TYPE_EMAIL_LIST, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "who gets a copy of each failure notice") \
+    DIRECTIVE(CUSTOM_DSN_FROM_HEADER, "custom-dsn-from-header", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "From of delivery notices; postmaster@ the host name when not set") \
+    DIRECTIVE(DSN_FAILED_FROM_TEMPLATE, "dsn-failed-from-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "From of notices about failures, with ${variables}; custom-dsn-from-header when not set") \
+    DIRECTIVE(DSN_FAILED_SUBJECT_TEMPLATE, "dsn-failed-subject-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "Subject of notices about failures, with ${variables}") \
+    DIRECTIVE(DSN_FAILED_BODY_TEMPLATE, "dsn-failed-body-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "text for people in notices about failures, with ${variables}; lines end in \\n") \
+    DIRECTIVE(DSN_FAILED_BODY_TEMPLATE_FROM, "dsn-failed-body-template-from", KIND_PIPE | KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "file that holds the same (UTF-8, at most 32 KiB); read with the configuration") \
+    DIRECTIVE(DSN_DELAYED_FROM_TEMPLATE, "dsn-delayed-from-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "From of notices about delays, with ${variables}; custom-dsn-from-header when not set") \
+    DIRECTIVE(DSN_DELAYED_SUBJECT_TEMPLATE, "dsn-delayed-subject-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "Subject of notices about delays, with ${variables}") \
+    DIRECTIVE(DSN_DELAYED_BODY_TEMPLATE, "dsn-delayed-body-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "text for people in notices about delays, with ${variables}; lines end in \\n") \
+    DIRECTIVE(DSN_DELAYED_BODY_TEMPLATE_FROM, "dsn-delayed-body-template-from", KIND_PIPE | KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "file that holds the same (UTF-8, at most 32 KiB); read with the configuration") \
+    DIRECTIVE(DSN_DELIVERED_FROM_TEMPLATE, "dsn-delivered-from-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "From of notices about mail that was relayed, with ${variables}; custom-dsn-from-header when not set") \
+    DIRECTIVE(DSN_DELIVERED_SUBJECT_TEMPLATE, "dsn-delivered-subject-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "Subject of notices about mail that was relayed, with ${variables}") \
+    DIRECTIVE(DSN_DELIVERED_BODY_TEMPLATE, "dsn-delivered-body-template", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "text for people in notices about mail that was relayed, with ${variables}; lines end in \\n") \
+    DIRECTIVE(DSN_DELIVERED_BODY_TEMPLATE_FROM, "dsn-delivered-body-template-from", KIND_PIPE | KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "file that holds the same (UTF-8, at most 32 KiB); read with the configuration") \
     /* inbound mail: bounce and feedback loop processors */                                        \
     DIRECTIVE(INBOUND_ADDRESS, "inbound-address", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "recipients that are for this processor: user@domain, @domain, or user+*@domain") \

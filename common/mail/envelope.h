@@ -72,6 +72,9 @@ struct envelope {
     struct envelope_rcpt *rcpts;
 };
 
+/* envelope.source of delivery notices of ours; no [source] can have that name. */
+#define ENVELOPE_DSN_SOURCE "{dsn}"
+
 enum { ENVELOPE_MAX_RCPTS = 65535, ENVELOPE_MAX_BYTES = 96 * 1024 };
 
 /* Appends the encoded envelope. */

@@ -59,6 +59,7 @@ struct outcome {
     struct strview peer_host; /* MX host name, or empty */
     struct strview peer_ip;   /* as text, or empty */
     struct strview local_ip;  /* our end of the connection, or empty */
+    bool peer_has_dsn; /* it offers DSN (RFC 3461): who delivers tells the sender, not we */
     int64_t retry_hint_ms;    /* sooner or later than the schedule says; 0: no opinion */
     const char *esmtp;        /* keywords of the peer's EHLO, "PIPELINING,SIZE"; or NULL */
     const char *category; /* bounce category, where who made the outcome knows it; NULL: by the text */

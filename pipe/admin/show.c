@@ -50,6 +50,22 @@ static size_t queues_with_mail(const struct pipe *p)
     return count;
 }
 
+/* Delivery notices to senders since the process started. */
+static void add_notices(const struct pipe *p, json_t *o)
+{
+    struct dsn_stats s;
+
+    dsn_stats(p->dsn, &s);
+    json_t *n = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "notices_failed",
+                          (json_int_t)s.sent[DSN_FAILED], "notices_delayed",
+                          (json_int_t)s.sent[DSN_DELAYED], "notices_relayed",
+                          (json_int_t)s.sent[DSN_RELAYED], "notices_held_back", (json_int_t)s.held,
+                          "notices_lost", (json_int_t)s.lost, "notices_under_way",
+                          (json_int_t)s.under_way, "delays_watched", (json_int_t)s.watched);
+    json_object_update(o, n);
+    json_decref(n);
+}
+
 void show_pipes(void *owner, struct admin *a)
 {
     struct pipe *p = owner;
@@ -80,6 +96,7 @@ void show_pipes(void *owner, struct admin *a)
                   "oldest_ms", (json_int_t)engine_oldest_ms(p->engine));
     json_object_update(o, spool);
     json_decref(spool);
+    add_notices(p, o);
     if (p->spool_trouble[0])
         json_object_set_new(o, "spool_trouble", admin_json_text(sv_of(p->spool_trouble)));
     admin_send(a, o);

@@ -128,7 +128,7 @@ void show_vmtas(void *owner, struct admin *a)
         all[i++] = v;
     qsort(all, count, sizeof(struct vmta *), by_name);
     for (i = 0; i < count; i++)
-        if (all[i]->is_defined || all[i]->load.queued)
+        if ((all[i]->is_defined && !all[i]->to_pipe) || all[i]->load.queued)
             admin_send(a, vmta_object(p, g, all[i]));
     free(all);
     admin_end(a);

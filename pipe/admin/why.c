@@ -151,6 +151,25 @@ static void why_backoff(struct pipe *p, const struct queue *q, struct reason *r)
     say_next(r, q->retry_at_ms, what);
 }
 
+/* A notice for another pipe. */
+static void why_handed(struct pipe *p, const struct queue *q, struct reason *r)
+{
+    struct config_query query = {.pipe = sv_of(p->name)};
+    const char *to = q->vmta->to_pipe;
+
+    say_where(r, config_get(p->config, &query, DIR_DSN_PIPE));
+    if (dsn_peer_is_there(p->dsn, to)) {
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "its turn: it goes out through pipe '%.100s' (dsn-pipe)", to);
+        snprintf(r->next, sizeof(r->next), "at once");
+        return;
+    }
+    snprintf(r->waits_for, sizeof(r->waits_for),
+             "pipe '%.100s', which it goes out through (dsn-pipe)", to);
+    buf_append_str(&r->because, "that pipe is not running");
+    snprintf(r->next, sizeof(r->next), "as soon as that pipe is there");
+}
+
 static void why_ready(struct pipe *p, const struct entry *e, struct reason *r)
 {
     struct queue *q = e->queue;
@@ -234,7 +253,11 @@ static void explain_entry(struct pipe *p, const struct entry *e, struct reason *
     const struct action *held = holding(p, q);
     unsigned lane = lane_holds(e->queue, e);
 
-    if (e->state == ENTRY_SENDING || e->state == ENTRY_FINISHING) {
+    if (e->state == ENTRY_OWING) {
+        snprintf(r->waits_for, sizeof(r->waits_for),
+                 "the disk: its end is decided, the notice to its sender is being stored");
+        snprintf(r->next, sizeof(r->next), "as soon as the notice is durable");
+    } else if (e->state == ENTRY_SENDING || e->state == ENTRY_FINISHING) {
         snprintf(r->waits_for, sizeof(r->waits_for), "nothing: it is being %s now",
                  q->local ? "read" : "sent");
         if (q->local)
@@ -255,6 +278,8 @@ static void explain_entry(struct pipe *p, const struct entry *e, struct reason *
         why_deferred(p, e, r);
     } else if (q->retry_at_ms) {
         why_backoff(p, q, r);
+    } else if (q->vmta->to_pipe) {
+        why_handed(p, q, r);
     } else {
         why_ready(p, e, r);
         say_slowed(p, q, r);

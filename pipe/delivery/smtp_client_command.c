@@ -157,6 +157,26 @@ static void put_notify(struct buf *out, uint8_t notify)
     }
 }
 
+/* RFC 6533 section 3: a UTF-8 address in ORCPT goes as it is with SMTPUTF8 alone, and otherwise with
+ * \x{HEX} for what is not ASCII. It was well-formed when it was accepted. */
+static void put_orcpt(struct buf *out, struct strview orcpt, bool utf8)
+{
+    buf_append_str(out, " ORCPT=");
+    for (size_t i = 0, n; i < orcpt.len; i += n) {
+        unsigned char c = (unsigned char)orcpt.ptr[i];
+        uint32_t number = c;
+        n = 1;
+        if (c < 0x80 || utf8) {
+            buf_append_char(out, (char)c);
+            continue;
+        }
+        size_t len = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+        for (number &= 0x7fu >> len; n < len && i + n < orcpt.len; n++)
+            number = number << 6 | ((unsigned char)orcpt.ptr[i + n] & 0x3f);
+        buf_printf(out, "\\x{%04X}", number);
+    }
+}
+
 void smtp_put_rcpt(struct smtp_client *c, const struct smtp_job *j, uint32_t position)
 {
     const struct envelope_rcpt *rcpt = &j->job.env->rcpts[j->job.rcpts[position]];
@@ -168,7 +188,7 @@ void smtp_put_rcpt(struct smtp_client *c, const struct smtp_job *j, uint32_t pos
         if (rcpt->notify & (NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY | NOTIFY_NEVER))
             put_notify(out, rcpt->notify);
         if (is_word(rcpt->orcpt))
-            put_word(out, " ORCPT=", rcpt->orcpt);
+            put_orcpt(out, rcpt->orcpt, j->job.env->flags & ENVELOPE_SMTPUTF8);
     }
     buf_append(out, "\r\n", 2);
 }

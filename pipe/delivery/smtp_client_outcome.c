@@ -17,6 +17,7 @@ static struct outcome outcome_begin(struct smtp_client *c, enum outcome_class cl
         .peer_ip = sv_of(c->params.peer_ip),
         .local_ip = sv_of(c->params.local_ip ? c->params.local_ip : ""),
         .esmtp = c->esmtp,
+        .peer_has_dsn = (c->extensions & SMTP_EXT_DSN) != 0,
         .tls = c->tls,
         .tls_verify = c->params.tls_verify ? c->params.tls_verify : "",
         .connect_ms = c->established_ms,

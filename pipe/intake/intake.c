@@ -20,6 +20,7 @@ struct edge {
     struct list link; /* intake->edges */
     struct intake *intake;
     struct ipc_edge *ipc; /* NULL once it is down */
+    enum role peer;       /* RECEIVER, or another PIPE */
     char *name;
     uint32_t refs; /* the list's and one per submission */
 };
@@ -40,6 +41,7 @@ struct submission {
 /* An edge that came before the spool was open. */
 struct early_edge {
     struct early_edge *next;
+    enum role peer;
     char *name;
     int fd;
 };
@@ -53,6 +55,7 @@ struct intake {
     size_t waiting;
     bool stopped;
     bool writable;
+    struct intake_peers peers;
     const struct report *report;     /* says which header fields it wants; NULL at first */
     struct suppression *suppression; /* NULL: nobody is looked up */
 };
@@ -75,10 +78,18 @@ struct intake *intake_new(uv_loop_t *loop, struct engine *engine)
     return k;
 }
 
+static void tell_peer(struct edge *d)
+{
+    struct intake *k = d->intake;
+    if (d->peer == ROLE_PIPE && k->peers.there)
+        k->peers.there(k->peers.arg, d->name, d->ipc);
+}
+
 static void drop_edge(struct edge *d)
 {
     ipc_edge_close(d->ipc);
     d->ipc = NULL;
+    tell_peer(d);
     list_remove(&d->link);
     edge_unref(d);
 }
@@ -292,6 +303,18 @@ static int take_file_request(struct edge *d, struct ipc_frame *frame)
     return 0;
 }
 
+static int take_reply(struct edge *d, struct ipc_frame *frame)
+{
+    struct intake *k = d->intake;
+    struct ipc_submit_reply m;
+
+    if (ipc_decode_submit_reply(frame->bytes, &m) < 0)
+        return ERR_PROTOCOL;
+    if (k->peers.replied)
+        k->peers.replied(k->peers.arg, d->name, &m);
+    return 0;
+}
+
 static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
 {
     struct edge *d = owner;
@@ -302,6 +325,8 @@ static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
         return take_submit(d, frame);
     case IPC_file_request:
         return take_file_request(d, frame);
+    case IPC_submit_reply:
+        return take_reply(d, frame);
     }
     return ERR_PROTOCOL;
 }
@@ -311,37 +336,55 @@ static void on_down(void *owner, struct ipc_edge *edge, int code)
     struct edge *d = owner;
 
     (void)edge;
-    log_debug(LOG_IPC, "receiver went away name=%s reason='%s'", d->name, err_name(code));
+    log_debug(LOG_IPC, "%s went away name=%s reason='%s'", ipc_role_name(d->peer), d->name,
+              err_name(code));
     d->ipc = NULL;
     drop_edge(d);
 }
 
-static void open_edge(struct intake *k, const char *name, int fd)
+static void open_edge(struct intake *k, enum role peer, const char *name, int fd)
 {
     static const struct ipc_edge_ops ops = {.frame = on_frame, .down = on_down};
     struct edge *d = xcalloc(1, sizeof(*d));
 
     d->intake = k;
+    d->peer = peer;
     d->name = xstrdup(name);
     d->refs = 1;
     list_push_back(&k->edges, &d->link);
-    d->ipc = ipc_edge_open(k->loop, fd, ROLE_PIPE, ROLE_RECEIVER, &ops, d);
+    d->ipc = ipc_edge_open(k->loop, fd, ROLE_PIPE, peer, &ops, d);
+    tell_peer(d);
+}
+
+static void add_edge(struct intake *k, enum role peer, const char *name, int fd)
+{
+    list_for_each_safe (l, &k->edges) {
+        struct edge *d = list_entry(l, struct edge, link);
+        if (d->peer == peer && strcmp(d->name, name) == 0)
+            drop_edge(d);
+    }
+    if (k->spool) {
+        open_edge(k, peer, name, fd);
+        return;
+    }
+    struct early_edge *e = xmalloc(sizeof(*e));
+    *e = (struct early_edge){k->early, peer, xstrdup(name), fd};
+    k->early = e;
 }
 
 void intake_add_edge(struct intake *k, const char *name, int fd)
 {
-    list_for_each_safe (l, &k->edges) {
-        struct edge *d = list_entry(l, struct edge, link);
-        if (strcmp(d->name, name) == 0)
-            drop_edge(d);
-    }
-    if (k->spool) {
-        open_edge(k, name, fd);
-        return;
-    }
-    struct early_edge *e = xmalloc(sizeof(*e));
-    *e = (struct early_edge){k->early, xstrdup(name), fd};
-    k->early = e;
+    add_edge(k, ROLE_RECEIVER, name, fd);
+}
+
+void intake_add_pipe(struct intake *k, const char *name, int fd)
+{
+    add_edge(k, ROLE_PIPE, name, fd);
+}
+
+void intake_on_peers(struct intake *k, const struct intake_peers *peers)
+{
+    k->peers = *peers;
 }
 
 void intake_set_report(struct intake *k, const struct report *report)
@@ -359,7 +402,7 @@ void intake_start(struct intake *k, struct spool *spool)
     k->spool = spool;
     for (struct early_edge *e; (e = k->early);) {
         k->early = e->next;
-        open_edge(k, e->name, e->fd);
+        open_edge(k, e->peer, e->name, e->fd);
         free(e->name);
         free(e);
     }

@@ -15,6 +15,17 @@ void intake_free(struct intake *k);
 /* The edge to receiver `name`; takes fd. An older edge to the same one is closed. */
 void intake_add_edge(struct intake *k, const char *name, int fd);
 
+/* Edges to other pipes: they submit notices as receivers submit mail, and answer what this pipe
+ * submits to them. */
+struct intake_peers {
+    void (*there)(void *arg, const char *pipe, struct ipc_edge *edge); /* NULL: it has gone */
+    void (*replied)(void *arg, const char *pipe, const struct ipc_submit_reply *r);
+    void *arg;
+};
+void intake_on_peers(struct intake *k, const struct intake_peers *peers);
+/* As intake_add_edge, for the edge to another pipe. */
+void intake_add_pipe(struct intake *k, const char *name, int fd);
+
 /* Header fields that this report wants are picked out of messages from now on; borrowed. */
 void intake_set_report(struct intake *k, const struct report *report);
 

@@ -13,7 +13,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "notice/letter.h"
-#include "queue/choose.h"
+#include "notice/own_mail.h"
 
 #include <unistd.h>
 
@@ -47,11 +47,8 @@ struct notice {
 
 /* On its way to the disk. */
 struct under_way {
-    struct spool_append append;
+    struct own_mail mail;
     struct notice *notice;
-    struct arena arena;
-    struct envelope env;
-    struct buf envelope, content;
 };
 
 struct notice *notice_new(struct engine *engine)
@@ -144,9 +141,7 @@ static void finish(struct under_way *u)
 {
     u->notice->stats.under_way--;
     unref(u->notice);
-    arena_free(&u->arena);
-    buf_free(&u->envelope);
-    buf_free(&u->content);
+    own_mail_fini(&u->mail);
     free(u);
 }
 
@@ -156,9 +151,9 @@ static void lose(struct notice *n, struct strview subject, const char *why)
     log_warn(LOG_QUEUE, "notice lost subject='%.*s' reason='%s'", SV_ARG(subject), why);
 }
 
-static void on_durable(struct spool_append *a, int status)
+static void on_stored(struct own_mail *mail, int status)
 {
-    struct under_way *u = container_of(a, struct under_way, append);
+    struct under_way *u = container_of(mail, struct under_way, mail);
     struct notice *n = u->notice;
 
     if (status < 0) {
@@ -166,7 +161,7 @@ static void on_durable(struct spool_append *a, int status)
     } else {
         n->stats.sent++;
         if (n->engine)
-            engine_accept(n->engine, a->id, &a->place, &u->env, NULL);
+            own_mail_accept(mail, n->engine);
     }
     finish(u);
 }
@@ -191,21 +186,6 @@ static const char *host_name(const struct notice *n)
     return set ? set : n->host;
 }
 
-/* Takes what the spool writes from u. */
-static void store(struct notice *n, struct under_way *u)
-{
-    envelope_encode(&u->envelope, &u->env);
-    if (choose_vmta(n->engine, &u->env))
-        envelope_append_choice(&u->envelope, &u->env);
-    u->append.envelope = buf_view(&u->envelope);
-    u->append.rcpt_count = u->env.rcpt_count;
-    u->append.content = buf_view(&u->content);
-    u->append.content_fd = -1;
-    u->append.content_bytes = buf_len(&u->content);
-    u->append.done = on_durable;
-    spool_append(engine_spool(n->engine), &u->append);
-}
-
 /* False: lost. */
 static bool send_letter(struct notice *n, const struct subject *s, const struct letter *l)
 {
@@ -221,14 +201,15 @@ static bool send_letter(struct notice *n, const struct subject *s, const struct 
     letter.held = n->held;
     letter.held_same = s->held;
     letter.held_since_ms = n->held_since_ms;
-    letter_write(&letter, &u->arena, &u->content, &u->env);
-    const char *why = u->env.rcpt_count ? refuse(n, &u->env) : "it has no recipient";
+    letter_write(&letter, &u->mail.arena, &u->mail.content, &u->mail.env);
+    const char *why = u->mail.env.rcpt_count ? refuse(n, &u->mail.env) : "it has no recipient";
     if (why) {
         lose(n, letter.subject, why);
         finish(u);
         return false;
     }
-    store(n, u);
+    u->mail.stored = on_stored;
+    own_mail_store(&u->mail, n->engine, NULL);
     return true;
 }
 

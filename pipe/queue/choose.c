@@ -118,6 +118,20 @@ static void add_pool(struct engine *g, const char *name)
     hash_insert(&g->pools, &p->node, hash_bytes_nocase(name, strlen(name)));
 }
 
+/* Where delivery notices go, when that is another pipe. */
+static void add_dsn_pipe(struct engine *g, const struct local_addresses *local)
+{
+    struct config_query q = {.pipe = sv_of(g->pipe)};
+    const char *pipe = config_text(g->config, &q, DIR_DSN_PIPE);
+    char name[300];
+
+    if (!pipe || sv_eq_nocase(sv_of(pipe), sv_of(g->pipe)))
+        return;
+    snprintf(name, sizeof(name), VMTA_PIPE "%.255s", pipe);
+    if (!find_vmta(g, sv_of(name)))
+        add_vmta(g, sv_of(name), local);
+}
+
 /* All of them, used or not, so that a source address that is not there is told at once. */
 static void add_vmtas(struct engine *g, const struct local_addresses *local)
 {
@@ -128,6 +142,7 @@ static void add_vmtas(struct engine *g, const struct local_addresses *local)
             add_vmta(g, sv_of(name), local);
     if (!find_vmta(g, SV(VMTA_DEFAULT)))
         add_vmta(g, SV(VMTA_DEFAULT), local);
+    add_dsn_pipe(g, local);
 }
 
 void choose_configure(struct engine *g)

@@ -112,6 +112,11 @@ void engine_on_notice(struct engine *g,
     g->notice_arg = arg;
 }
 
+void engine_on_dsn(struct engine *g, const struct engine_dsn *hooks)
+{
+    g->dsn = *hooks;
+}
+
 void engine_on_bounced(struct engine *g,
                        void (*fn)(void *arg, const struct envelope *env, uint32_t rcpt,
                                   const struct outcome *o),
@@ -230,7 +235,7 @@ struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct s
 
 static struct queue *queue_of_domain(struct engine *g, struct vmta *vmta, struct strview address)
 {
-    struct strview domain = address_domain(address);
+    struct strview domain = vmta->to_pipe ? SV(QUEUE_NOTICES) : address_domain(address);
     struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta);
     return routing_target(q) ? routing_final(g, q) : q;
 }
@@ -305,6 +310,16 @@ static const char *queue_name_of(void *arg, uint32_t i)
     return m->entries[i].queue->name;
 }
 
+/* The sender of some recipient wants to hear when it takes long. */
+static void watch_delays(struct engine *g, struct message *m, const struct envelope *env)
+{
+    for (uint32_t i = 0; i < env->rcpt_count && g->dsn.queued; i++)
+        if ((env->rcpts[i].notify & NOTIFY_DELAY) && env->sender.len) {
+            g->dsn.queued(g->dsn.arg, m, env);
+            return;
+        }
+}
+
 void engine_accept(struct engine *g, message_id id, const struct spool_place *place,
                    const struct envelope *env, struct body *body)
 {
@@ -328,6 +343,7 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
             q->retry_at_ms = 0;
     }
     report_received(g->report, id, env, queue_name_of, m);
+    watch_delays(g, m, env);
     for (uint32_t i = 0; i < env->rcpt_count; i++)
         if (i == 0 || m->entries[i].queue != m->entries[i - 1].queue)
             scheduler_kick(g, m->entries[i].queue);
@@ -388,6 +404,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         else
             queue_ready(q, e);
     }
+    watch_delays(g, m, env);
     if (suppressed)
         finisher_suppressed(g, id);
 }

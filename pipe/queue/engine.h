@@ -65,6 +65,27 @@ void engine_on_notice(struct engine *g,
                       void (*fn)(void *arg, struct strview to_list, struct strview subject,
                                  struct strview body),
                       void *arg);
+/* Delivery notices to senders (pipe/dsn). Every function may be NULL. */
+enum engine_dsn_answer {
+    DSN_NOT_OWED, /* the recipient ends at once */
+    DSN_TAKEN,    /* it ends when the notice is durable: settle_decided */
+    DSN_LATER,    /* a notice is owed and cannot be made now: it has to stay queued */
+};
+struct engine_dsn {
+    /* The recipient has its final outcome, which is copied. Called once for each. */
+    enum engine_dsn_answer (*owed)(void *arg, struct entry *e, const struct envelope *env,
+                                   const struct outcome *o, const struct rule_match *rule);
+    /* A message of which some recipient has NOTIFY=DELAY came, or was recovered. */
+    void (*queued)(void *arg, const struct message *m, const struct envelope *env);
+    /* It is the turn of a queue whose mail is handed to another pipe. */
+    void (*hand)(void *arg, struct queue *q);
+    /* So many notices are on their way that who ends recipients by the thousand should wait. */
+    bool (*is_full)(void *arg);
+    /* The engine drains; over: its time is over, give up what is under way. True: there is some. */
+    bool (*drain)(void *arg, bool over);
+    void *arg;
+};
+void engine_on_dsn(struct engine *g, const struct engine_dsn *hooks);
 /* Who is told of a reply that ended a recipient as bounced. */
 void engine_on_bounced(struct engine *g,
                        void (*fn)(void *arg, const struct envelope *env, uint32_t rcpt,

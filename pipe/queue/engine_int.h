@@ -13,6 +13,9 @@
 
 struct finisher;
 
+/* In place of a domain: mail for another pipe is one queue. */
+#define QUEUE_NOTICES "notices"
+
 enum { LINE_BOUND_MS = 1000 }; /* a rate that refused is taken to bind this long */
 
 struct engine {
@@ -82,6 +85,7 @@ struct engine {
     void *bounced_arg;
     void (*notice)(void *arg, struct strview to_list, struct strview subject, struct strview body);
     void *notice_arg;
+    struct engine_dsn dsn;
     void (*tls_told)(void *arg, struct strview domain, const struct tls_policy *policy,
                      const struct tls_told *t);
     void *tls_told_arg;
@@ -179,6 +183,9 @@ static inline bool engine_holds(const struct engine *g, const struct queue *q)
  * be NULL. */
 void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
                   const struct outcome *o, const struct reaction *r);
+/* The end of an entry that `dsn.owed` took: journalled and reported. */
+void settle_decided(struct engine *g, struct entry *e, const struct envelope *env,
+                    const struct outcome *o, const struct rule_match *rule);
 /* The queue as a whole could not be tried. */
 void settle_queue_failure(struct engine *g, struct queue *q, const struct outcome *o);
 

@@ -494,6 +494,12 @@ static struct message *next_message(struct finisher *f)
     return NULL;
 }
 
+/* Each message that it ends may owe a notice. */
+static bool has_to_wait(const struct engine *g)
+{
+    return g->dsn.is_full && g->dsn.is_full(g->dsn.arg);
+}
+
 bool finisher_can_work(const struct engine *g)
 {
     struct list *first = list_first(&g->finishers);
@@ -501,6 +507,8 @@ bool finisher_can_work(const struct engine *g)
     if (!first)
         return false;
     const struct finisher *f = list_entry(first, const struct finisher, link);
+    if (!f->exhausted && has_to_wait(g))
+        return false;
     return f->exhausted ? !f->reads_out : f->reads_out < READS_MAX;
 }
 
@@ -513,7 +521,7 @@ void finisher_turn(struct engine *g)
     if (!first)
         return;
     struct finisher *f = list_entry(first, struct finisher, link);
-    for (unsigned n = 1; !f->exhausted && f->reads_out < READS_MAX; n++) {
+    for (unsigned n = 1; !f->exhausted && f->reads_out < READS_MAX && !has_to_wait(g); n++) {
         if ((m = next_message(f)))
             begin_message(f, m);
         else

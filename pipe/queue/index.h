@@ -26,6 +26,7 @@ enum entry_state {
     ENTRY_DEFERRED,  /* in queue->deferred until its time */
     ENTRY_SENDING,   /* with a connection */
     ENTRY_FINISHING, /* its end is decided, the record is being made */
+    ENTRY_OWING,     /* its end is decided, a delivery notice about it is being made durable */
     ENTRY_DONE,      /* final; the memory goes with the message */
 };
 

@@ -34,7 +34,7 @@ static const char *heir(const struct queue *q)
 
 const char *routing_target(const struct queue *q)
 {
-    if (q->local)
+    if (q->local || q->vmta->to_pipe)
         return NULL;
     if (!q->vmta->is_defined)
         return heir(q);

@@ -527,6 +527,11 @@ static enum turn take_turn(struct engine *g, struct queue *q)
     scheduler_refresh(g, q);
     if (!may_send(g, q))
         return TURN_DONE;
+    if (q->vmta->to_pipe) {
+        if (g->dsn.hand)
+            g->dsn.hand(g->dsn.arg, q);
+        return TURN_DONE;
+    }
     if (!list_empty(&q->idle)) {
         if (sender_wake_idle(q, &full))
             return TURN_AGAIN;
@@ -761,6 +766,8 @@ void scheduler_check_drained(struct engine *g)
         return;
     if (g->connection_count && clock_mono_ms() >= g->drain_until_ms)
         sender_close_all(g, true);
+    if (g->dsn.drain && g->dsn.drain(g->dsn.arg, clock_mono_ms() >= g->drain_until_ms))
+        return;
     if (g->connection_count || g->loads_out || !list_empty(&g->finishers))
         return;
     uv_close((uv_handle_t *)&g->timer, on_handle_closed);

@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 
+enum { HOLD_BACK_MS = 60000 };
+
 static enum spool_state state_of(enum outcome_class c)
 {
     static const enum spool_state states[OUTCOME_CLASS_COUNT] = {
@@ -40,7 +42,7 @@ static void journal(struct engine *g, const struct entry *e, const struct outcom
 }
 
 static void report(struct engine *g, const struct entry *e, const struct envelope *env,
-                   const struct outcome *o, int64_t next_ms, const struct reaction *r)
+                   const struct outcome *o, int64_t next_ms, const struct rule_match *rule)
 {
     report_rcpt(g->report, &(struct report_rcpt){
                                .id = e->message->id,
@@ -52,8 +54,10 @@ static void report(struct engine *g, const struct entry *e, const struct envelop
                                .first_attempt_s = entry_first_attempt_s(e),
                                .next_ms = next_ms,
                                .outcome = o,
-                               .rule = r ? &r->rule : NULL,
-                               .dlv_type = e->queue->local ? e->queue->local->dlv_type : NULL,
+                               .rule = rule,
+                               .dlv_type = e->queue->local           ? e->queue->local->dlv_type
+                                           : e->queue->vmta->to_pipe ? "pipe"
+                                                                     : NULL,
                            });
 }
 
@@ -97,6 +101,20 @@ static void expire(const struct outcome *o, const struct queue *q, const struct 
     ret->text = sv_of(text);
 }
 
+/* The end of this recipient is told to its sender, but that cannot be stored now: it stays. */
+static void hold_back(const struct outcome *o, struct outcome *ret, char *text, size_t size)
+{
+    char last[1000]; /* o->text may be text */
+
+    snprintf(last, sizeof(last), "%.*s", SV_ARG(o->text));
+    snprintf(text, size, "the notice about its failure cannot be stored now; last: %s", last);
+    *ret = *o;
+    ret->class_ = OUTCOME_DEFERRED;
+    ret->enhanced = (struct enhanced_code){4, 3, 0};
+    ret->code = 0;
+    ret->text = sv_of(text);
+}
+
 static void end_entry(struct engine *g, struct entry *e)
 {
     struct queue *q = e->queue;
@@ -114,6 +132,13 @@ static void clock_restarts(struct engine *g, struct queue *q)
 {
     q->failures = 0;
     actions_clock(g, q);
+}
+
+static void tell_bounced(struct engine *g, const struct entry *e, const struct envelope *env,
+                         const struct outcome *o)
+{
+    if (o->class_ == OUTCOME_BOUNCED && o->code && g->bounced)
+        g->bounced(g->bounced_arg, env, e->rcpt, o);
 }
 
 void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
@@ -149,12 +174,24 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
                           end); /* one last attempt when its time is over */
         }
     }
+    if (o->class_ != OUTCOME_DEFERRED && g->dsn.owed) {
+        switch (g->dsn.owed(g->dsn.arg, e, env, o, r ? &r->rule : NULL)) {
+        case DSN_TAKEN:
+            return;
+        case DSN_LATER:
+            hold_back(o, &other, text, sizeof(text));
+            o = &other;
+            next = now + HOLD_BACK_MS;
+            break;
+        case DSN_NOT_OWED:
+            break;
+        }
+    }
     job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
-    report(g, e, env, o, next, r);
+    report(g, e, env, o, next, r ? &r->rule : NULL);
     FAULT(AFTER_SETTLE);
-    if (o->class_ == OUTCOME_BOUNCED && o->code && g->bounced)
-        g->bounced(g->bounced_arg, env, e->rcpt, o);
+    tell_bounced(g, e, env, o);
     if (o->class_ != OUTCOME_DEFERRED) {
         end_entry(g, e);
         return;
@@ -162,6 +199,17 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     forget_body(e->message);
     queue_defer(q, e, next);
     scheduler_rewake(g, q);
+}
+
+void settle_decided(struct engine *g, struct entry *e, const struct envelope *env,
+                    const struct outcome *o, const struct rule_match *rule)
+{
+    BUG_ON(e->state != ENTRY_OWING || o->class_ == OUTCOME_DEFERRED);
+    job_count_outcome(e->message->job, o->class_);
+    journal(g, e, o, 0);
+    report(g, e, env, o, 0, rule);
+    tell_bounced(g, e, env, o);
+    end_entry(g, e);
 }
 
 void settle_queue_failure(struct engine *g, struct queue *q, const struct outcome *o)

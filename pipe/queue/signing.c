@@ -221,6 +221,8 @@ static void fail(struct load *l, const char *trouble)
 void signing_begin(struct load *l)
 {
     l->state = LOAD_READY;
+    if (l->queue->vmta->to_pipe) /* which signs it */
+        return;
     bool put_back = l->env.bimi.len || l->env.list_fields.len;
     if (!l->engine->parts.signer || (!l->engine->signs && !put_back) || l->queue->local)
         return;

@@ -238,6 +238,12 @@ void vmta_configure(struct vmta *v, const struct config *cfg, struct strview pip
     char *pool = find_pool(cfg, name);
 
     v->is_defined = has_section || sv_eq_nocase(name, SV(VMTA_DEFAULT));
+    v->to_pipe = NULL;
+    if (sv_starts_nocase(name, SV(VMTA_PIPE))) {
+        const char *pipe_now = config_text(cfg, &(struct config_query){.pipe = pipe}, DIR_DSN_PIPE);
+        v->to_pipe = v->name + strlen(VMTA_PIPE);
+        v->is_defined = pipe_now && sv_eq_nocase(sv_of(pipe_now), sv_of(v->to_pipe));
+    }
     if (pool || v->is_defined) { /* one that is gone remembers where it was */
         free(v->pool);
         v->pool = pool;

@@ -36,6 +36,7 @@ struct vmta {
     size_t missing_count;
     bool is_stranded; /* nothing may be sent */
     bool is_defined;  /* the configuration has it, or it is the default one */
+    const char *to_pipe; /* part of name: what it has is handed to that pipe (dsn-pipe); or NULL */
     char *pool;       /* the pool that it is a member of, for settings that stand there; or NULL */
     char **cold;      /* cold-virtual-mta */
     size_t cold_count;
@@ -46,6 +47,8 @@ struct vmta {
 
 /* The name of the virtual MTA of mail that none was chosen for. */
 #define VMTA_DEFAULT "default"
+/* Begins the name of one that is no source of mail but another pipe: "pipe:NAME". */
+#define VMTA_PIPE "pipe:"
 
 /* (Re)reads the addresses and limits of v. helo_fallback: the name when none is configured. Missing
  * addresses are logged with file and line. */

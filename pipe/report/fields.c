@@ -228,7 +228,7 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
     case ACCT_FIELD_REPLY_RULE:
         return rule_place(e->reply_file, e->reply_line, scratch);
     case ACCT_FIELD_SRC_TYPE:
-        return SV("smtp");
+        return e->is_notice ? SV("dsn") : SV("smtp");
     case ACCT_FIELD_DLV_TYPE:
         return sv_of(e->dlv_type ? e->dlv_type : "smtp");
     case ACCT_FIELD_SRC_MTA:

@@ -578,6 +578,7 @@ static struct acct_event message_event(const struct envelope *env, uint32_t rcpt
         .source_host = source_host(env),
         .source_ip = env->peer,
         .local_ip = env->local,
+        .is_notice = sv_eq(env->source, SV(ENVELOPE_DSN_SOURCE)),
         .user = env->user,
         .headers = env->acct_headers,
         .size = env->content_bytes - env->stuffed_dots,

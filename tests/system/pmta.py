@@ -53,10 +53,11 @@ class Directory:
 
 
 class Pmta:
-    """A pmtad with two pipes. `extra` is more configuration text; `sink` the port of the next hop."""
+    """A pmtad with two pipes. `extra` is more configuration text; `sink` the port of the next hop.
+    Without `notices` no delivery notices are sent, so that only what a test sends is counted."""
 
     def __init__(self, directory, sink, extra='', listener='', options=(), pmta='', source='',
-                 domain='', program=os.path.join(BIN, 'pmtad')):
+                 domain='', program=os.path.join(BIN, 'pmtad'), notices=False):
         self.program = program
         self.dir = directory
         self.port = free_port()
@@ -69,6 +70,7 @@ class Pmta:
         self.process = None
         self.options = list(options)
         user = 'user = nobody\n' if os.geteuid() == 0 else ''
+        quiet = '' if notices else 'suppress-local-dsn = yes\n'
         self.write_config('10-test.conf', f'''
 [pmta]
 host-name = mta.test.example
@@ -77,7 +79,7 @@ run-dir = {self.run}
 acct-dir = {self.acct}
 receivers = 2
 drain-timeout = 5s
-{user}{pmta}
+{user}{quiet}{pmta}
 [listener in]
 address = 127.0.0.1:{self.port}
 {listener}

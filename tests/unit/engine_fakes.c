@@ -357,6 +357,11 @@ int engine_tear_down(void **state)
     fake_reads();
     turn();
     assert_true(drained);
+    return engine_free_world();
+}
+
+int engine_free_world(void)
+{
     assert_int_equal(fs.outstanding, 0);
     engine_free(w.g);
     verp_free(w.verp);

@@ -94,6 +94,8 @@ struct config *engine_load_config(const char *text);
  * engine_base_config. The tear-down drains, and checks that nothing is left over. */
 int engine_set_up(void **state);
 int engine_tear_down(void **state);
+/* What it does after the drain. */
+int engine_free_world(void);
 #define ENGINE_CASE(fn) cmocka_unit_test_setup_teardown(fn, engine_set_up, engine_tear_down)
 #define ENGINE_CASE_WITH(fn, config) \
     cmocka_unit_test_prestate_setup_teardown(fn, engine_set_up, engine_tear_down, (void *)(uintptr_t)(config))

@@ -131,6 +131,16 @@
     FIELD(SHOW_PIPES, "pipe", "commits", "number", "group commits since the process started")      \
     FIELD(SHOW_PIPES, "pipe", "appended", "number", "messages written by them")                    \
     FIELD(SHOW_PIPES, "pipe", "quarantined", "number", "damaged records set aside")                \
+    FIELD(SHOW_PIPES, "pipe", "notices_failed", "number",                                          \
+          "delivery notices of failure that were stored, since the process started")               \
+    FIELD(SHOW_PIPES, "pipe", "notices_delayed", "number", "the same of delay")                    \
+    FIELD(SHOW_PIPES, "pipe", "notices_relayed", "number", "the same of mail that was relayed")    \
+    FIELD(SHOW_PIPES, "pipe", "notices_held_back", "number", "not sent: beyond dsn-max-rate")      \
+    FIELD(SHOW_PIPES, "pipe", "notices_lost", "number",                                            \
+          "of delay or success, that could not be stored")                                         \
+    FIELD(SHOW_PIPES, "pipe", "notices_under_way", "number", "being written or stored now")        \
+    FIELD(SHOW_PIPES, "pipe", "delays_watched", "number",                                          \
+          "messages whose delay will be told (NOTIFY=DELAY)")                                      \
     FIELD(SHOW_PIPES, "pipe", "index_bytes_per_rcpt", "number", "memory per queued recipient")     \
     FIELD(SHOW_QUEUES, "pipe", "pipe", "text", "the pipe's name")                                  \
     FIELD(SHOW_QUEUES, "pipe", "queue", "text", "domain/vmta")                                     \
