@@ -83,6 +83,8 @@ enum directive_flag {
     DIRECTIVE_TOTAL = 2,
     /* TYPE_INTERVAL: "never" is allowed and reads as 0 */
     DIRECTIVE_NEVER = 4,
+    /* TYPE_PATH of a file with a secret: root opens it, and hands it to the process concerned */
+    DIRECTIVE_SECRET = 8,
 };
 
 /* Other names of a directive, from PowerMTA's older versions. ALIAS("name", ID, "suffix"): the
@@ -506,9 +508,11 @@ enum directive_flag {
     DIRECTIVE(PROCESS_X_REMOTE_MTA_NAME, "process-x-remote-mta-name", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Remote-MTA-Name, the host that srcMta shows in accounting; it is removed in any case") \
     /* secrets */                                                                                  \
-    DIRECTIVE(SECRET_FILE, "secret-file", KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_RESTART, 0, NULL, \
+    DIRECTIVE(SECRET_FILE, "secret-file", KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_RESTART, DIRECTIVE_SECRET, NULL, \
         "file with 32 or more random bytes that bounce addresses, unsubscribe links and the suppression list are keyed with; the same on all machines that share bounces; made in the spool when not set") \
     /* delivery notices */                                                                         \
+    DIRECTIVE(DSN_PIPE, "dsn-pipe", KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "pipe that delivery notices go out through; the one that they are about when not set")     \
     /* inbound mail: bounce and feedback loop processors */                                        \
     DIRECTIVE(INBOUND_ADDRESS, "inbound-address", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "recipients that are for this processor: user@domain, @domain, or user+*@domain") \

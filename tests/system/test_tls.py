@@ -158,7 +158,7 @@ class Out(Base):
         self.start({'x.example': (self.peer(self.good), '')})
         self.pmta.write_config('90-bad.conf', '[domain y.example]\ntls-ca-file = no-such-file.pem\n')
         answer = self.pmta.admin('reload root')
-        self.assertIn('tls-ca-file: cannot open', str(answer))
+        self.assertIn('cannot be opened', str(answer))
         self.assertIn('90-bad.conf:2', str(answer))
 
 
