@@ -543,13 +543,13 @@ enum directive_flag {
         "refusals of one batch (400, 422 and the like) after which the records that are refused are set aside as dead letters") \
     DIRECTIVE(SINK_GIVE_UP_AFTER, "give-up-after", KIND_EVENT_SINK, TYPE_INTERVAL, "never", 1000, 31536000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
         "time after which a batch that fails becomes dead letters, whatever the reason") \
-    DIRECTIVE(SINK_MAX_DEAD_LETTERS, "max-dead-letters", KIND_EVENT_SINK, TYPE_SIZE, "1G", 4096, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(SINK_MAX_DEAD_LETTERS, "max-dead-letters", KIND_EVENT_SINK, TYPE_SIZE, "1G", 4096, 1125899906842624, RELOAD_LIVE, 0, NULL, \
         "size of the file of dead letters at which the sink waits for an operator") \
-    DIRECTIVE(SINK_SIGNING_SECRET, "signing-secret-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+    DIRECTIVE(SINK_SIGNING_SECRET, "signing-secret-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE | DIRECTIVE_SECRET, NULL, \
         "file with the secret that requests are signed with (X-PMTA-Signature, HMAC-SHA256); two of them while a secret is changed") \
     DIRECTIVE(SINK_HTTP_HEADER, "http-header", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "header field of each request, as Name: value") \
-    DIRECTIVE(SINK_HEADER_FILE, "http-header-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(SINK_HEADER_FILE, "http-header-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_SECRET, NULL, \
         "file with header fields that are secret, one a line") \
     DIRECTIVE(SINK_GZIP, "gzip", KIND_EVENT_SINK, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "compress requests (Content-Encoding: gzip)") \
@@ -559,7 +559,7 @@ enum directive_flag {
         "PEM file with the root certificates of the receiver, instead of the system's") \
     DIRECTIVE(SINK_LOGIN, "login", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "user name for Redis (AUTH), with password-file") \
-    DIRECTIVE(SINK_PASSWORD_FILE, "password-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(SINK_PASSWORD_FILE, "password-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_SECRET, NULL, \
         "file with the password for Redis (AUTH)") \
     DIRECTIVE(SINK_REDIS_DATABASE, "redis-database", KIND_EVENT_SINK, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
         "database of Redis (SELECT)") \
@@ -569,7 +569,7 @@ enum directive_flag {
         "key of a Kafka record: pipe keeps the order of a pipe, message that of a message, none spreads") \
     DIRECTIVE(SINK_KAFKA_OPTION, "kafka-option", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "property of librdkafka, as name=value: security.protocol=SASL_SSL") \
-    DIRECTIVE(SINK_KAFKA_OPTION_FILE, "kafka-option-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(SINK_KAFKA_OPTION_FILE, "kafka-option-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_SECRET, NULL, \
         "file with properties that are secret, one a line: sasl.password=...") \
     /* HTTP */                                                                                     \
     /* logs */                                                                                     \

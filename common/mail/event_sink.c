@@ -100,21 +100,21 @@ static bool parse_kafka(struct strview rest, struct sink_url *ret)
 int sink_url_parse(struct strview text, struct sink_url *ret, struct err *e)
 {
     static const struct {
-        struct strview scheme;
+        const char *scheme;
         enum sink_kind kind;
         bool tls;
-    } schemes[] = {{SV("http://"), SINK_HTTP, false},
-                   {SV("https://"), SINK_HTTP, true},
-                   {SV("redis://"), SINK_REDIS, false},
-                   {SV("rediss://"), SINK_REDIS, true},
-                   {SV("kafka://"), SINK_KAFKA, false}};
+    } schemes[] = {{"http://", SINK_HTTP, false},
+                   {"https://", SINK_HTTP, true},
+                   {"redis://", SINK_REDIS, false},
+                   {"rediss://", SINK_REDIS, true},
+                   {"kafka://", SINK_KAFKA, false}};
     bool ok = false;
 
     *ret = (struct sink_url){0};
     if (sv_eq(text, SV("stdout")))
         return 0;
     for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        struct strview scheme = schemes[i].scheme;
+        struct strview scheme = sv_of(schemes[i].scheme);
         if (!sv_starts_nocase(text, scheme))
             continue;
         struct strview rest = sv(text.ptr + scheme.len, text.len - scheme.len);
@@ -126,15 +126,6 @@ int sink_url_parse(struct strview text, struct sink_url *ret, struct err *e)
         break;
     }
     return ok ? 0 : bad(text, e);
-}
-
-enum directive sink_file_directive(size_t i)
-{
-    static const enum directive files[] = {DIR_SINK_SIGNING_SECRET, DIR_SINK_HEADER_FILE,
-                                           DIR_SINK_PASSWORD_FILE, DIR_SINK_KAFKA_OPTION_FILE,
-                                           DIR_SINK_CA_FILE};
-
-    return i < ARRAY_LEN(files) ? files[i] : DIRECTIVE_COUNT;
 }
 
 bool sink_header_is_valid(struct strview line)

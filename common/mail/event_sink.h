@@ -1,13 +1,12 @@
 /*
- * Where events go: the url of an [event-sink], and the files that its section names. Root checks and
- * opens them, pmta-ship uses them.
+ * Where events go: the url of an [event-sink], and forms of its other values. The check of a
+ * configuration and pmta-ship use them.
  */
 #ifndef PMTA_MAIL_EVENT_SINK_H
 #define PMTA_MAIL_EVENT_SINK_H
 
 #include "base/err.h"
 #include "base/str.h"
-#include "mail/directives.h"
 
 enum sink_kind { SINK_STDOUT, SINK_HTTP, SINK_REDIS, SINK_KAFKA };
 
@@ -23,10 +22,6 @@ struct sink_url {
 /* "https://host/path", "redis://host:port/STREAM", "kafka://h1,h2:9092/TOPIC", or "stdout". 0, or
  * ERR_SYNTAX with what was expected. */
 int sink_url_parse(struct strview text, struct sink_url *ret, struct err *e);
-
-/* Directives of [event-sink] whose value is a file that root opens for it (frame `secret`).
- * Returns the i-th, or DIRECTIVE_COUNT past the end. */
-enum directive sink_file_directive(size_t i);
 
 /* "Name: value" of a header field. */
 bool sink_header_is_valid(struct strview line);

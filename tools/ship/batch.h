@@ -39,7 +39,7 @@ struct batch {
     unsigned refused;
     int64_t retry_at_ms; /* mono */
     int64_t failing_since_ms; /* wall; 0: it is not */
-    char why[256];
+    char why[512];
 
     struct buf dead; /* lines for the file of dead letters, to be written before it is acknowledged */
     unsigned dead_count;
@@ -69,7 +69,7 @@ enum ship_outcome {
 struct ship_result {
     enum ship_outcome outcome;
     int64_t retry_after_ms; /* as the receiver asks; 0: it does not */
-    char why[256];
+    char why[512];
 };
 
 struct batch_verdict {

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 enum { FILE_MAX = 64 * 1024 * 1024 };
@@ -197,6 +198,11 @@ int place_file_load(struct place_file *f, struct place_entry **ret, size_t *ret_
     json_t *a = NULL, *b = NULL;
     uint64_t va = 0, vb = 0;
     bool damaged = false;
+    if (f->dirfd < 0) {
+        *ret = NULL;
+        *ret_count = 0;
+        return 0;
+    }
     int rc = load_one(f->dirfd, plain_name, &a, &va, &damaged);
 
     if (rc == 0)
@@ -252,9 +258,12 @@ static int replace(int dirfd, const char *name, struct strview text, bool sync)
 int place_file_save(struct place_file *f, const struct place_entry *entries, size_t count,
                     bool sync, struct err *e)
 {
-    json_t *list = json_array();
+    json_t *list;
     struct buf out = {0};
 
+    if (f->dirfd < 0)
+        return 0;
+    list = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, entry_json(&entries[i]));
     json_t *o = json_pack("{s:I, s:o}", "version", (json_int_t)++f->version, "pipes", list);

@@ -53,7 +53,7 @@ struct place_entry {
  * newer one that is whole counts.
  */
 struct place_file {
-    int dirfd; /* borrowed */
+    int dirfd; /* borrowed; -1: nothing is kept */
     uint64_t version;
 };
 

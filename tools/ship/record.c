@@ -9,6 +9,7 @@
 #include "json_scan.h"
 
 #include <time.h>
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 enum { COLUMNS_MAX = ACCT_COLUMNS_MAX * 2, ID_PART_MAX = 200 };

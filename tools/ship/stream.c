@@ -71,6 +71,7 @@ static bool has_one_name(const struct stream *s)
 
 void stream_look_begin(struct stream *s)
 {
+    s->looked = true;
     s->has_next = s->current_is_plain = false;
     s->pending_bytes = 0;
     s->pending_files = 0;
@@ -141,7 +142,7 @@ static void go_to(struct stream *s, const struct found_file *f)
         s->trail = (struct trail){.before = before(f->key)};
         s->acked_trail = s->trail;
     }
-    s->has_next = false; /* until the next look */
+    s->looked = s->has_next = false; /* until the next look */
 }
 
 /* The first line, without its end, into raw; false: it is not there yet. */
@@ -330,6 +331,11 @@ static bool is_over(const struct stream *s)
         return true;
     return source_stat(s->source, &size, &mtime_ms, &inode) &&
            clock_wall_ms() - mtime_ms >= QUIET_MS && has_records(s, &s->next);
+}
+
+bool stream_has_more(const struct stream *s)
+{
+    return s->has_next && has_records(s, &s->next);
 }
 
 static void turn(struct stream *s)

@@ -38,6 +38,7 @@ struct stream {
     size_t given;       /* of these, the line that the caller has */
 
     /* as the last look at the directories found it */
+    bool looked; /* since the current file is read */
     bool has_next, current_is_plain;
     struct found_file next;
     uint64_t pending_bytes; /* of files that come later, uncompressed (estimated) */
@@ -68,6 +69,9 @@ void stream_look_begin(struct stream *s);
 void stream_look_file(struct stream *s, const struct found_file *f);
 
 enum stream_result stream_read(struct stream *s, struct stream_line *ret, struct err *e);
+
+/* A later file has records. */
+bool stream_has_more(const struct stream *s);
 
 /* Everything up to there is acknowledged. */
 void stream_ack(struct stream *s, const struct place *place);
