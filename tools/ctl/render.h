@@ -48,6 +48,9 @@ void render_delete(const struct answer *a, struct page *page);
 void render_check_sender(const struct answer *a, struct page *page);
 void render_check_spf(const struct answer *a, struct page *page);
 void render_classify(const struct answer *a, struct page *page);
+void render_events(const struct answer *a, struct page *page);
+/* The lines of status about event sinks. */
+void render_events_short(const struct answer *a, struct page *page);
 void render_unclassified(const struct answer *a, struct page *page);
 void render_reload(const struct answer *a, struct page *page);
 

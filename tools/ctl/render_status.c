@@ -215,4 +215,5 @@ void render_status(const struct answer *a, struct page *page)
         buf_append_char(&page->out, '\n');
     receivers(a, page);
     resolver(a, page);
+    render_events_short(a, page);
 }

@@ -190,7 +190,7 @@ static int check_mark(struct stream *s)
         rc = n < 0 ? (int)n : n == 0 ? ERR_NOT_FOUND : 0;
         have += n > 0 ? (size_t)n : 0;
     }
-    if (rc == 0 && place_mark(bytes, have) != s->at.mark)
+    if (rc == 0 && have && place_mark(bytes, have) != s->at.mark)
         return ERR_NOT_FOUND;
     return rc;
 }
