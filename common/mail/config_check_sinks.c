@@ -7,7 +7,7 @@
 
 #include "mail/event_sink.h"
 
-enum { SIGNING_SECRETS_MAX = 2, NAME_MAX_BYTES = 60 };
+enum { SIGNING_SECRETS_MAX = 2 };
 
 /* A setting that is for one kind of sink. */
 static const struct {
@@ -71,10 +71,6 @@ static void check_sink(struct loader *l, const struct config_section *s)
     struct sink_url url;
     struct err e = {0};
 
-    if (strlen(name) > NAME_MAX_BYTES ||
-        name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_")])
-        load_error(l, s->file, s->line,
-                   "'%.60s' is not an event sink's name (expected letters, digits, - and _)", name);
     if (!v) {
         load_error(l, s->file, s->line, "event sink '%.60s' has no url (expected where events go)",
                    name);

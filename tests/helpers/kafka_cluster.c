@@ -12,7 +12,7 @@
 #include <sys/signal.h>
 #include <unistd.h>
 
-enum { BROKERS = 1, QUIET_POLLS = 3, POLL_MS = 300 };
+enum { BROKERS = 1, PARTITIONS = 4, POLL_MS = 500, POLLS_MAX = 60 };
 
 static void set_brokers(rd_kafka_mock_cluster_t *c, int up)
 {
@@ -42,18 +42,20 @@ static void dump(const char *brokers)
 
     rd_kafka_conf_set(conf, "bootstrap.servers", brokers, text, sizeof(text));
     rd_kafka_conf_set(conf, "group.id", "test", text, sizeof(text));
+    rd_kafka_conf_set(conf, "enable.partition.eof", "true", text, sizeof(text));
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
     if (!rk)
         abort();
-    rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(4);
-    for (int i = 0; i < 4; i++)
+    rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(PARTITIONS);
+    for (int i = 0; i < PARTITIONS; i++)
         rd_kafka_topic_partition_list_add(parts, "mail", i)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_assign(rk, parts);
-    for (int quiet = 0; quiet < QUIET_POLLS;) {
+    for (int ends = 0, dry = 0; ends < PARTITIONS && dry < POLLS_MAX;) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, POLL_MS);
         if (m && !m->err)
             print_message(m);
-        quiet = m && !m->err ? 0 : quiet + 1;
+        ends += m && m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        dry += !m;
         if (m)
             rd_kafka_message_destroy(m);
     }
@@ -73,7 +75,7 @@ int main(void)
     rd_kafka_mock_cluster_t *c = rk ? rd_kafka_mock_cluster_new(rk, BROKERS) : NULL;
     if (!c)
         return 1;
-    rd_kafka_mock_topic_create(c, "mail", 4, 1);
+    rd_kafka_mock_topic_create(c, "mail", PARTITIONS, 1);
     printf("brokers %s\n", rd_kafka_mock_cluster_bootstraps(c));
     fflush(stdout);
     while (fgets(line, sizeof(line), stdin)) {

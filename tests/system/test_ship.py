@@ -666,7 +666,7 @@ only-pipe = bulk
         return {r['msgId'] for r in self.hook.taken() if r['type'] == 'd'}
 
     def send(self, count, pipe):
-        return {self.pmta.send(f'u{i}@example.com', pipe=pipe) + '.1' for i in range(count)}
+        return {self.pmta.send(f'u{i}@example.com', pipe=pipe) + '.0' for i in range(count)}
 
     def test_events_of_pmtad(self):
         self.pmta.start()
@@ -731,7 +731,7 @@ only-pipe = bulk
                                 'there is no [acct-file /x.csv]'),
                                ('[event-sink a]\nurl = http://x/\nhttp-header = nonsense\n',
                                 'no header field'),
-                               ('[event-sink a b]\nurl = http://x/\n', 'event sink'),
+                               ('[event-sink a b]\nurl = http://x/\n', "not a sink's name"),
                                ('[event-sink a]\nurl = redis://x\n', 'no address of a sink'),
                                ('[event-sink a]\nurl = kafka://x:9092/t\nkafka-option = x\n',
                                 'no property'),
