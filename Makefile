@@ -5,6 +5,7 @@
 #   make demo       start the engine, send mail through two pipes, show what happened
 #   make check      all tests (with CI=true also the sanitizers and short fuzz runs)
 #   make bench-results  what accounting costs
+#   make bench-ship     a million events to each kind of receiver
 #   make check-asan, fuzz, bench, bench-shaping, install [DESTDIR= PREFIX=], format, clean
 
 PREFIX ?= /usr/local
@@ -23,7 +24,7 @@ link_programs = mkdir -p $(1)/bin && \
 	find $(1) -path $(1)/bin -prune -o -type f -perm -u+x -name 'pmta*' ! -name '*.*' \
 		-exec ln -f -t $(1)/bin {} +
 
-.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim bench-results install clean format build asan-build fuzz-build \
+.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim bench-results bench-ship install clean format build asan-build fuzz-build \
 	build-deps test-deps bench-deps
 
 all: build
@@ -82,6 +83,11 @@ bench: bench-deps build
 
 bench-results: bench-deps build
 	@tests/bench/bench_results.py $(BENCH_ARGS)
+
+# The Kafka cluster is built with the tests.
+bench-ship: bench-deps test-deps build/with-tests build
+	@ninja -C build tests/system/kafka_cluster
+	@tests/bench/bench_ship.py $(BENCH_ARGS)
 
 bench-shaping: bench-deps build
 	@tests/bench/bench_shaping.py $(BENCH_ARGS)

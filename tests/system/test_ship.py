@@ -662,6 +662,12 @@ only-pipe = bulk
         self.sink.stop()
         self.dir.remove()
 
+    def change_config(self, old, new):
+        with open(os.path.join(self.pmta.conf, '10-test.conf')) as f:
+            text = f.read()
+        self.assertIn(old, text)
+        self.pmta.write_config('10-test.conf', text.replace(old, new))
+
     def finals(self):
         return {r['msgId'] for r in self.hook.taken() if r['type'] == 'd'}
 
@@ -688,9 +694,7 @@ only-pipe = bulk
         self.assertIn('hook', text)
         self.assertIn('failing', text)
         # new columns: new files; the old ones are compressed and moved before they were sent
-        self.pmta.write_config('10-test.conf', open(os.path.join(
-            self.pmta.conf, '10-test.conf')).read().replace('record-fields = *',
-                                                            'record-fields = *,header_Subject'))
+        self.change_config('record-fields = *', 'record-fields = *,header_Subject')
         self.pmta.admin('reload *')
         wait_until(lambda: any(x.endswith('.zst') for x in os.listdir(self.moved)), 'a finished file')
         sent |= self.send(3, 'bulk')
@@ -713,9 +717,8 @@ only-pipe = bulk
         self.assertEqual(self.pmta.stop(), 0)
 
     def test_default_files(self):
-        self.pmta.write_config('10-test.conf', open(os.path.join(
-            self.pmta.conf, '10-test.conf')).read().replace(
-                self.config, f'[event-sink hook]\nurl = {self.hook.url}\nbatch-delay = 20ms\n'))
+        self.change_config(
+            self.config, f'[event-sink hook]\nurl = {self.hook.url}\nbatch-delay = 20ms\n')
         self.pmta.start()
         sent = self.send(5, 'bulk')
         wait_until(lambda: self.finals() == sent, 'records')

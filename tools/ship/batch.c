@@ -217,15 +217,15 @@ struct batch_verdict batch_answer(struct batch *b, const struct ship_settings *s
         return v;
     }
     v.retried = true;
+    if (r->outcome == SHIP_TOO_LARGE && n > 1) {
+        halve(b);
+        return v;
+    }
     snprintf(b->why, sizeof(b->why), "%s", r->why);
     if (!b->failing_since_ms)
         b->failing_since_ms = wall_ms;
     switch (r->outcome) {
-    case SHIP_TOO_LARGE:
-        bury_it = n == 1;
-        if (!bury_it)
-            halve(b);
-        break;
+    case SHIP_TOO_LARGE: bury_it = true; break;
     case SHIP_REFUSED:
         b->refused++;
         if (b->refused < s->dead_letter_after)

@@ -145,12 +145,13 @@ int columns_new(struct strview header, struct columns **ret, struct err *e)
     struct columns *c = xcalloc(1, sizeof(*c));
     struct field f;
     size_t at = 0;
-    bool typed = false;
+    bool typed = false, named = true;
 
     while (c->count < COLUMNS_MAX && next_field(header, &at, &f)) {
         struct buf key = {0};
         struct column *one = &c->items[c->count];
-        if (!is_column_name(f.text) || f.doubled)
+        named = is_column_name(f.text) && !f.doubled;
+        if (!named)
             break;
         json_append_text(&key, f.text);
         buf_append_char(&key, ':');
@@ -161,7 +162,7 @@ int columns_new(struct strview header, struct columns **ret, struct err *e)
         typed |= one->role == ROLE_OF_TYPE;
         c->count++;
     }
-    if (at <= header.len || !typed) {
+    if (at <= header.len || !typed || !named) {
         columns_free(c);
         return err_set(e, ERR_SYNTAX, "the first line names no columns (expected type,...)");
     }

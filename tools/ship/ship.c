@@ -153,15 +153,23 @@ static void say_change(struct ship *s, const struct batch *b, const struct ship_
         s->said_failing = false;
         return;
     }
+    if (r->outcome == SHIP_TOO_LARGE && b->to - b->from > 1) {
+        note(LOG_DEBUG, "%s pipe='%s' records=%zu, halving", r->why, b->stream->pipe,
+             b->to - b->from);
+        return;
+    }
     if (!s->failing_since_ms)
         s->failing_since_ms = clock_wall_ms();
-    if (!s->said_failing)
+    bool again = s->said_failing || (s->said_ms && clock_mono_ms() - s->said_ms < QUIET_MS);
+    if (!again)
         note(LOG_WARN, "sink '%s' does not take events: %s pipe='%s' records=%zu, trying again",
              s->settings.name, r->why, b->stream->pipe, b->to - b->from);
     else
         note(LOG_DEBUG, "again: %s pipe='%s' tries=%u refused=%u records=%zu", r->why,
              b->stream->pipe, b->tries, b->refused, b->to - b->from);
-    s->said_failing = true;
+    if (!again)
+        s->said_ms = clock_mono_ms();
+    s->said_failing |= !again;
 }
 
 static struct lane *lane_of(struct ship *s, const struct batch *b)

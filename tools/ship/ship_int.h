@@ -14,6 +14,7 @@ enum {
     SYNC_MS = 1000,      /* between two syncs of the position */
     AHEAD_BYTES = 64 * 1024 * 1024, /* of batches that only wait for their turn */
     AGAIN_MS = 10,       /* when there is no room for what could be read */
+    QUIET_MS = 10000,    /* between two log lines that it fails */
     RATE_SECONDS = 10,
 };
 
@@ -52,6 +53,7 @@ struct ship {
     int64_t trouble_since_ms;
     int64_t failing_since_ms; /* wall, 0: it goes */
     bool said_failing;
+    int64_t said_ms; /* mono: when that was logged last */
     struct ship_totals totals;
     uint64_t record_bytes, record_count; /* of lines read, for estimates */
     struct {

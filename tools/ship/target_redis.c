@@ -120,10 +120,14 @@ static int log_in(struct target_redis *r, struct err *e)
     if (s->redis_database) {
         snprintf(number, sizeof(number), "%lld", (long long)s->redis_database);
         add_words(r, 2, (const char *[]){"SELECT", number});
-        if ((rc = flush(r, e)) == 0)
-            rc = read_ok(r, "SELECT", e);
+        if ((rc = flush(r, e)) < 0 || (rc = read_ok(r, "SELECT", e)) < 0)
+            return rc;
     }
-    return rc;
+    /* it says now what it would say to the first large batch by closing the connection: NOAUTH,
+     * LOADING */
+    add_words(r, 1, (const char *[]){"PING"});
+    rc = flush(r, e);
+    return rc < 0 ? rc : read_ok(r, "PING", e);
 }
 
 static int connect_it(struct target_redis *r, int wake_fd, struct err *e)
