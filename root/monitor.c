@@ -93,12 +93,7 @@ static void add_kids(struct root *r)
     const char *name;
     char number[16];
     kid_new(r, role_row_find(ROLE_RESOLVER), "");
-    struct err e;
-    char *program;
-    if (spawn_find(r, role_row_find(ROLE_SUPPRESS)->program, &program, &e) == 0) {
-        kid_new(r, role_row_find(ROLE_SUPPRESS), "");
-        free(program);
-    }
+    kid_new(r, role_row_find(ROLE_SUPPRESS), "");
     if (is_named(r->config, ROLE_WEB, ""))
         kid_new(r, role_row_find(ROLE_WEB), "");
     for (size_t i = 0; (name = config_section_name(r->config, KIND_EVENT_SINK, i)); i++)

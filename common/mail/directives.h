@@ -547,6 +547,10 @@ enum directive_flag {
     DIRECTIVE(INBOUND_MAX_CONNECTIONS_PER_ADDRESS, "inbound-max-connections-per-address", KIND_PMTA, TYPE_INT, "10", 1, 100000, RELOAD_NEW_SESSION, 0, NULL, \
         "the same from one address (IPv6: one /64)") \
     /* suppression list */                                                                         \
+    DIRECTIVE(SUPPRESSION, "suppression", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_ENUM, "reject", 0, 0, RELOAD_NEW_SESSION, 0, "reject|record|off", \
+        "what becomes of recipients on the suppression list: refused with 550 5.7.1, accepted and ended at once with a bounce record (suppressed), or nothing") \
+    DIRECTIVE(SUPPRESSION_STORE, "suppression-store", KIND_PMTA, TYPE_ENUM, "clear", 0, 0, RELOAD_LIVE, 0, "clear|hash", \
+        "how addresses of the suppression list are kept: as they are, or as keyed hashes, which cannot be exported as addresses any more") \
     /* event sinks */                                                                              \
     DIRECTIVE(SINK_URL, "url", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "where events go: https://HOST/PATH, redis://HOST[:PORT]/STREAM (rediss:// with TLS), kafka://HOST[:PORT],.../TOPIC") \

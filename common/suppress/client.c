@@ -153,8 +153,7 @@ int suppress_client_add(struct suppress_client *c, const struct suppress_entry *
     if (c->by_token.count >= SUPPRESS_CLIENT_MAX)
         return ERR_LIMIT;
     struct strview scope_name = named ? e->scope_name : sv("", 0);
-    struct waiting *w =
-        xcalloc(1, sizeof(*w) + scope_name.len + e->address.len + note.len);
+    struct waiting *w = xcalloc(1, sizeof(*w) + scope_name.len + e->address.len + note.len);
     char *at = w->text;
     w->token = ++c->last_token;
     w->done = done;
@@ -226,8 +225,8 @@ static void on_down(void *owner, struct ipc_edge *edge, int code)
     if (c->edge != edge)
         return;
     c->edge = NULL;
-    log_debug(LOG_IPC, "the suppression list is down (%s), %zu entries wait for it",
-              err_name(code), c->by_token.count);
+    log_debug(LOG_IPC, "the suppression list is down (%s), %zu entries wait for it", err_name(code),
+              c->by_token.count);
 }
 
 static void on_drained(void *owner, struct ipc_edge *edge)

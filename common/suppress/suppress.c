@@ -112,8 +112,7 @@ size_t suppress_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX]
         return 0;
     copy_lower(sv(address.ptr, local + 1), out, &ascii);
     size_t room = MIN_OF((size_t)SUPPRESS_ADDRESS_MAX - local - 1, (size_t)ADDRESS_DOMAIN_MAX);
-    size_t domain =
-        canonical_domain(sv(at + 1, address.len - local - 1), out + local + 1, room);
+    size_t domain = canonical_domain(sv(at + 1, address.len - local - 1), out + local + 1, room);
     return domain ? local + 1 + domain : 0;
 }
 
@@ -146,7 +145,8 @@ int suppress_key_derive(struct strview secret, struct suppress_key *ret, struct 
                        SECRET_MIN);
     /* the secret is of any length, a key of BLAKE2b is not: first one hash of it */
     uint8_t whole[crypto_generichash_KEYBYTES];
-    crypto_generichash(whole, sizeof(whole), (const unsigned char *)secret.ptr, secret.len, NULL, 0);
+    crypto_generichash(whole, sizeof(whole), (const unsigned char *)secret.ptr, secret.len, NULL,
+                       0);
     crypto_generichash(ret->bytes, sizeof(ret->bytes), (const unsigned char *)use, sizeof(use) - 1,
                        whole, sizeof(whole));
     sodium_memzero(whole, sizeof(whole));

@@ -16,8 +16,8 @@ struct suppress_table;
 
 /* Maps the memfd of frame suppress_table; fd stays the caller's. 0, -errno, or ERR_VERSION or
  * ERR_CORRUPT when it is no such table. */
-int suppress_table_map(struct suppress_table **ret, int fd, uint64_t bytes, struct err *e)
-    MUST_CHECK;
+int suppress_table_map(struct suppress_table **ret, int fd, uint64_t bytes,
+                       struct err *e) MUST_CHECK;
 void suppress_table_unmap(struct suppress_table *t); /* NULL is fine */
 
 /* Entries of that scope, those that have expired and were not swept yet included. */

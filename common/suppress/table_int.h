@@ -41,7 +41,8 @@ enum {
  * below. */
 struct suppress_slot {
     _Atomic uint64_t a;
-    _Atomic uint64_t b_expires; /* low half of hash.b above, expiry in seconds since 1970 below; 0: never */
+    _Atomic uint64_t
+        b_expires; /* low half of hash.b above, expiry in seconds since 1970 below; 0: never */
     _Atomic uint64_t meta;
 };
 

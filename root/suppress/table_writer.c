@@ -17,8 +17,8 @@
 
 enum { BUCKETS_STEP = 1024 }; /* 4 MiB at a time */
 
-#define LOAD(word)         atomic_load_explicit(&(word), memory_order_relaxed)
-#define STORE(word, value) atomic_store_explicit(&(word), value, memory_order_relaxed)
+#define LOAD(word)           atomic_load_explicit(&(word), memory_order_relaxed)
+#define STORE(word, value)   atomic_store_explicit(&(word), value, memory_order_relaxed)
 #define PUBLISH(word, value) atomic_store_explicit(&(word), value, memory_order_release)
 
 /* --- memory --- */
@@ -73,8 +73,8 @@ static int map(struct table_writer *t, struct err *e)
     int r = take_memory(t, 0, 2 * TABLE_PAGE); /* head, and the first page of the directory */
     if (r < 0)
         return err_set(e, r, "no memory for the suppression table");
-    void *mem = mmap(NULL, SUPPRESS_TABLE_BYTES, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_NORESERVE, t->fd, 0);
+    void *mem = mmap(NULL, SUPPRESS_TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                     t->fd, 0);
     if (mem == MAP_FAILED)
         return err_set(e, -errno, "cannot map the suppression table");
     t->mem = mem;

@@ -10,10 +10,10 @@
 
 struct table_writer {
     int fd;
-    struct suppress_memory *mem; /* NULL: not open */
-    uint32_t buckets;            /* in use */
-    uint32_t buckets_room;       /* that have memory */
-    uint64_t expiring;           /* entries with an expiry */
+    struct suppress_memory *mem;  /* NULL: not open */
+    uint32_t buckets;             /* in use */
+    uint32_t buckets_room;        /* that have memory */
+    uint64_t expiring;            /* entries with an expiry */
     struct suppress_table reader; /* our own view, to look up as the others do */
 };
 
