@@ -17,8 +17,7 @@ static bool name_of(char *out, size_t size, const char *label, const char *sink,
     return n > 0 && (size_t)n < size;
 }
 
-int acct_hold_write(int dirfd, const char *label, const char *sink, const char *stem,
-                    struct err *e)
+int acct_hold_write(int dirfd, const char *label, const char *sink, const char *stem, struct err *e)
 {
     char name[ACCT_HOLD_NAME], temporary[ACCT_HOLD_NAME];
     size_t len = strlen(stem);

@@ -15,12 +15,18 @@ static const struct {
     enum sink_kind kind;
     const char *scheme;
 } only_for[] = {
-    {DIR_SINK_SIGNING_SECRET, SINK_HTTP, "http"},   {DIR_SINK_HTTP_HEADER, SINK_HTTP, "http"},
-    {DIR_SINK_HEADER_FILE, SINK_HTTP, "http"},      {DIR_SINK_GZIP, SINK_HTTP, "http"},
-    {DIR_SINK_MAX_IN_FLIGHT, SINK_HTTP, "http"},    {DIR_SINK_LOGIN, SINK_REDIS, "redis"},
-    {DIR_SINK_PASSWORD_FILE, SINK_REDIS, "redis"},  {DIR_SINK_REDIS_DATABASE, SINK_REDIS, "redis"},
-    {DIR_SINK_REDIS_MAX_LENGTH, SINK_REDIS, "redis"}, {DIR_SINK_KAFKA_KEY, SINK_KAFKA, "kafka"},
-    {DIR_SINK_KAFKA_OPTION, SINK_KAFKA, "kafka"},   {DIR_SINK_KAFKA_OPTION_FILE, SINK_KAFKA, "kafka"},
+    {DIR_SINK_SIGNING_SECRET, SINK_HTTP, "http"},
+    {DIR_SINK_HTTP_HEADER, SINK_HTTP, "http"},
+    {DIR_SINK_HEADER_FILE, SINK_HTTP, "http"},
+    {DIR_SINK_GZIP, SINK_HTTP, "http"},
+    {DIR_SINK_MAX_IN_FLIGHT, SINK_HTTP, "http"},
+    {DIR_SINK_LOGIN, SINK_REDIS, "redis"},
+    {DIR_SINK_PASSWORD_FILE, SINK_REDIS, "redis"},
+    {DIR_SINK_REDIS_DATABASE, SINK_REDIS, "redis"},
+    {DIR_SINK_REDIS_MAX_LENGTH, SINK_REDIS, "redis"},
+    {DIR_SINK_KAFKA_KEY, SINK_KAFKA, "kafka"},
+    {DIR_SINK_KAFKA_OPTION, SINK_KAFKA, "kafka"},
+    {DIR_SINK_KAFKA_OPTION_FILE, SINK_KAFKA, "kafka"},
 };
 
 static const struct config_value *value_of(const struct config_section *s, enum directive d)
@@ -50,18 +56,19 @@ static void check_forms(struct loader *l, const struct config_section *s)
                        SIGNING_SECRETS_MAX);
 }
 
-static void check_uses(struct loader *l, const struct config_section *s,
-                       const struct sink_url *url)
+static void check_uses(struct loader *l, const struct config_section *s, const struct sink_url *url)
 {
     const struct config_value *v;
 
     for (size_t i = 0; i < ARRAY_LEN(only_for); i++)
         if (only_for[i].kind != url->kind && (v = value_of(s, only_for[i].directive)))
-            load_error(l, v->origin.file, v->origin.line, "%s does nothing here (expected a url %s:...)",
+            load_error(l, v->origin.file, v->origin.line,
+                       "%s does nothing here (expected a url %s:...)",
                        directive_info(v->directive)->name, only_for[i].scheme);
     if (url->kind == SINK_REDIS && (v = value_of(s, DIR_SINK_LOGIN)) &&
         !value_of(s, DIR_SINK_PASSWORD_FILE))
-        load_error(l, v->origin.file, v->origin.line, "login without password-file (expected both)");
+        load_error(l, v->origin.file, v->origin.line,
+                   "login without password-file (expected both)");
 }
 
 static void check_sink(struct loader *l, const struct config_section *s)

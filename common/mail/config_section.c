@@ -18,7 +18,8 @@ int config_of_section(const char *title, const struct config_setting *values, co
         if (!(info->kinds & s->kinds))
             rc = err_set(e, ERR_CONFIG, "%s does not stand in [%s]", info->name, title);
         else
-            rc = config_add_value(cfg, s, values->directive, sv_of(values->text), where, 0, &old, e);
+            rc =
+                config_add_value(cfg, s, values->directive, sv_of(values->text), where, 0, &old, e);
     }
     if (rc == 0)
         rc = config_finish(cfg, &fault, e);

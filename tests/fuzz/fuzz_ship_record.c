@@ -10,8 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void convert(const struct columns *columns, struct strview line, uint64_t offset)
 {
-    struct record_request q = {columns, line, SV("bulk"), SV("acct-bulk-2026-11-21-0000"), offset,
-                               ACCT_ALL};
+    struct record_request q = {columns, line,    SV("bulk"), SV("acct-bulk-2026-11-21-0000"),
+                               offset,  ACCT_ALL};
     struct json_wanted id = {.key = "eventId"};
     struct buf json = {0}, ids = {0};
     struct record_result r;

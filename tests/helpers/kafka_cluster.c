@@ -31,8 +31,8 @@ static void print_message(const rd_kafka_message_t *m)
 
     if (rd_kafka_message_headers(m, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR)
         rd_kafka_header_get_last(headers, "eventId", &id, &size);
-    printf("%.*s\t%.*s\t%.*s\n", (int)m->key_len, (const char *)m->key, (int)size,
-           (const char *)id, (int)m->len, (const char *)m->payload);
+    printf("%.*s\t%.*s\t%.*s\n", (int)m->key_len, (const char *)m->key, (int)size, (const char *)id,
+           (int)m->len, (const char *)m->payload);
 }
 
 static void dump(const char *brokers)

@@ -36,8 +36,10 @@ static const struct conversion conversions[] = {
      "{\"eventId\":\"p:d:00000000000ab.1\",\"type\":\"d\",\"rcpt\":\"a@x.org\",\"dlvSize\":12,"
      "\"msgId\":\"00000000000ab.1\"}"},
     /* quotes, commas, empty fields, a number that is none */
-    {"type,dsnDiag,rcpt,dlvSize,msgId", "b,\"550 \"\"no\"\", sorry\",,012,m.1", ACCT_ALL, RECORD_TAKEN,
-     "{\"eventId\":\"p:b:m.1\",\"type\":\"b\",\"dsnDiag\":\"550 \\\"no\\\", sorry\",\"dlvSize\":\"012\","
+    {"type,dsnDiag,rcpt,dlvSize,msgId", "b,\"550 \"\"no\"\", sorry\",,012,m.1", ACCT_ALL,
+     RECORD_TAKEN,
+     "{\"eventId\":\"p:b:m.1\",\"type\":\"b\",\"dsnDiag\":\"550 \\\"no\\\", "
+     "sorry\",\"dlvSize\":\"012\","
      "\"msgId\":\"m.1\"}"},
     /* a t record has an id per attempt */
     {"type,msgId,attempt", "t,m.1,3", ACCT_ALL, RECORD_TAKEN,
@@ -117,11 +119,13 @@ static void test_ids_by_place(void **state)
 
 static void test_headers_and_times(void **state)
 {
-    static const char *const bad[] = {"", "rcpt,msgId", "type,,x", "type,\"x", "from: x", "type,a b"};
+    static const char *const bad[] = {"",         "rcpt,msgId", "type,,x",
+                                      "type,\"x", "from: x",    "type,a b"};
     static const struct {
         const char *line;
         int64_t time_ms;
-    } times[] = {{"d,2026-11-21 04:05:06+0000", 1795233906000}, {"d,1795233906", 1795233906000},
+    } times[] = {{"d,2026-11-21 04:05:06+0000", 1795233906000},
+                 {"d,1795233906", 1795233906000},
                  {"d,soon", 0},
                  {"d,", 0}};
     struct columns *columns;
@@ -149,11 +153,20 @@ static void test_json_scan(void **state)
         const char *text;
         bool good;
     } rows[] = {
-        {" {\"a\" : 1 , \"b\":[ ]} ", true}, {"{\"a\":-0.5e+10}", true},  {"{\"a\":\"\\u00e4\\n\"}", true},
-        {"{\"a\":01}", false},               {"{\"a\":1.}", false},       {"{\"a\":\"\t\"}", false},
-        {"{\"a\":\"\\x\"}", false},          {"{\"a\":\"\xff\"}", false}, {"{\"a\"}", false},
-        {"{\"a\":tru}", false},              {"[1]", false},              {"{\"a\":1,}", false},
-        {"{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", false},     {"", false},
+        {" {\"a\" : 1 , \"b\":[ ]} ", true},
+        {"{\"a\":-0.5e+10}", true},
+        {"{\"a\":\"\\u00e4\\n\"}", true},
+        {"{\"a\":01}", false},
+        {"{\"a\":1.}", false},
+        {"{\"a\":\"\t\"}", false},
+        {"{\"a\":\"\\x\"}", false},
+        {"{\"a\":\"\xff\"}", false},
+        {"{\"a\"}", false},
+        {"{\"a\":tru}", false},
+        {"[1]", false},
+        {"{\"a\":1,}", false},
+        {"{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", false},
+        {"", false},
     };
 
     (void)state;
@@ -187,7 +200,8 @@ static void test_names(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        assert_int_equal(file_name_parse(sv_of(rows[i].name), SV("acct"), &n), rows[i].pipe != NULL);
+        assert_int_equal(file_name_parse(sv_of(rows[i].name), SV("acct"), &n),
+                         rows[i].pipe != NULL);
         if (!rows[i].pipe)
             continue;
         assert_sv_equal(n.pipe, rows[i].pipe);
@@ -352,10 +366,12 @@ static void test_signature(void **state)
     signature_hmac(SV("Jefe"), SV(""), SV("what do ya want for nothing?"), mac);
     hex(mac, text);
     assert_string_equal(text, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-    signature_hmac(sv(key7, sizeof(key7)), SV("This is a test using a larger than block-size key and a larger t"),
-                   SV("han block-size data. The key needs to be hashed before being used by the HMAC "
-                      "algorithm."),
-                   mac);
+    signature_hmac(
+        sv(key7, sizeof(key7)),
+        SV("This is a test using a larger than block-size key and a larger t"),
+        SV("han block-size data. The key needs to be hashed before being used by the HMAC "
+           "algorithm."),
+        mac);
     hex(mac, text);
     assert_string_equal(text, "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
 
@@ -380,8 +396,8 @@ struct script_target {
     struct batch *batch;
     enum ship_outcome answers[64];
     size_t at, count;
-    char poison[16]; /* a batch with this text is refused */
-    size_t too_many; /* more records than this are too large; 0: none */
+    char poison[16];  /* a batch with this text is refused */
+    size_t too_many;  /* more records than this are too large; 0: none */
     struct buf taken; /* ids, a line each */
     unsigned sends;
 };
@@ -432,7 +448,8 @@ static void script_close(struct target *t)
     (void)t;
 }
 
-static const struct target_ops script_ops = {script_send, script_room, script_run, script_close, NULL};
+static const struct target_ops script_ops = {script_send, script_room, script_run, script_close,
+                                             NULL};
 
 struct run {
     int acct, state;
@@ -553,7 +570,9 @@ static void test_poison_is_found(void **state)
     assert_int_equal(buf_len(&r.target.taken), 63 * strlen("bulk:d:0000000000037.1\n"));
     assert_in_range(r.target.sends, 8, 40);
     assert_int_equal(ship_read_file(r.state, "dead-letters.json", 100000, &dead, &e), 0);
-    assert_non_null(strstr(buf_data(&dead), "\"deadLetterReason\":\"as told\",\"eventId\":\"bulk:d:0000000000037.1\""));
+    assert_non_null(
+        strstr(buf_data(&dead),
+               "\"deadLetterReason\":\"as told\",\"eventId\":\"bulk:d:0000000000037.1\""));
     assert_ptr_equal(strchr(buf_data(&dead), '\n') + 1, buf_data(&dead) + buf_len(&dead));
     buf_free(&dead);
     buf_free(&b);
@@ -616,7 +635,8 @@ static void test_cut_compressed_file(void **state)
     begin_run(&r, state);
     add_records(&b, 0, 5000);
     write_gzip(r.acct, "acct-bulk-2026-11-20-0000.csv.gz", buf_view(&b));
-    assert_int_equal(ship_read_file(r.acct, "acct-bulk-2026-11-20-0000.csv.gz", 1 << 20, &zipped, &e), 0);
+    assert_int_equal(
+        ship_read_file(r.acct, "acct-bulk-2026-11-20-0000.csv.gz", 1 << 20, &zipped, &e), 0);
     write_file(r.acct, "acct-bulk-2026-11-20-0000.csv.gz", buf_data(&zipped), buf_len(&zipped) / 2);
     add_records(&next, 5000, 5003);
     write_file(r.acct, "acct-bulk-2026-11-20-0001.csv", buf_data(&next), buf_len(&next));
@@ -635,9 +655,9 @@ static void test_only_pipe(void **state)
     static const struct {
         const char *only, *pipe;
         bool wanted;
-    } rows[] = {{NULL, "bulk", true},        {"bulk", "bulk", true},      {"bulk", "fast", false},
-                {"!bulk", "bulk", false},    {"!bulk", "fast", true},     {"b*, f?st", "fast", true},
-                {"!b*,*", "bulk", false},    {"*-news", "a-news", true},  {"*-news", "a-newsy", false}};
+    } rows[] = {{NULL, "bulk", true},     {"bulk", "bulk", true},     {"bulk", "fast", false},
+                {"!bulk", "bulk", false}, {"!bulk", "fast", true},    {"b*, f?st", "fast", true},
+                {"!b*,*", "bulk", false}, {"*-news", "a-news", true}, {"*-news", "a-newsy", false}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

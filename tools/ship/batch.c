@@ -40,9 +40,9 @@ static void add_item(struct batch *b, size_t json_at, size_t id_at)
         b->room = b->room ? b->room * 2 : 64;
         b->items = xrealloc(b->items, b->room * sizeof(*b->items));
     }
-    b->items[b->count++] = (struct batch_item){
-        (uint32_t)json_at, (uint32_t)(buf_len(&b->json) - json_at), (uint32_t)id_at,
-        (uint32_t)(buf_len(&b->ids) - id_at)};
+    b->items[b->count++] =
+        (struct batch_item){(uint32_t)json_at, (uint32_t)(buf_len(&b->json) - json_at),
+                            (uint32_t)id_at, (uint32_t)(buf_len(&b->ids) - id_at)};
     buf_append_char(&b->json, ',');
 }
 
@@ -50,8 +50,8 @@ static void begin_dead_letter(struct batch *b, const char *why)
 {
     char iso[CLOCK_ISO_SIZE];
 
-    buf_printf(&b->dead, "{\"deadLetterTime\":\"%s\",\"deadLetterReason\":",
-               clock_iso(clock_wall_ms(), iso));
+    buf_printf(&b->dead,
+               "{\"deadLetterTime\":\"%s\",\"deadLetterReason\":", clock_iso(clock_wall_ms(), iso));
     json_append_text(&b->dead, sv_of(why));
     buf_append_char(&b->dead, ',');
 }
@@ -93,8 +93,11 @@ static void add_line(struct batch *b, const struct ship_settings *s, const struc
         }
         add_item(b, json_at, id_at);
         break;
-    case RECORD_LEFT_OUT: break;
-    case RECORD_BROKEN: add_broken(b, line, r.why); break;
+    case RECORD_LEFT_OUT:
+        break;
+    case RECORD_BROKEN:
+        add_broken(b, line, r.why);
+        break;
     }
 }
 
@@ -120,7 +123,8 @@ enum batch_fill batch_read(struct batch *b, const struct ship_settings *s, size_
         case STREAM_DRY:
             b->end = b->stream->at;
             return BATCH_DRY;
-        case STREAM_ERROR: return BATCH_ERROR;
+        case STREAM_ERROR:
+            return BATCH_ERROR;
         }
     }
 }
@@ -225,7 +229,9 @@ struct batch_verdict batch_answer(struct batch *b, const struct ship_settings *s
     if (!b->failing_since_ms)
         b->failing_since_ms = wall_ms;
     switch (r->outcome) {
-    case SHIP_TOO_LARGE: bury_it = true; break;
+    case SHIP_TOO_LARGE:
+        bury_it = true;
+        break;
     case SHIP_REFUSED:
         b->refused++;
         if (b->refused < s->dead_letter_after)

@@ -37,11 +37,12 @@ struct batch {
     size_t chunk;    /* at most so many at once, since the receiver refused more */
     unsigned tries;  /* of [from, to) that failed and may succeed later */
     unsigned refused;
-    int64_t retry_at_ms; /* mono */
+    int64_t retry_at_ms;      /* mono */
     int64_t failing_since_ms; /* wall; 0: it is not */
     char why[512];
 
-    struct buf dead; /* lines for the file of dead letters, to be written before it is acknowledged */
+    struct buf
+        dead; /* lines for the file of dead letters, to be written before it is acknowledged */
     unsigned dead_count;
 };
 
@@ -73,10 +74,10 @@ struct ship_result {
 };
 
 struct batch_verdict {
-    bool done;           /* nothing of it is left to be sent */
-    size_t delivered;    /* records that were, by this answer */
-    size_t dead;         /* that went to the dead letters */
-    bool retried;        /* something is to be sent again */
+    bool done;        /* nothing of it is left to be sent */
+    size_t delivered; /* records that were, by this answer */
+    size_t dead;      /* that went to the dead letters */
+    bool retried;     /* something is to be sent again */
 };
 
 /* Applies an answer: what is sent next, and when. now_ms is mono, wall_ms wall time. */

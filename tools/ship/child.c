@@ -156,8 +156,9 @@ static void describe(struct process *p, struct buf *out)
     v = section ? config_section_get(p->config, KIND_ACCT_FILE, sv_of(section), DIR_ACCT_MOVE_TO)
                 : NULL;
     buf_printf(out, "%s\n%s\n", v && v->text ? v->text : "",
-               config_text(p->config, NULL, DIR_HOST_NAME) ? config_text(p->config, NULL, DIR_HOST_NAME)
-                                                           : "");
+               config_text(p->config, NULL, DIR_HOST_NAME)
+                   ? config_text(p->config, NULL, DIR_HOST_NAME)
+                   : "");
     list_for_each (n, &p->secrets) {
         const struct handed *h = list_entry(n, struct handed, link);
         buf_append_sv(out, buf_view(&h->text));

@@ -51,9 +51,8 @@ static void parse_single(struct strview name, struct file_name *ret)
     size_t end = dot > 0 ? (size_t)dot : name.len,
            begin = dash > 0 && (size_t)dash + 1 < end ? (size_t)dash + 1 : 0;
 
-    *ret = (struct file_name){.pipe = sv(name.ptr + begin, end - begin),
-                              .stem = name,
-                              .form = form_by_ending(name)};
+    *ret = (struct file_name){
+        .pipe = sv(name.ptr + begin, end - begin), .stem = name, .form = form_by_ending(name)};
 }
 
 static bool parse_name(const struct follow_set *s, struct strview name, struct file_name *ret)

@@ -10,7 +10,7 @@
 
 /* One set of files. Descriptors are the owner's. */
 struct follow_set {
-    char *base;     /* "acct" of acct-bulk-2026-11-21-0000.csv */
+    char *base; /* "acct" of acct-bulk-2026-11-21-0000.csv */
     int dirfd;
     int move_dirfd; /* move-to, or -1 */
     bool fixed;     /* BASE-PIPE.csv, one for ever */

@@ -34,8 +34,7 @@ size_t utf8_sequence(struct strview s)
 
 static void skip_white(struct scan *s)
 {
-    while (s->at < s->end &&
-           (*s->at == ' ' || *s->at == '\t' || *s->at == '\r' || *s->at == '\n'))
+    while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\r' || *s->at == '\n'))
         s->at++;
 }
 
@@ -184,13 +183,25 @@ static bool scan_value(struct scan *s, unsigned depth, struct strview *ret)
     if (s->at == s->end || depth > DEPTH_MAX)
         return false;
     switch (*s->at) {
-    case '"': return scan_string(s, ret);
-    case '{': ok = scan_members(s, depth, NULL, 0); break;
-    case '[': ok = scan_array(s, depth); break;
-    case 't': ok = scan_word(s, SV("true")); break;
-    case 'f': ok = scan_word(s, SV("false")); break;
-    case 'n': ok = scan_word(s, SV("null")); break;
-    default: ok = scan_number(s);
+    case '"':
+        return scan_string(s, ret);
+    case '{':
+        ok = scan_members(s, depth, NULL, 0);
+        break;
+    case '[':
+        ok = scan_array(s, depth);
+        break;
+    case 't':
+        ok = scan_word(s, SV("true"));
+        break;
+    case 'f':
+        ok = scan_word(s, SV("false"));
+        break;
+    case 'n':
+        ok = scan_word(s, SV("null"));
+        break;
+    default:
+        ok = scan_number(s);
     }
     *ret = sv(begin, (size_t)(s->at - begin));
     return ok;

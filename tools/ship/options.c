@@ -31,30 +31,33 @@ bool options_are_by_hand(int argc, char **argv)
 
 static void print_help(void)
 {
-    printf("usage: pmta-ship --follow PATH [--moved-to DIR] --to URL --state DIR [options]\n\n"
-           "Sends the records of accounting files to a webhook, to Redis or Kafka, or to standard\n"
-           "output; each at least once, in order per pipe. pmtad starts one for each [event-sink];\n"
-           "by hand it serves other hosts, and cron.\n\n"
-           "  --follow PATH           as in [acct-file PATH]: /var/log/pmta/acct.csv stands for\n"
-           "                          acct-PIPE-DATE-NNNN.csv beside it; or one file that is there\n"
-           "                          (several times)\n"
-           "  --moved-to DIR          move-to of the --follow before it\n"
-           "  --to URL                https://HOST/PATH, redis://HOST[:PORT]/STREAM,\n"
-           "                          kafka://HOST[:PORT],.../TOPIC, or stdout\n"
-           "  --state DIR             where the position and dead letters are kept; may be left\n"
-           "                          out with stdout, which then begins at the oldest file\n"
-           "  --once                  end when everything that is there was sent; exit status 1\n"
-           "                          when that fails dead-letter-after times\n"
-           "  --verbose               say at the end how much was sent\n"
-           "  --version, --help\n\n"
-           "As in [event-sink], docs/events.md:\n");
+    printf(
+        "usage: pmta-ship --follow PATH [--moved-to DIR] --to URL --state DIR [options]\n\n"
+        "Sends the records of accounting files to a webhook, to Redis or Kafka, or to standard\n"
+        "output; each at least once, in order per pipe. pmtad starts one for each [event-sink];\n"
+        "by hand it serves other hosts, and cron.\n\n"
+        "  --follow PATH           as in [acct-file PATH]: /var/log/pmta/acct.csv stands for\n"
+        "                          acct-PIPE-DATE-NNNN.csv beside it; or one file that is there\n"
+        "                          (several times)\n"
+        "  --moved-to DIR          move-to of the --follow before it\n"
+        "  --to URL                https://HOST/PATH, redis://HOST[:PORT]/STREAM,\n"
+        "                          kafka://HOST[:PORT],.../TOPIC, or stdout\n"
+        "  --state DIR             where the position and dead letters are kept; may be left\n"
+        "                          out with stdout, which then begins at the oldest file\n"
+        "  --once                  end when everything that is there was sent; exit status 1\n"
+        "                          when that fails dead-letter-after times\n"
+        "  --verbose               say at the end how much was sent\n"
+        "  --version, --help\n\n"
+        "As in [event-sink], docs/events.md:\n");
     for (enum directive d = 0; d < DIRECTIVE_COUNT; d++) {
         const struct directive_info *i = directive_info(d);
         if (!(i->kinds & KIND_EVENT_SINK) || d == DIR_SINK_URL || d == DIR_SINK_ACCT_FILE)
             continue;
         int n = printf("  --%s VALUE", i->name);
         printf("%*s%s%s%s\n", n < 28 ? 28 - n : 1, "", i->default_text ? "[" : "",
-               d == DIR_ACCT_RECORDS ? "all" : i->default_text ? i->default_text : "",
+               d == DIR_ACCT_RECORDS ? "all"
+               : i->default_text     ? i->default_text
+                                     : "",
                i->default_text ? "]" : "");
     }
 }
@@ -176,12 +179,14 @@ static struct strview read_named(void *arg, const char *name)
 static int check(const struct parse *p, const struct ship_settings *s, struct err *e)
 {
     if (!p->follow_count)
-        return err_set(e, ERR_SYNTAX, "--follow is missing (expected the path of an accounting file)");
+        return err_set(e, ERR_SYNTAX,
+                       "--follow is missing (expected the path of an accounting file)");
     if (!p->state && s->to.kind != SINK_STDOUT)
         return err_set(e, ERR_SYNTAX, "--state is missing (expected a directory for the position)");
     for (size_t i = 0; i < s->headers.count; i++)
         if (!sink_header_is_valid(sv_of(s->headers.items[i])))
-            return err_set(e, ERR_SYNTAX, "http-header: '%.60s' is no header field (expected Name: value)",
+            return err_set(e, ERR_SYNTAX,
+                           "http-header: '%.60s' is no header field (expected Name: value)",
                            s->headers.items[i]);
     return 0;
 }

@@ -269,7 +269,8 @@ int place_file_save(struct place_file *f, const struct place_entry *entries, siz
     json_t *o = json_pack("{s:I, s:o}", "version", (json_int_t)++f->version, "pipes", list);
     char *text = json_dumps(o, JSON_COMPACT);
     BUG_ON(!text);
-    buf_printf(&out, "%s%016llx\n", first_word, (unsigned long long)XXH3_64bits(text, strlen(text)));
+    buf_printf(&out, "%s%016llx\n", first_word,
+               (unsigned long long)XXH3_64bits(text, strlen(text)));
     buf_append_str(&out, text);
     int rc = replace(f->dirfd, sync ? synced_name : plain_name, buf_view(&out), sync);
     buf_free(&out);

@@ -332,8 +332,8 @@ static bool is_our_id(const struct json_wanted *w)
 static enum record_verdict convert_json(const struct record_request *q, struct buf *json,
                                         struct buf *ids, struct record_result *ret)
 {
-    struct json_wanted w[] = {{"type"}, {"msgId"}, {"attempt"}, {"timeLogged"},
-                              {"time"}, {"eventId"}};
+    struct json_wanted w[] = {{"type"},       {"msgId"}, {"attempt"},
+                              {"timeLogged"}, {"time"},  {"eventId"}};
     struct strview role[ROLE_COUNT] = {{0}}, line = sv_trim(q->line);
     size_t id_at = buf_len(ids);
 

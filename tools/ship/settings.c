@@ -168,8 +168,7 @@ struct from {
 
 static const struct config_value *get(const struct from *f, enum directive d)
 {
-    const struct config_value *v =
-        config_section_get(f->cfg, KIND_EVENT_SINK, sv_of(f->name), d);
+    const struct config_value *v = config_section_get(f->cfg, KIND_EVENT_SINK, sv_of(f->name), d);
     return v && v->text ? v : NULL;
 }
 

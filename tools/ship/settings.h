@@ -28,10 +28,10 @@ struct ship_strings {
 struct ship_settings {
     char *name, *url, *host; /* host: this host's name, as the receiver is told */
     struct sink_url to;
-    unsigned records;   /* ACCT_BITs */
-    char *only_pipe;    /* NULL: all */
-    bool newest;        /* start-at */
-    bool once;          /* ends when everything is sent */
+    unsigned records; /* ACCT_BITs */
+    char *only_pipe;  /* NULL: all */
+    bool newest;      /* start-at */
+    bool once;        /* ends when everything is sent */
 
     size_t batch_records, batch_bytes;
     int64_t batch_delay_ms, timeout_ms, retry_min_ms, retry_max_ms, give_up_ms;

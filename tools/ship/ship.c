@@ -190,8 +190,7 @@ static void on_answer(void *owner, struct batch *b, const struct ship_result *r)
 
     BUG_ON(!l || b->state != BATCH_SENT);
     say_change(s, b, r);
-    struct batch_verdict v =
-        batch_answer(b, &s->settings, r, clock_mono_ms(), clock_wall_ms());
+    struct batch_verdict v = batch_answer(b, &s->settings, r, clock_mono_ms(), clock_wall_ms());
     if (r->outcome == SHIP_TOO_LARGE && records > 1)
         l->max_bytes = MAX_OF(bytes / 2, (size_t)1024);
     if (v.delivered)
@@ -258,7 +257,9 @@ static bool read_ahead(struct ship *s, struct lane *l, int64_t now)
     if (f != BATCH_ERROR)
         l->trouble[0] = '\0';
     switch (f) {
-    case BATCH_FULL: b->state = BATCH_READY; break;
+    case BATCH_FULL:
+        b->state = BATCH_READY;
+        break;
     case BATCH_TURNED:
         b->state = BATCH_READY;
         s->next_look_ms = 0; /* which file comes next */
@@ -364,9 +365,9 @@ static bool is_done(const struct ship *s, bool *failed)
         return false;
     list_for_each (n, &s->lanes) {
         const struct lane *l = list_entry(n, struct lane, link);
-        if (*l->trouble || (l->current && l->current->state == BATCH_WAITING &&
-                            MAX_OF(l->current->tries, l->current->refused) >=
-                                s->settings.dead_letter_after)) {
+        if (*l->trouble ||
+            (l->current && l->current->state == BATCH_WAITING &&
+             MAX_OF(l->current->tries, l->current->refused) >= s->settings.dead_letter_after)) {
             *failed = true;
             return true;
         }

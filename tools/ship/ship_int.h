@@ -7,14 +7,14 @@
 #include "ship.h"
 
 enum {
-    LOOK_MS = 1000,      /* between two looks at the directories */
-    BUSY_POLL_MS = 100,  /* at the end of a file that was written to lately */
+    LOOK_MS = 1000,     /* between two looks at the directories */
+    BUSY_POLL_MS = 100, /* at the end of a file that was written to lately */
     IDLE_POLL_MS = 500,
     IDLE_AFTER_MS = 10000,
-    SYNC_MS = 1000,      /* between two syncs of the position */
+    SYNC_MS = 1000,                 /* between two syncs of the position */
     AHEAD_BYTES = 64 * 1024 * 1024, /* of batches that only wait for their turn */
-    AGAIN_MS = 10,       /* when there is no room for what could be read */
-    QUIET_MS = 10000,    /* between two log lines that it fails */
+    AGAIN_MS = 10,                  /* when there is no room for what could be read */
+    QUIET_MS = 10000,               /* between two log lines that it fails */
     RATE_SECONDS = 10,
 };
 
@@ -29,7 +29,7 @@ struct lane {
     int64_t data_ms;       /* mono: the last time there was something */
     bool dry;              /* everything that is there was read */
     uint64_t sent;
-    char trouble[512]; /* of the machine: a file cannot be read */
+    char trouble[512];    /* of the machine: a file cannot be read */
     char kept[NAME_SIZE]; /* the file that the pipe was told to keep */
 };
 
@@ -46,8 +46,8 @@ struct ship {
     bool draining;
     bool untargeted; /* the target cannot be opened with these settings */
     int64_t next_look_ms;
-    bool dirty;          /* places are not saved */
-    int64_t synced_ms;   /* mono */
+    bool dirty;        /* places are not saved */
+    int64_t synced_ms; /* mono */
     bool unsynced;
     char trouble[512]; /* what cannot be saved, or is not there */
     int64_t trouble_since_ms;

@@ -54,8 +54,8 @@ static const char *lane_state(const struct ship *s, const struct lane *l)
 
 static const char *lane_why(const struct ship *s, const struct lane *l)
 {
-    const char *trouble = s->target && s->target->ops->trouble ? s->target->ops->trouble(s->target)
-                                                               : NULL;
+    const char *trouble =
+        s->target && s->target->ops->trouble ? s->target->ops->trouble(s->target) : NULL;
     if (*l->trouble)
         return l->trouble;
     if (l->current && *l->current->why && strcmp(lane_state(s, l), "failing") == 0)
@@ -68,19 +68,19 @@ static json_t *lane_status(const struct ship *s, const struct lane *l)
     const struct stream *st = l->stream;
     uint64_t bytes = stream_behind(st);
     const char *why = lane_why(s, l);
-    json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "pipe", st->pipe, "state", lane_state(s, l),
-        "file", st->acked.stem, "offset", (json_int_t)st->acked.offset, "bytes_behind",
-        (json_int_t)bytes, "records_behind", (json_int_t)records_behind(s, l, bytes), "oldest_ms",
-        (json_int_t)oldest_ms(l), "sent", (json_int_t)l->sent);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "pipe", st->pipe, "state",
+                          lane_state(s, l), "file", st->acked.stem, "offset",
+                          (json_int_t)st->acked.offset, "bytes_behind", (json_int_t)bytes,
+                          "records_behind", (json_int_t)records_behind(s, l, bytes), "oldest_ms",
+                          (json_int_t)oldest_ms(l), "sent", (json_int_t)l->sent);
 
     BUG_ON(!o);
     if (why && strcmp(lane_state(s, l), "failing") == 0)
         json_object_set_new(o, "why", admin_json_text(sv_of(why)));
     if (l->current && l->current->state == BATCH_WAITING)
-        json_object_set_new(o, "next_ms",
-                            json_integer(clock_wall_ms() + l->current->retry_at_ms -
-                                         clock_mono_ms()));
+        json_object_set_new(
+            o, "next_ms",
+            json_integer(clock_wall_ms() + l->current->retry_at_ms - clock_mono_ms()));
     return o;
 }
 

@@ -137,8 +137,8 @@ static ssize_t read_compressed(struct source *s, char *room, size_t len)
 
 ssize_t source_read(struct source *s, char *room, size_t len)
 {
-    ssize_t n = s->form == FORM_PLAIN ? read_file(s, room, len, s->offset)
-                                      : read_compressed(s, room, len);
+    ssize_t n =
+        s->form == FORM_PLAIN ? read_file(s, room, len, s->offset) : read_compressed(s, room, len);
     if (n > 0)
         s->offset += (size_t)n;
     return n;
@@ -200,7 +200,7 @@ uint64_t source_left(struct source *s)
     uint64_t left = size > s->taken ? size - s->taken : 0;
     left += s->input_len - s->input_at;
     return s->taken && s->offset ? (uint64_t)((double)left * (double)s->offset / (double)s->taken)
-                    : left * RATIO_GUESS;
+                                 : left * RATIO_GUESS;
 }
 
 bool source_stat(const struct source *s, uint64_t *ret_size, int64_t *ret_mtime_ms,

@@ -120,7 +120,8 @@ uint64_t stream_behind(const struct stream *s)
 static void lost(struct stream *s, unsigned files, const char *what)
 {
     s->counts.gaps += files;
-    note(LOG_ERROR, "records are missing: %s pipe='%s' file='%s' offset=%llu, going on with what is there",
+    note(LOG_ERROR,
+         "records are missing: %s pipe='%s' file='%s' offset=%llu, going on with what is there",
          what, s->pipe, s->at.stem, (unsigned long long)s->at.offset);
 }
 
@@ -422,7 +423,8 @@ static void drop_long_line(struct stream *s)
         return;
     if (!s->skipping) {
         s->counts.broken++;
-        note(LOG_WARN, "line of accounting file '%s' at %llu is longer than %d bytes, leaving it out",
+        note(LOG_WARN,
+             "line of accounting file '%s' at %llu is longer than %d bytes, leaving it out",
              s->at.stem, (unsigned long long)s->at.offset, RECORD_LINE_MAX);
     }
     s->skipping = true;

@@ -29,9 +29,9 @@ struct stream {
     struct source *source;
     struct columns *columns;
     bool json;
-    bool begun;   /* the header line was read, and the place found */
-    bool useless; /* nothing in it can be read; it is over when the next one is there */
-    bool skipping; /* in a line that is too long */
+    bool begun;         /* the header line was read, and the place found */
+    bool useless;       /* nothing in it can be read; it is over when the next one is there */
+    bool skipping;      /* in a line that is too long */
     bool end_of_newest; /* begin behind what is there */
     struct buf raw;     /* bytes behind `at` */
     size_t searched;    /* of these, without line end */

@@ -174,7 +174,8 @@ static bool http_room(const struct target *t)
 static enum ship_outcome outcome_of(long status)
 {
     switch (status) {
-    case 413: return SHIP_TOO_LARGE;
+    case 413:
+        return SHIP_TOO_LARGE;
     case 401:
     case 403:
     case 404:
@@ -183,8 +184,10 @@ static enum ship_outcome outcome_of(long status)
     case 408:
     case 410:
     case 425:
-    case 429: return SHIP_RETRY;
-    default: break;
+    case 429:
+        return SHIP_RETRY;
+    default:
+        break;
     }
     if (status >= 200 && status < 300)
         return SHIP_DELIVERED;

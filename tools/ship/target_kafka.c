@@ -34,7 +34,7 @@ struct target_kafka {
     size_t busy;
     size_t max_message;
     bool answered;
-    bool stale;       /* the producer cannot go on; a new one when nothing is pending */
+    bool stale;        /* the producer cannot go on; a new one when nothing is pending */
     char trouble[200]; /* the last that librdkafka said while it tries */
 };
 
@@ -202,8 +202,8 @@ static rd_kafka_resp_err_t produce(struct target_kafka *k, struct shipment *s, s
 
     rd_kafka_resp_err_t err = rd_kafka_producev(
         k->producer, RD_KAFKA_V_TOPIC(set->to.name),
-        RD_KAFKA_V_VALUE((void *)(uintptr_t)value.ptr, value.len),
-        RD_KAFKA_V_KEY(key.ptr, key.len), RD_KAFKA_V_HEADER("eventId", id.ptr, (ssize_t)id.len),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)value.ptr, value.len), RD_KAFKA_V_KEY(key.ptr, key.len),
+        RD_KAFKA_V_HEADER("eventId", id.ptr, (ssize_t)id.len),
         RD_KAFKA_V_HEADER("host", set->host, -1), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_OPAQUE(s), RD_KAFKA_V_END);
     return err;

@@ -109,8 +109,7 @@ static int start_tls(struct wire *w, const struct wire_options *o, int64_t deadl
     return rc;
 }
 
-static int connect_one(struct wire *w, const struct addrinfo *a, int64_t deadline_ms,
-                       struct err *e)
+static int connect_one(struct wire *w, const struct addrinfo *a, int64_t deadline_ms, struct err *e)
 {
     int one = 1, trouble = 0, rc = 0;
     socklen_t len = sizeof(trouble);
