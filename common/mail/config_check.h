@@ -36,5 +36,7 @@ void check_loops(struct check *c);
 void check_tls(struct loader *l);
 /* config_check_sinks.c */
 void check_sinks(struct loader *l);
+/* config_check_inbound.c */
+void check_inbound(struct loader *l);
 
 #endif

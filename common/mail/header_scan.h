@@ -23,7 +23,9 @@
     FIELD(X_DELIVERY_PRIORITY, "X-Delivery-Priority") \
     FIELD(X_REMOTE_MTA_NAME, "X-Remote-MTA-Name")     \
     FIELD(X_DKIM_OPTIONS, "X-DKIM-Options")           \
-    FIELD(BIMI_SELECTOR, "BIMI-Selector")
+    FIELD(BIMI_SELECTOR, "BIMI-Selector")             \
+    FIELD(LIST_UNSUBSCRIBE, "List-Unsubscribe")       \
+    FIELD(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post")
 
 enum header_field {
 #define FIELD_ENUM(id, name) HEADER_##id,
@@ -47,6 +49,7 @@ struct header_scan {
     unsigned received_count; /* Received fields, for loop protection */
     unsigned dots_removed;   /* stuffed dots in what was taken out */
     bool take_bimi;          /* set after reset: BIMI-Selector is taken out as well */
+    bool take_list;          /* the same with List-Unsubscribe and List-Unsubscribe-Post */
     int field;               /* enum header_field being taken out, or -1 */
     bool taken_any;          /* something was taken out: at == start may not be the first line */
     bool field_first;        /* its value is the first of that name: remember it */

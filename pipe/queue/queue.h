@@ -17,6 +17,7 @@
 #include "route/routes.h"
 
 struct engine;
+struct local_queue;
 struct queue_memo;
 struct throttle;
 
@@ -36,6 +37,7 @@ struct queue {
     char *name;
     struct strview domain; /* part of name */
     struct vmta *vmta;
+    const struct local_queue *local; /* handled in this process; NULL: it has connections */
     struct queue_settings settings;
     struct throttle *throttle; /* its limits; NULL until it wants to connect */
     enum queue_mode mode;
