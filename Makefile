@@ -6,6 +6,7 @@
 #   make check      all tests (with CI=true also the sanitizers and short fuzz runs)
 #   make bench-results  what accounting costs
 #   make bench-suppress ten million suppressed addresses
+#   make bench-ship     a million events to each kind of receiver
 #   make check-asan, fuzz, bench, bench-shaping, install [DESTDIR= PREFIX=], format, clean
 
 PREFIX ?= /usr/local
@@ -24,7 +25,7 @@ link_programs = mkdir -p $(1)/bin && \
 	find $(1) -path $(1)/bin -prune -o -type f -perm -u+x -name 'pmta*' ! -name '*.*' \
 		-exec ln -f -t $(1)/bin {} +
 
-.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim bench-results bench-suppress install clean format build asan-build fuzz-build \
+.PHONY: all demo check check-asan fuzz bench bench-shaping bench-dkim bench-results bench-suppress bench-ship install clean format build asan-build fuzz-build \
 	build-deps test-deps bench-deps
 
 all: build
@@ -83,6 +84,11 @@ bench: bench-deps build
 
 bench-results: bench-deps build
 	@tests/bench/bench_results.py $(BENCH_ARGS)
+
+# The Kafka cluster is built with the tests.
+bench-ship: bench-deps test-deps build/with-tests build
+	@ninja -C build tests/system/kafka_cluster
+	@tests/bench/bench_ship.py $(BENCH_ARGS)
 
 bench-shaping: bench-deps build
 	@tests/bench/bench_shaping.py $(BENCH_ARGS)

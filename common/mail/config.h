@@ -115,6 +115,15 @@ uint64_t config_generation(const struct config *cfg);
 struct config *config_ref(struct config *cfg);
 void config_unref(struct config *cfg); /* NULL is fine */
 
+/* A configuration of one section alone, for tools whose options are directives. values end with text
+ * NULL; a value counts as written in `where` ("command line"). 0, or ERR_CONFIG with *e. */
+struct config_setting {
+    enum directive directive;
+    const char *text;
+};
+int config_of_section(const char *title, const struct config_setting *values, const char *where,
+                      struct config **ret, struct err *e);
+
 /* The form that travels to the children. decode: 0, or ERR_CORRUPT with *e filled; total on any
  * bytes (fuzzed). */
 void config_snapshot_encode(const struct config *cfg, struct buf *out);

@@ -385,6 +385,7 @@ void load_check(struct loader *l)
     check_tls(l);
     check_suppression(l);
     check_logs(l);
+    check_sinks(l);
     check_inbound(l);
     load_check_keys(l);
     load_check_secrets(l);

@@ -38,6 +38,8 @@ void check_tls(struct loader *l);
 void check_suppression(struct loader *l);
 /* config_check_logs.c */
 void check_logs(struct loader *l);
+/* config_check_sinks.c */
+void check_sinks(struct loader *l);
 /* config_check_inbound.c */
 void check_inbound(struct loader *l);
 

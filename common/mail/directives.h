@@ -369,8 +369,8 @@ enum directive_flag {
     DIRECTIVE(BOUNCE_PATTERN, "pattern", KIND_BOUNCE_CATEGORY_PATTERNS, TYPE_BOUNCE_RULE, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "what replies belong to a category; the first rule that matches counts, own before shipped") \
     /* accounting files */                                                                         \
-    DIRECTIVE(ACCT_RECORDS, "records", KIND_ACCT_FILE, TYPE_TEXT, "d,b", 0, 0, RELOAD_LIVE, 0, NULL, \
-        "record types of this file: d, b, t, tq, r, rb, rs, f") \
+    DIRECTIVE(ACCT_RECORDS, "records", KIND_ACCT_FILE | KIND_EVENT_SINK, TYPE_TEXT, "d,b", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "record types of this file: d, b, t, tq, r, rb, rs, f; an event sink sends all that its file has when not set") \
     DIRECTIVE(ACCT_PROFILE, "profile", KIND_ACCT_FILE, TYPE_ENUM, "full", 0, 0, RELOAD_LIVE, 0, "full|short", \
         "columns where record-fields says nothing: all fields, or time,type,vmta,domain,rcpt,status,dsn-status,size") \
     DIRECTIVE(ACCT_RECORD_FIELDS, "record-fields", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
@@ -415,7 +415,7 @@ enum directive_flag {
         "what the field userString holds") \
     DIRECTIVE(ACCT_WORLD_READABLE, "world-readable", KIND_ACCT_FILE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "everybody may read the files") \
-    DIRECTIVE(ACCT_ONLY_PIPE, "only-pipe", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+    DIRECTIVE(ACCT_ONLY_PIPE, "only-pipe", KIND_ACCT_FILE | KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "only records of these pipes: names with * and ?, ! in front leaves out, the first that matches counts") \
     DIRECTIVE(ACCT_ONLY_VIRTUAL_MTA, "only-virtual-mta", KIND_ACCT_FILE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "only records of these virtual MTAs: names with * and ?, ! in front leaves out, the first that matches counts") \
@@ -624,6 +624,58 @@ enum directive_flag {
     DIRECTIVE(SUPPRESS_BOUNCES_FOR, "suppress-bounces-for", KIND_PIPE | KIND_PMTA, TYPE_INTERVAL, "never", 60000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
         "how long such an entry holds; never: it does not expire") \
     /* event sinks */                                                                              \
+    DIRECTIVE(SINK_URL, "url", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "where events go: https://HOST/PATH, redis://HOST[:PORT]/STREAM (rediss:// with TLS), kafka://HOST[:PORT],.../TOPIC") \
+    DIRECTIVE(SINK_ACCT_FILE, "acct-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "the [acct-file] whose records are sent; when not set the first one, or the default files in acct-dir") \
+    DIRECTIVE(SINK_START_AT, "start-at", KIND_EVENT_SINK, TYPE_ENUM, "oldest", 0, 0, RELOAD_LIVE, 0, "oldest|newest", \
+        "where a new sink begins: with the oldest file that is there, or with records made from now on") \
+    DIRECTIVE(SINK_BATCH_RECORDS, "batch-records", KIND_EVENT_SINK, TYPE_INT, "1000", 1, 10000, RELOAD_LIVE, 0, NULL, \
+        "records sent together") \
+    DIRECTIVE(SINK_BATCH_SIZE, "batch-size", KIND_EVENT_SINK, TYPE_SIZE, "1M", 1024, 16777216, RELOAD_LIVE, 0, NULL, \
+        "bytes of JSON at which no more records are put into a batch") \
+    DIRECTIVE(SINK_BATCH_DELAY, "batch-delay", KIND_EVENT_SINK, TYPE_INTERVAL, "1s", 0, 600000, RELOAD_LIVE, 0, NULL, \
+        "how long a record may wait for others to be sent with") \
+    DIRECTIVE(SINK_MAX_IN_FLIGHT, "max-in-flight", KIND_EVENT_SINK, TYPE_INT, "4", 1, 64, RELOAD_LIVE, 0, NULL, \
+        "HTTP requests at a time; one per pipe at most, so that its order is kept") \
+    DIRECTIVE(SINK_REQUEST_TIMEOUT, "request-timeout", KIND_EVENT_SINK, TYPE_INTERVAL, "30s", 100, 600000, RELOAD_LIVE, 0, NULL, \
+        "time for the answer to one batch") \
+    DIRECTIVE(SINK_RETRY_MIN, "retry-min", KIND_EVENT_SINK, TYPE_INTERVAL, "1s", 10, 3600000, RELOAD_LIVE, 0, NULL, \
+        "wait after the first failure; doubles with each one") \
+    DIRECTIVE(SINK_RETRY_MAX, "retry-max", KIND_EVENT_SINK, TYPE_INTERVAL, "1m", 10, 86400000, RELOAD_LIVE, 0, NULL, \
+        "longest wait between two tries") \
+    DIRECTIVE(SINK_DEAD_LETTER_AFTER, "dead-letter-after", KIND_EVENT_SINK, TYPE_INT, "5", 1, 1000, RELOAD_LIVE, 0, NULL, \
+        "refusals of one batch (400, 422 and the like) after which the records that are refused are set aside as dead letters") \
+    DIRECTIVE(SINK_GIVE_UP_AFTER, "give-up-after", KIND_EVENT_SINK, TYPE_INTERVAL, "never", 1000, 31536000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "time after which a batch that fails becomes dead letters, whatever the reason") \
+    DIRECTIVE(SINK_MAX_DEAD_LETTERS, "max-dead-letters", KIND_EVENT_SINK, TYPE_SIZE, "1G", 4096, 1125899906842624, RELOAD_LIVE, 0, NULL, \
+        "size of the file of dead letters at which the sink waits for an operator") \
+    DIRECTIVE(SINK_SIGNING_SECRET, "signing-secret-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE | DIRECTIVE_SECRET, NULL, \
+        "file with the secret that requests are signed with (X-PMTA-Signature, HMAC-SHA256); two of them while a secret is changed") \
+    DIRECTIVE(SINK_HTTP_HEADER, "http-header", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "header field of each request, as Name: value") \
+    DIRECTIVE(SINK_HEADER_FILE, "http-header-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_SECRET, NULL, \
+        "file with header fields that are secret, one a line") \
+    DIRECTIVE(SINK_GZIP, "gzip", KIND_EVENT_SINK, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "compress requests (Content-Encoding: gzip)") \
+    DIRECTIVE(SINK_VERIFY, "verify-certificate", KIND_EVENT_SINK, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "refuse a receiver whose TLS certificate is not for its name; no: for tests and labs") \
+    DIRECTIVE(SINK_CA_FILE, "ca-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "PEM file with the root certificates of the receiver, instead of the system's") \
+    DIRECTIVE(SINK_LOGIN, "login", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "user name for Redis (AUTH), with password-file") \
+    DIRECTIVE(SINK_PASSWORD_FILE, "password-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_SECRET, NULL, \
+        "file with the password for Redis (AUTH)") \
+    DIRECTIVE(SINK_REDIS_DATABASE, "redis-database", KIND_EVENT_SINK, TYPE_INT, "0", 0, 1000000, RELOAD_LIVE, 0, NULL, \
+        "database of Redis (SELECT)") \
+    DIRECTIVE(SINK_REDIS_MAX_LENGTH, "redis-max-length", KIND_EVENT_SINK, TYPE_INT, "1000000", 0, 1000000000000, RELOAD_LIVE, 0, NULL, \
+        "entries that the stream is cut to, about (MAXLEN ~); 0: never cut") \
+    DIRECTIVE(SINK_KAFKA_KEY, "kafka-key", KIND_EVENT_SINK, TYPE_ENUM, "pipe", 0, 0, RELOAD_LIVE, 0, "pipe|message|none", \
+        "key of a Kafka record: pipe keeps the order of a pipe, message that of a message, none spreads") \
+    DIRECTIVE(SINK_KAFKA_OPTION, "kafka-option", KIND_EVENT_SINK, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "property of librdkafka, as name=value: security.protocol=SASL_SSL") \
+    DIRECTIVE(SINK_KAFKA_OPTION_FILE, "kafka-option-file", KIND_EVENT_SINK, TYPE_PATH, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_SECRET, NULL, \
+        "file with properties that are secret, one a line: sasl.password=...") \
     /* HTTP */                                                                                     \
     DIRECTIVE(HTTP_MAX_CONNECTIONS, "http-max-connections", KIND_PMTA, TYPE_INT, "500", 1, 100000, RELOAD_RESTART, 0, NULL, \
         "connections at a time of one [http-listener]") \

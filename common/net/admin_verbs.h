@@ -88,6 +88,8 @@ enum admin_level {
         "give a job a rate of its own, or 'default' for job-max-msg-rate")                         \
     VERB(CLASSIFY, "classify", ADMIN_READ, ROLE_PIPE, "reply [phase]",                             \
         "the bounce category of a reply, the rule that decides and what it goes by")               \
+    VERB(SHOW_EVENTS, "show-events", ADMIN_READ, ROLE_SHIP, "[sink]",                              \
+        "event sinks: how far each is behind, what it sent, and what is wrong")                    \
     VERB(SHOW_UNCLASSIFIED, "show-unclassified", ADMIN_READ, ROLE_PIPE, "[limit]",                 \
         "replies that no rule gave a category, in groups, most frequent first")                    \
     VERB(VERP_DECODE, "verp-decode", ADMIN_READ, ROLE_PIPE, "address [rcpt]",                      \

@@ -61,6 +61,7 @@ struct acct_file {
     int64_t retry_ms, write_timeout_ms; /* of a command */
     enum finish_compression compression;
     int64_t delete_after_ms, max_total_bytes;
+    char *sinks; /* event sinks that follow it, a comma behind each; NULL: none */
     message_id newest_received;
 };
 
@@ -295,6 +296,31 @@ static void read_lists(struct acct_file *f, const struct config *cfg, const char
     make_columns(f, lists);
 }
 
+/* The event sinks that send the records of this pipe from this section's files: retention waits for
+ * them. */
+static void read_sinks(struct acct_file *f, const struct config *cfg)
+{
+    const char *sink, *first = config_section_name(cfg, KIND_ACCT_FILE, 0);
+    struct buf names = {0};
+
+    for (size_t i = 0; (sink = config_section_name(cfg, KIND_EVENT_SINK, i)); i++) {
+        const struct config_value *of =
+            config_section_get(cfg, KIND_EVENT_SINK, sv_of(sink), DIR_SINK_ACCT_FILE);
+        const struct config_value *only =
+            config_section_get(cfg, KIND_EVENT_SINK, sv_of(sink), DIR_ACCT_ONLY_PIPE);
+        struct filter pipes = {0};
+        const char *followed = of && of->text ? of->text : first;
+        if (!followed || strcmp(followed, f->section) != 0)
+            continue;
+        if (only && only->text)
+            filter_split(&pipes, sv_of(only->text));
+        if (passes(&pipes, sv_of(f->pipe)))
+            buf_printf(&names, "%s,", sink);
+    }
+    f->sinks = buf_len(&names) ? xstrndup(buf_data(&names), buf_len(&names)) : NULL;
+    buf_free(&names);
+}
+
 static struct acct_file *make(const char *section, const char *pipe, int dirfd, int move_dirfd)
 {
     struct acct_file *f = xcalloc(1, sizeof(*f));
@@ -329,6 +355,7 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
     f->command = name[0] == '|';
     f->retry_ms = number_of(cfg, name, DIR_ACCT_RETRY_INTERVAL, NULL);
     f->write_timeout_ms = number_of(cfg, name, DIR_ACCT_WRITE_TIMEOUT, NULL);
+    read_sinks(f, cfg);
     read_lists(f, cfg, name);
     make_header_line(f);
     if (f->command)
@@ -374,6 +401,7 @@ void acct_file_free(struct acct_file *f)
     free(f->header_line);
     free(f->columns);
     free(f->texts);
+    free(f->sinks);
     free(f);
 }
 
@@ -582,6 +610,7 @@ static struct finish_job *new_job(const struct acct_file *f)
         .compression = f->compression,
         .delete_after_ms = f->delete_after_ms,
         .max_total_bytes = f->max_total_bytes,
+        .sinks = f->sinks ? xstrdup(f->sinks) : NULL,
     };
     snprintf(job->prefix, sizeof(job->prefix), "%s", f->prefix);
     snprintf(job->suffix, sizeof(job->suffix), "%s", f->suffix);

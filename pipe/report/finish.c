@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "mail/acct_hold.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,6 +34,7 @@ void finish_job_free(struct finish_job *job)
         close(job->dirfd);
     if (job->move_dirfd >= 0)
         close(job->move_dirfd);
+    free(job->sinks);
     free(job);
 }
 
@@ -266,7 +268,25 @@ static void free_members(struct member *list, size_t count)
     free(list);
 }
 
-static int retain(const struct finish_job *job)
+/* Some sink has not sent the file whole. One that never said how far it is needs everything. */
+static bool is_needed(const struct finish_job *job, const char *name)
+{
+    struct strview rest = sv_of(job->sinks), sink;
+    char label[FINISH_NAME], stem[ACCT_HOLD_NAME];
+    bool needed = false;
+
+    snprintf(label, sizeof(label), "%s", job->prefix);
+    label[strlen(label) - 1] = '\0'; /* the dash */
+    while (!needed && rest.len && sv_split(&rest, ',', &sink)) {
+        char *one = xstrndup(sink.ptr, sink.len);
+        needed = acct_hold_read(job->dirfd, label, one, stem) < 0 ||
+                 !acct_hold_is_before(label, name, stem);
+        free(one);
+    }
+    return needed;
+}
+
+static int retain(struct finish_job *job)
 {
     int dirfd = job->move_dirfd >= 0 ? job->move_dirfd : job->dirfd;
     int64_t now = clock_wall_ms(), total = 0;
@@ -282,8 +302,15 @@ static int retain(const struct finish_job *job)
         total += list[i].bytes;
     for (size_t i = 0; i < count; i++) {
         bool old = job->delete_after_ms && now - list[i].mtime_ms > job->delete_after_ms;
-        if (!old && !(job->max_total_bytes && total > job->max_total_bytes))
+        bool over = job->max_total_bytes && total > job->max_total_bytes;
+        if (!old && !over)
             continue;
+        if (is_needed(job, list[i].name)) {
+            job->kept += !over;
+            job->forced += over;
+            if (!over)
+                continue;
+        }
         if (unlinkat(dirfd, list[i].name, 0) < 0 && errno != ENOENT)
             status = -errno;
         total -= list[i].bytes;
@@ -316,7 +343,7 @@ static int place_all(const struct finish_job *job)
     return status;
 }
 
-int finish_run(const struct finish_job *job, struct err *e)
+int finish_run(struct finish_job *job, struct err *e)
 {
     int status = *job->finished ? place(job, job->finished) : place_all(job);
 

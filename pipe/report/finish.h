@@ -25,10 +25,15 @@ struct finish_job {
     enum finish_compression compression;
     int64_t delete_after_ms; /* 0: never */
     int64_t max_total_bytes; /* 0: no limit */
+    /* Event sinks that need the files, names with a comma behind each: what one of them has not sent
+     * yet (mail/acct_hold.h) goes only when max_total_bytes asks for it. */
+    char *sinks; /* NULL: none */
+    /* Set by finish_run: old files that were kept for a sink, and files deleted in spite of one. */
+    unsigned kept, forced;
 };
 
 /* 0, or negative with *e: what could not be done is tried again at the next start. */
-int finish_run(const struct finish_job *job, struct err *e);
+int finish_run(struct finish_job *job, struct err *e);
 void finish_job_free(struct finish_job *job); /* NULL is fine */
 
 /* The name is of that set; *ret_number is its NNNN when it is of that date ("YYYY-MM-DD"), else -1.

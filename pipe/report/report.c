@@ -167,6 +167,16 @@ static void job_done(uv_work_t *work, int status)
                   err_name(j->status));
     else if (*j->finish->finished)
         log_info(LOG_MAIN, "accounting file finished name=%s", j->finish->finished);
+    if (j->finish->forced)
+        log_error(LOG_MAIN,
+                  "accounting files that no event sink has sent yet were deleted files=%u prefix='%s' "
+                  "sinks=%s, as max-total-size asks",
+                  j->finish->forced, j->finish->prefix, j->finish->sinks);
+    if (j->finish->kept)
+        log_warn(LOG_MAIN,
+                 "accounting files are older than delete-after files=%u prefix='%s', keeping them for "
+                 "event sinks %s",
+                 j->finish->kept, j->finish->prefix, j->finish->sinks);
     finish_job_free(j->finish);
     free(j);
     if (!r)

@@ -41,7 +41,7 @@ _pmtactl()
         operands="status show classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
         ;;
     "show")
-        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions unclassified"
+        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions events unclassified"
         ;;
     "verp")
         operands="decode"
@@ -111,6 +111,9 @@ _pmtactl()
         ;;
     "show actions"*)
         options="--socket --json --timeout --help --pipe"
+        ;;
+    "show events"*)
+        options="--socket --json --timeout --help"
         ;;
     "show unclassified"*)
         options="--socket --json --timeout --help --pipe --limit"

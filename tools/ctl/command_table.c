@@ -145,6 +145,17 @@ const struct command commands[] = {
         .render = render_actions,
     },
     {
+        .words = "show events",
+        .verb = VERB_SHOW_EVENTS,
+        .operands = "[SINK]",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_json = "sink",
+        .more = "One line per [event-sink], what is wrong with it, and one line per pipe. "
+                "What is behind is estimated by the size of files not read yet. "
+                "Counts are since its pmta-ship was started.",
+        .render = render_events,
+    },
+    {
         .words = "show unclassified",
         .verb = VERB_SHOW_UNCLASSIFIED,
         .options = WITH_PIPE | OPTION_BIT(LIMIT),

@@ -55,6 +55,7 @@
     FIELD(STATUS, "web", "limited", "number", "requests refused for http-max-bad-rate")            \
     FIELD(STATUS, "web", "uptime_s", "real", "since the process started")                          \
     FIELD(STATUS, "web", "draining", "flag", "it takes no new connections")                        \
+    FIELD(STATUS, "ship", "state", "text", "and the other members of show-events, without pipes")  \
     FIELD(STATUS, "resolver", "requests", "number", "routes that pipes asked for")                 \
     FIELD(STATUS, "resolver", "from_cache", "number", "of these, answered at once")                \
     FIELD(STATUS, "resolver", "refused", "number", "of these, refused (too many wait, stopping)")  \
@@ -486,6 +487,29 @@
     FIELD(STATS, "pipe", "p99_ms", "number", "the same of 99 in 100")                              \
     FIELD(STATS, "pipe", "delays", "list",                                                         \
           "of deliveries: pairs of a time in ms and how many took so long or less")\
+    FIELD(SHOW_EVENTS, "ship", "sink", "text", "name of the section")                              \
+    FIELD(SHOW_EVENTS, "ship", "url", "text", "where events go, without what may be secret")       \
+    FIELD(SHOW_EVENTS, "ship", "state", "text",                                                    \
+          "ok, failing, or waiting (for the first accounting file)")                               \
+    FIELD(SHOW_EVENTS, "ship", "why", "text", "what is wrong; absent: nothing")                    \
+    FIELD(SHOW_EVENTS, "ship", "failing_since_ms", "number", "absent: it is not")                  \
+    FIELD(SHOW_EVENTS, "ship", "records_behind", "number",                                         \
+          "not acknowledged yet; what is still in files is estimated")                             \
+    FIELD(SHOW_EVENTS, "ship", "bytes_behind", "number", "of accounting files, uncompressed")      \
+    FIELD(SHOW_EVENTS, "ship", "oldest_ms", "number",                                              \
+          "when the oldest record that is not acknowledged was made; 0: there is none")            \
+    FIELD(SHOW_EVENTS, "ship", "sent", "number", "records acknowledged since the process started") \
+    FIELD(SHOW_EVENTS, "ship", "rate", "real", "records a second, over the last ten seconds")      \
+    FIELD(SHOW_EVENTS, "ship", "retried", "number", "records that had to be sent again")           \
+    FIELD(SHOW_EVENTS, "ship", "dead_letters", "number",                                           \
+          "records set aside since the process started")                                           \
+    FIELD(SHOW_EVENTS, "ship", "dead_letter_bytes", "number", "size of the file of dead letters")  \
+    FIELD(SHOW_EVENTS, "ship", "broken", "number",                                                 \
+          "lines of accounting files that are no records")                                         \
+    FIELD(SHOW_EVENTS, "ship", "gaps", "number",                                                   \
+          "accounting files that were gone before they were read")                                 \
+    FIELD(SHOW_EVENTS, "ship", "pipes", "list",                                                    \
+          "per pipe: state, why, file, offset (acknowledged so far), next_ms, and the counts above")\
     FIELD(CHECK_SENDER, "pipe", "pipe", "text", "the pipe whose configuration was looked at")      \
     FIELD(CHECK_SENDER, "pipe", "domain", "text", "the one asked for")                             \
     FIELD(CHECK_SENDER, "pipe", "topic", "text",                                                   \

@@ -195,7 +195,8 @@ enum colour state_colour(const char *state)
         {"connecting", COLOUR_WARN}, {"deferred", COLOUR_WARN},  {"backoff", COLOUR_BAD},
         {"sending", COLOUR_GOOD},    {"done", COLOUR_DIM},       {"idle", COLOUR_DIM},
         {"held", COLOUR_WARN},       {"throttled", COLOUR_WARN}, {"retry", COLOUR_BAD},
-        {"suspended", COLOUR_WARN},
+        {"suspended", COLOUR_WARN},  {"ok", COLOUR_GOOD},        {"failing", COLOUR_BAD},
+        {"waiting", COLOUR_WARN},
     };
     for (size_t i = 0; i < ARRAY_LEN(states); i++)
         if (strcmp(states[i].word, state) == 0)

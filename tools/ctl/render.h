@@ -49,6 +49,9 @@ void render_check_sender(const struct answer *a, struct page *page);
 void render_check_spf(const struct answer *a, struct page *page);
 void render_classify(const struct answer *a, struct page *page);
 void render_verp_decode(const struct answer *a, struct page *page);
+void render_events(const struct answer *a, struct page *page);
+/* The lines of status about event sinks. */
+void render_events_short(const struct answer *a, struct page *page);
 void render_unclassified(const struct answer *a, struct page *page);
 void render_stats(const struct answer *a, struct page *page);
 void render_suppress_change(const struct answer *a, struct page *page);

@@ -320,6 +320,7 @@ void render_status(const struct answer *a, struct page *page)
     receivers(a, page);
     resolver(a, page);
     web(a, page);
+    render_events_short(a, page);
     json_array_foreach(a->objects, i, o)
     {
         log_line(o, page);
