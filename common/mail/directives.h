@@ -485,6 +485,8 @@ enum directive_flag {
         "PEM file with its private key; the certificate's file when not set")                      \
     DIRECTIVE(TLS_BROKEN_FOR, "tls-broken-for", KINDS_QUEUE, TYPE_INTERVAL, "1h", 0, 2592000000, RELOAD_NEW_SESSION, 0, NULL, \
         "how long a host whose TLS handshake failed is sent to in clear, where nothing requires TLS") \
+    DIRECTIVE(ALLOW_TLS_REQUIRED_NO, "allow-tls-required-no", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "send mail with the header field TLS-Required: No (RFC 8689) also when TLS is not what DANE or MTA-STS of the domain ask for; require-starttls, and tls-verify beyond opportunistic, stand above it") \
     /* TLS reports */                                                                              \
     DIRECTIVE(TLS_REPORT, "tls-report", KIND_PIPE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "report daily how TLS went to domains that ask for it with a TXT record at _smtp._tls (RFC 8460)") \

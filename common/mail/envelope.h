@@ -22,9 +22,10 @@ enum envelope_notify {
 enum envelope_ret { RET_NONE = 0, RET_FULL = 1, RET_HDRS = 2 };
 
 enum envelope_flag {
-    ENVELOPE_8BIT = 1,     /* RFC 6152 BODY=8BITMIME */
-    ENVELOPE_SMTPUTF8 = 2, /* RFC 6531 */
-    ENVELOPE_REQUIRETLS = 4, /* RFC 8689 */
+    ENVELOPE_8BIT = 1,         /* RFC 6152 BODY=8BITMIME */
+    ENVELOPE_SMTPUTF8 = 2,     /* RFC 6531 */
+    ENVELOPE_REQUIRETLS = 4,   /* RFC 8689 */
+    ENVELOPE_TLS_OPTIONAL = 8, /* "TLS-Required: No" in its header (RFC 8689 section 5) */
 };
 
 struct envelope_rcpt {

@@ -55,6 +55,7 @@ struct delivery_conn {
     char tls_text[200];
     struct arena arena; /* needs of the hosts */
     bool has_outcome;
+    bool some_may_do;       /* a host was passed over, or did not say no for good */
     struct outcome outcome; /* of the last host, or of the end */
     struct buf text;
     char tls[80];
@@ -117,6 +118,7 @@ static void keep_outcome(struct delivery_conn *c, const struct outcome *o)
     memcpy(c->tls, c->client_open ? c->client.tls : "", c->client_open ? sizeof(c->tls) : 1);
     c->outcome.tls = c->tls;
     c->outcome.tls_verify = c->tls_verify;
+    c->some_may_do |= o->class_ != OUTCOME_BOUNCED;
 }
 
 /* --- hosts --- */
@@ -194,6 +196,10 @@ static void on_timer_closed(uv_handle_t *h)
 static void finish(struct delivery_conn *c)
 {
     c->state = CONN_DONE;
+    if (!c->established && c->outcome.class_ == OUTCOME_BOUNCED && c->some_may_do) {
+        c->outcome.class_ = OUTCOME_DEFERRED;
+        c->outcome.enhanced.class_digit = 4;
+    }
     list_remove(&c->run);
     c->d->connections--; /* closed() of the last one may free d */
     c->ops->closed(c->owner, c, c->has_outcome ? &c->outcome : NULL);
@@ -226,8 +232,10 @@ static void after_close(struct delivery_conn *c)
 static void skip_full_hosts(struct delivery_conn *c)
 {
     while (c->ops->may_use && c->host < c->params.host_count &&
-           !c->ops->may_use(c->owner, c, &c->hosts[c->host]))
+           !c->ops->may_use(c->owner, c, &c->hosts[c->host])) {
+        c->some_may_do = true;
         c->host++;
+    }
 }
 
 void delivery_conn_run(struct list *node)
@@ -334,6 +342,7 @@ static void on_connected(void *owner, struct stream *s, int status)
         .max_messages = c->params.max_messages,
         .use_starttls = required || (c->params.use_starttls && !broken),
         .require_tls = required,
+        .requiretls = c->params.requiretls,
         .tls_verify = c->tls_verify,
         .use_pipelining = c->params.use_pipelining,
     };

@@ -99,6 +99,7 @@ struct smtp_client_params {
     bool use_starttls;
     bool proven; /* the peer is who it should be: set when TLS is up (RFC 8689 section 4.2.1) */
     bool require_tls; /* end rather than send a message in clear */
+    bool requiretls;  /* and unless the session is proven and the server offers REQUIRETLS */
     bool use_pipelining;
 };
 

@@ -22,8 +22,23 @@ static bool send_line(struct smtp_client *c, const char *command, const char *ar
     return true;
 }
 
+/* The host is no good for what is to be sent; others of the domain may be. */
+static void refuse_host(struct smtp_client *c)
+{
+    struct outcome o =
+        smtp_outcome_local(c, OUTCOME_BOUNCED, PHASE_HELO, "REQUIRETLS support is required, but %s",
+                           smtp_why_not_require_tls(c));
+
+    o.enhanced = (struct enhanced_code){5, 7, 30};
+    smtp_end(c, &o, true);
+}
+
 static void establish(struct smtp_client *c)
 {
+    if (c->params.requiretls && !smtp_may_require_tls(c)) {
+        refuse_host(c);
+        return;
+    }
     c->established = true;
     c->established_ms = clock_mono_ms() - c->params.connect_start_ms;
     c->sent.state = SMTP_READY;
