@@ -296,7 +296,7 @@ class In(Base):
         self.assertTrue(any(c.endswith(' REQUIRETLS') for c in offers.sessions[0]['commands']))
         for d in ('no', 'unproven'):
             row = self.record(f'x@{d}.example', 'db')
-            self.assertEqual((row['type'], row['dsnStatus']), ('b', '5.7.30'))
+            self.assertEqual((row['type'], row['dsnStatus']), ('b', '5.7.30' if d == 'no' else '5.7.10'), row)
 
 
 class Policies(Base):

@@ -54,7 +54,8 @@ static const struct row rows[] = {
     /* DANE, before MTA-STS */
     {"", STS_NONE, DANE_USABLE,
      "mx1.d.example dane/dane!+ mx1.d.example base.example d.example;mx2.d.example -;", NULL},
-    {"", STS_ENFORCE, DANE_USABLE, "mx1.d.example dane/dane!+ mx1.d.example base.example d.example;", NULL},
+    {"", STS_ENFORCE, DANE_USABLE,
+     "mx1.d.example dane/dane!+ mx1.d.example base.example d.example;", NULL},
     {"", STS_ENFORCE, DANE_UNUSABLE, "mx1.d.example dane/none!+ mx1.d.example;", NULL},
     {"", STS_NONE, DANE_FAILED, "mx2.d.example -;", NULL},
     {"", STS_ENFORCE, DANE_FAILED, NULL,

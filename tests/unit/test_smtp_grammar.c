@@ -216,8 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths),      cmocka_unit_test(verbs),   cmocka_unit_test(mail_lines),
-        cmocka_unit_test(bdat_lines), cmocka_unit_test(headers),
-        cmocka_unit_test(tls_required_no),
+        cmocka_unit_test(bdat_lines), cmocka_unit_test(headers), cmocka_unit_test(tls_required_no),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
