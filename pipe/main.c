@@ -67,6 +67,22 @@ static const struct spool_ops spool_callbacks = {
 
 /* --- child_ops --- */
 
+/* The list to look recipients up in. What was there stays when the new one cannot be used. */
+static void on_suppress_table(void *arg, int fd, uint64_t bytes)
+{
+    struct pipe *p = arg;
+    struct suppress_table *t;
+    struct err e = {0};
+
+    if (suppress_table_map(&t, fd, bytes, &e) < 0) {
+        log_error(LOG_MAIN, "the suppression list is not looked at: %s", e.text);
+    } else {
+        suppress_table_unmap(p->suppress_table);
+        p->suppress_table = t;
+    }
+    close(fd);
+}
+
 /* The rooms, made with the first configuration. */
 static int open_rooms(struct pipe *p, struct err *e)
 {
@@ -96,6 +112,7 @@ static int open_rooms(struct pipe *p, struct err *e)
     p->notice = notice_new(p->engine);
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
+    p->suppress = suppress_client_new(loop, ROLE_PIPE, on_suppress_table, p);
     p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
     engine_on_tls(p->engine, tlsrpt_told, p->tlsrpt);
     return 0;
@@ -246,6 +263,8 @@ static void on_edge(void *owner, enum role peer, const char *name, int fd)
         routes_set_edge(p->routes, fd);
     else if (peer == ROLE_RECEIVER)
         intake_add_edge(p->intake, name, fd);
+    else if (peer == ROLE_SUPPRESS)
+        suppress_client_edge(p->suppress, fd);
     else
         close(fd);
 }
@@ -380,6 +399,8 @@ static void pipe_fini(struct pipe *p)
         memory_fini(&p->memory);
     notice_free(p->notice);
     tlsrpt_free(p->tlsrpt);
+    suppress_client_free(p->suppress);
+    suppress_table_unmap(p->suppress_table);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
         delivery_free(p->delivery);

@@ -10,6 +10,8 @@
 #include "net/child.h"
 #include "notice/notice.h"
 #include "queue/engine.h"
+#include "suppress/client.h"
+#include "suppress/table.h"
 #include "tlsrpt/tlsrpt.h"
 #include "sign/keyring.h"
 #include "sign/signer.h"
@@ -46,6 +48,8 @@ struct pipe {
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
+    struct suppress_client *suppress;
+    struct suppress_table *suppress_table; /* NULL: there was none yet */
     struct list checks; /* that operators asked for */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */

@@ -52,7 +52,7 @@ struct kid *kid_new(struct root *r, const struct role_row *row, const char *name
     k->name = xstrdup(name);
     k->title = buf_take(&title);
     k->state = KID_GONE;
-    k->spool_fd = k->acct_fd = k->share = -1;
+    k->own_fd = k->acct_fd = k->share = -1;
     k->backoff_ms = BACKOFF_FIRST_MS;
     uv_timer_init(&r->loop, &k->timer);
     k->timer.data = k;
@@ -232,10 +232,9 @@ void kid_send_config(struct kid *k)
 {
     struct root *r = k->root;
     struct ipc_config m = {config_generation(r->config), r->snapshot_bytes};
-    if (k->row->flags & ROLE_GETS_DIRECTORIES && k->control)
+    if (k->row->flags & ROLE_GETS_ACCOUNTING && k->control)
         send_acct_directories(k);
-    keys_send(k);
-    tls_files_send(k);
+    files_send(k);
     if (k->control)
         ipc_send_fds(k->control, config, &m, &r->snapshot_fd, 1);
 }
@@ -245,12 +244,10 @@ void kid_hand_config(struct kid *k)
     kid_send_log(k);
     send_limit_table(k);
     kid_send_config(k);
-    if (k->row->flags & ROLE_GETS_DIRECTORIES) {
-        send_directory(k, "spool", k->spool_fd);
+    if (k->row->directory)
+        send_directory(k, k->row->directory, k->own_fd);
+    if (k->row->flags & ROLE_GETS_ACCOUNTING)
         send_directory(k, "accounting", k->acct_fd);
-    }
-    if (k->row->flags & ROLE_GETS_POLICIES)
-        send_directory(k, "mta-sts", k->spool_fd);
     k->handed_over = true;
 }
 
@@ -266,6 +263,8 @@ void kid_hand_listeners(struct kid *k)
         return;
     list_for_each (n, &k->root->listeners) {
         const struct listener *l = list_entry(n, struct listener, node);
+        if (l->role != k->row->role)
+            continue;
         bool tls = l->cert_fd >= 0;
         int fds[3] = {l->sockets[k->index], l->cert_fd, l->key_fd};
         struct ipc_listener m = {sv_of(l->name), tls};
@@ -279,12 +278,33 @@ static void send_edge(struct kid *to, const struct kid *peer, int fd)
     ipc_send_fds(to->control, new_edge, &m, &fd, 1);
 }
 
+/* Its notices go out through that pipe (dsn-pipe). */
+static bool sends_notices_to(const struct kid *a, const struct kid *b)
+{
+    struct config_query q = {.pipe = sv_of(a->name)};
+    if (a == b || a->row->role != ROLE_PIPE || b->row->role != ROLE_PIPE)
+        return false;
+    const char *name = config_text(a->root->config, &q, DIR_DSN_PIPE);
+    return name && sv_eq_nocase(sv_of(name), sv_of(b->name));
+}
+
+/* Only when it is not there yet. */
+void kid_connect_notices(struct kid *a, struct kid *b)
+{
+    if (a->dsn_pipe != b && sends_notices_to(a, b))
+        kid_connect(a, b);
+}
+
+static bool may_talk(const struct kid *a, const struct kid *b)
+{
+    return (a->row->peers & b->row->role) || (b->row->peers & a->row->role) ||
+           sends_notices_to(a, b) || sends_notices_to(b, a);
+}
+
 void kid_connect(struct kid *a, struct kid *b)
 {
     int fds[2];
-    if (!(a->row->peers & b->row->role) && !(b->row->peers & a->row->role))
-        return;
-    if (a == b || !a->control || !b->control)
+    if (a == b || !a->control || !b->control || !may_talk(a, b))
         return;
     int code = ipc_pair(fds);
     if (code < 0) {
@@ -293,6 +313,10 @@ void kid_connect(struct kid *a, struct kid *b)
     }
     send_edge(a, b, fds[0]);
     send_edge(b, a, fds[1]);
+    if (sends_notices_to(a, b))
+        a->dsn_pipe = b;
+    if (sends_notices_to(b, a))
+        b->dsn_pipe = a;
     close(fds[0]);
     close(fds[1]);
 }
@@ -436,6 +460,12 @@ static void finish_death(struct kid *k)
     else
         back_off(k);
     take_back_share(k);
+    k->dsn_pipe = NULL;
+    list_for_each (n, &k->root->kids) {
+        struct kid *other = list_entry(n, struct kid, node);
+        if (other->dsn_pipe == k)
+            other->dsn_pipe = NULL;
+    }
     monitor_kid_dead(k->root, k);
     k->trouble[0] = '\0';
 }

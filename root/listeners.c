@@ -131,6 +131,8 @@ static int open_pem(const struct root *r, const struct listener *l, const char *
 static int open_certificate(const struct root *r, const struct config *cfg, struct listener *l,
                             struct err *e)
 {
+    if (l->role != ROLE_RECEIVER)
+        return 0;
     struct config_query q = {.listener = sv_of(l->name)};
     const char *cert = config_text(cfg, &q, DIR_TLS_CERTIFICATE);
     const char *key = config_text(cfg, &q, DIR_TLS_KEY);
@@ -142,11 +144,11 @@ static int open_certificate(const struct root *r, const struct config *cfg, stru
     return code;
 }
 
-static struct listener *find(struct root *r, const char *name)
+static struct listener *find(struct root *r, enum role role, const char *name)
 {
     list_for_each (n, &r->listeners) {
         struct listener *l = list_entry(n, struct listener, node);
-        if (strcmp(l->name, name) == 0)
+        if (l->role == role && strcmp(l->name, name) == 0)
             return l;
     }
     return NULL;
@@ -164,22 +166,23 @@ static int same_sockets(struct listener *to, const struct listener *from, struct
     return 0;
 }
 
-static int add(struct root *r, const struct config *cfg, const char *name, struct list *to,
-               struct err *e)
+static int add(struct root *r, const struct config *cfg, enum config_kind kind, const char *name,
+               struct list *to, struct err *e)
 {
     struct listener *l = xcalloc(1, sizeof(*l));
-    const struct listener *old = find(r, name);
-    struct config_query q = {.listener = sv_of(name)};
-    const char *address = config_text(cfg, &q, DIR_ADDRESS);
-    if (!address || !address[0])
-        address = name;
+    enum role role = kind == KIND_HTTP_LISTENER ? ROLE_WEB : ROLE_RECEIVER;
+    const struct listener *old = find(r, role, name);
+    const struct config_value *v = config_section_get(cfg, kind, sv_of(name), DIR_ADDRESS);
+    const char *address = v && v->text && v->text[0] ? v->text : name;
+    l->role = role;
     if (old && strcmp(old->address, address) != 0)
         log_warn(LOG_CONFIG, "listener '%s' stays at %s until the next start", name, old->address);
     l->name = xstrdup(name);
     l->address = xstrdup(old ? old->address : address);
     l->cert_fd = l->key_fd = -1;
     list_push_back(to, &l->node);
-    int code = old ? same_sockets(l, old, e) : bind_all(l, r->receiver_count, e);
+    unsigned count = role == ROLE_RECEIVER ? r->receiver_count : 1;
+    int code = old ? same_sockets(l, old, e) : bind_all(l, count, e);
     return code < 0 ? code : open_certificate(r, cfg, l, e);
 }
 
@@ -192,13 +195,15 @@ static void free_all(struct list *all)
 
 int listeners_apply(struct root *r, const struct config *cfg, struct err *e)
 {
+    static const enum config_kind kinds[] = {KIND_LISTENER, KIND_HTTP_LISTENER};
     struct list fresh;
     const char *name;
     int code = 0;
 
     list_init(&fresh);
-    for (size_t i = 0; code == 0 && (name = config_section_name(cfg, KIND_LISTENER, i)); i++)
-        code = add(r, cfg, name, &fresh, e);
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+        for (size_t i = 0; code == 0 && (name = config_section_name(cfg, kinds[k], i)); i++)
+            code = add(r, cfg, kinds[k], name, &fresh, e);
     if (code == 0) {
         free_all(&r->listeners);
         list_splice_back(&r->listeners, &fresh);

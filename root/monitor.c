@@ -5,8 +5,8 @@
  * First start: everything is opened, then every child is forked; when all have said hello they are
  *   handed configuration, directories and edges, then start; when all are ready (or patience is
  * over) receivers get their listeners. From then on (serving) a child that dies is only started
- * again. Drain: receivers first, so that nothing new comes in, then pipes, then the resolver; what
- * is left at the deadline is killed.
+ * again. Drain: in the order of the role table, receivers first, so that nothing new comes in, then
+ * pipes, then what they need; what is left at the deadline is killed.
  */
 #include "monitor.h"
 
@@ -26,9 +26,13 @@ enum {
 };
 
 static const struct role_row roles[] = {
-    {ROLE_RECEIVER, "pmta-receiver", ROLE_PIPE, ROLE_GETS_LISTENERS},
-    {ROLE_PIPE, "pmta-pipe", ROLE_RESOLVER, ROLE_GETS_DIRECTORIES | ROLE_GETS_LIMITS},
-    {ROLE_RESOLVER, "pmta-resolver", 0, ROLE_GETS_POLICIES},
+    {ROLE_RECEIVER, "pmta-receiver", ROLE_PIPE, ROLE_GETS_LISTENERS, NULL, NULL},
+    {ROLE_WEB, "pmta-web", 0, ROLE_GETS_LISTENERS | ROLE_OPTIONAL, NULL, NULL},
+    {ROLE_PIPE, "pmta-pipe", ROLE_RESOLVER, ROLE_GETS_ACCOUNTING | ROLE_GETS_LIMITS, "spool", ""},
+    {ROLE_SUPPRESS, "pmta-suppress", ROLE_RECEIVER | ROLE_PIPE | ROLE_WEB, 0, "suppress",
+     "@suppress"},
+    {ROLE_RESOLVER, "pmta-resolver", 0, 0, "mta-sts", "@mta-sts"},
+    {ROLE_SHIP, "pmta-ship", 0, ROLE_GETS_ACCOUNTING | ROLE_OPTIONAL, "state", "@ship/"},
 };
 
 const struct role_row *role_row_find(enum role role)
@@ -75,11 +79,25 @@ static void count_receivers(struct root *r)
     r->receiver_count = (unsigned)MIN_OF(wanted, (int64_t)RECEIVERS_MAX);
 }
 
+/* Children that are there because a section says so: the web process when anything is to listen
+ * for it, a shipper for each sink. */
+static bool is_named(const struct config *cfg, enum role role, const char *name)
+{
+    if (role == ROLE_WEB)
+        return config_section_name(cfg, KIND_HTTP_LISTENER, 0);
+    return config_has_section(cfg, role == ROLE_PIPE ? KIND_PIPE : KIND_EVENT_SINK, sv_of(name));
+}
+
 static void add_kids(struct root *r)
 {
     const char *name;
     char number[16];
     kid_new(r, role_row_find(ROLE_RESOLVER), "");
+    kid_new(r, role_row_find(ROLE_SUPPRESS), "");
+    if (is_named(r->config, ROLE_WEB, ""))
+        kid_new(r, role_row_find(ROLE_WEB), "");
+    for (size_t i = 0; (name = config_section_name(r->config, KIND_EVENT_SINK, i)); i++)
+        kid_new(r, role_row_find(ROLE_SHIP), name);
     for (size_t i = 0; (name = config_section_name(r->config, KIND_PIPE, i)); i++)
         add_pipe(r, r->config, name);
     for (unsigned i = 0; i < r->receiver_count; i++) {
@@ -170,14 +188,19 @@ static bool all_kids(const struct root *r, bool (*is)(const struct kid *))
     return true;
 }
 
-static bool said_hello(const struct kid *k)
+static bool is_met(const struct kid *k)
 {
     return k->said_hello && k->control;
 }
 
-static bool is_running(const struct kid *k)
+static bool is_met_or_optional(const struct kid *k)
 {
-    return k->state == KID_RUNNING;
+    return is_met(k) || k->row->flags & ROLE_OPTIONAL;
+}
+
+static bool is_running_or_optional(const struct kid *k)
+{
+    return k->state == KID_RUNNING || k->row->flags & ROLE_OPTIONAL;
 }
 
 static void serve(struct root *r)
@@ -190,7 +213,7 @@ static void serve(struct root *r)
 static void on_patience_over(uv_timer_t *timer)
 {
     struct root *r = timer->data;
-    for_each_kid(k, r) if (k->state != KID_RUNNING)
+    for_each_kid(k, r) if (!is_running_or_optional(k))
         log_warn(LOG_MAIN, "%s is not ready yet; the others begin without it", k->title);
     serve(r);
 }
@@ -214,10 +237,12 @@ static void hand_over_all(struct root *r)
 {
     for_each_kid(k, r)
     {
+        if (!is_met(k))
+            continue;
         kid_hand_config(k);
         connect_kid(r, k);
     }
-    for_each_kid(k, r) kid_hand_start(k);
+    for_each_kid(k, r) if (kid_is_up(k)) kid_hand_start(k);
     r->all_met = true;
 }
 
@@ -227,7 +252,7 @@ void monitor_kid_said_hello(struct root *r, struct kid *k)
         return;
     if (r->all_met)
         hand_over_one(r, k);
-    else if (all_kids(r, said_hello))
+    else if (all_kids(r, is_met_or_optional))
         hand_over_all(r);
 }
 
@@ -237,7 +262,7 @@ void monitor_kid_ready(struct root *r, struct kid *k)
         return;
     if (r->serving) {
         kid_hand_listeners(k);
-    } else if (all_kids(r, is_running)) {
+    } else if (all_kids(r, is_running_or_optional)) {
         serve(r);
         log_info(LOG_MAIN, "all processes are ready pid=%d", (int)getpid());
     }
@@ -261,7 +286,8 @@ void monitor_kid_dead(struct root *r, struct kid *k)
             k->state = KID_GONE;
         }
         drain_step(r);
-    } else if (!r->serving && k->early_deaths >= EARLY_DEATHS_MAX && !may_pass(r, k)) {
+    } else if (!r->serving && k->early_deaths >= EARLY_DEATHS_MAX && !may_pass(r, k) &&
+               !(k->row->flags & ROLE_OPTIONAL)) {
         log_error(LOG_MAIN, "%s cannot be started: %s", k->title, k->trouble);
         if (r->log_fd != 2)
             fprintf(stderr, "pmtad: %s cannot be started: %s\n", k->title, k->trouble);
@@ -282,6 +308,7 @@ static void reload_over(struct root *r)
     uv_timer_stop(&r->reload_timer);
     log_info(LOG_CONFIG, "configuration generation %llu is in force",
              (unsigned long long)config_generation(r->config));
+    log_flush(); /* who asked for it may look at the log next */
     admin_reload_done(r->admin, buf_view(&r->reload_trouble));
     buf_reset(&r->reload_trouble);
 }
@@ -348,24 +375,56 @@ static void retire_pipes(struct root *r)
     }
 }
 
-static void start_new_pipes(struct root *r)
+/* A sink or the web process that is no longer configured has nothing to finish. */
+static void end_unnamed(struct root *r)
+{
+    for_each_kid(k, r)
+    {
+        if (!(k->row->flags & ROLE_OPTIONAL) || k->state == KID_GONE || k->retired ||
+            is_named(r->config, k->row->role, k->name))
+            continue;
+        log_info(LOG_CONFIG, "%s is not configured any more", k->title);
+        k->retired = true;
+        kid_drain(k, config_number(r->config, NULL, DIR_DRAIN_TIMEOUT));
+    }
+}
+
+static void start_new_one(struct root *r, enum role role, const char *name)
+{
+    struct err e = {0};
+    struct kid *k = monitor_kid_find(r, role, sv_of(name));
+
+    if (k && k->state != KID_GONE)
+        return;
+    if (!k)
+        k = role == ROLE_PIPE ? add_pipe(r, r->config, name)
+                              : kid_new(r, role_row_find(role), name);
+    k->retired = false;
+    if (k->row->directory && k->own_fd < 0 && setup_kid_directories(r, k, &e) < 0) {
+        log_error(LOG_CONFIG, "%s is not started: %s", k->title, e.text);
+        buf_printf(&r->reload_trouble, "%s: %s\n", k->title, e.text);
+        k->state = KID_GONE;
+        return;
+    }
+    log_info(LOG_CONFIG, "new: %s", k->title);
+    kid_start(k);
+}
+
+static void start_new(struct root *r)
 {
     const char *name;
-    struct err e = {0};
-    for (size_t i = 0; (name = config_section_name(r->config, KIND_PIPE, i)); i++) {
-        struct kid *k = monitor_kid_find(r, ROLE_PIPE, sv_of(name));
-        if (k && k->state != KID_GONE)
-            continue;
-        if (!k)
-            k = add_pipe(r, r->config, name);
-        if (k->spool_fd < 0 && setup_kid_directories(r, k, &e) < 0) {
-            log_error(LOG_CONFIG, "pipe '%s' is not started: %s", name, e.text);
-            buf_printf(&r->reload_trouble, "%s: %s\n", k->title, e.text);
-            continue;
-        }
-        log_info(LOG_CONFIG, "new pipe '%s'", name);
-        kid_start(k);
-    }
+    for (size_t i = 0; (name = config_section_name(r->config, KIND_PIPE, i)); i++)
+        start_new_one(r, ROLE_PIPE, name);
+    for (size_t i = 0; (name = config_section_name(r->config, KIND_EVENT_SINK, i)); i++)
+        start_new_one(r, ROLE_SHIP, name);
+    if (is_named(r->config, ROLE_WEB, ""))
+        start_new_one(r, ROLE_WEB, "");
+}
+
+static void connect_notices(struct root *r)
+{
+    for_each_kid(a, r) if (a->row->role == ROLE_PIPE && kid_is_up(a))
+        for_each_kid(b, r) if (kid_is_up(b)) kid_connect_notices(a, b);
 }
 
 static int reload_refused(struct config_report *report, const struct err *e)
@@ -380,7 +439,7 @@ static int adopt(struct root *r, struct config *next, struct config_report *repo
 {
     struct err e = {0};
     if (listeners_apply(r, next, &e) < 0 || setup_log(r, next, &e) < 0 ||
-        keys_apply(r, next, &e) < 0 || tls_files_apply(r, next, &e) < 0)
+        files_apply(r, next, &e) < 0)
         return reload_refused(report, &e);
     warn_of_restarts(r, next);
     return setup_snapshot(r, next, &e) < 0 ? reload_refused(report, &e) : 0;
@@ -416,7 +475,9 @@ int monitor_reload(struct root *r, struct config_report *report)
         if (k->state == KID_RUNNING)
             kid_hand_listeners(k);
     }
-    start_new_pipes(r);
+    end_unnamed(r);
+    start_new(r);
+    connect_notices(r);
     reload_step(r);
     return 0;
 }
@@ -509,19 +570,17 @@ static int prepare(struct root *r, struct err *e)
     char *path;
 
     setup_limits();
-    for (size_t i = 0; code == 0 && i < ARRAY_LEN(roles); i++)
-        if ((code = spawn_find(r, roles[i].program, &path, e)) == 0)
-            free(path);
+    count_receivers(r);
+    add_kids(r);
+    for_each_kid(k, r) if (code == 0 && (code = spawn_find(r, k->row->program, &path, e)) == 0)
+        free(path);
     if (code < 0 || (code = setup_log(r, r->config, e)) < 0 || (code = setup_user(r, e)) < 0 ||
         (code = setup_run_dir(r, e)) < 0 || (code = setup_spool(r, e)) < 0 ||
         (code = setup_limit_table(r, e)) < 0)
         return code;
-    count_receivers(r);
-    add_kids(r);
     for_each_kid(k, r) if ((code = setup_kid_directories(r, k, e)) < 0) return code;
-    if ((code = listeners_apply(r, r->config, e)) < 0 || (code = keys_apply(r, r->config, e)) < 0 ||
-        (code = tls_files_apply(r, r->config, e)) < 0 ||
-        (code = setup_snapshot(r, r->config, e)) < 0)
+    if ((code = listeners_apply(r, r->config, e)) < 0 ||
+        (code = files_apply(r, r->config, e)) < 0 || (code = setup_snapshot(r, r->config, e)) < 0)
         return code;
     return admin_open(r, e);
 }
@@ -538,8 +597,8 @@ static void free_kids(struct root *r)
     struct list *n;
     while ((n = list_pop_front(&r->kids))) {
         struct kid *k = list_entry(n, struct kid, node);
-        if (k->spool_fd >= 0)
-            close(k->spool_fd);
+        if (k->own_fd >= 0)
+            close(k->own_fd);
         if (k->acct_fd >= 0)
             close(k->acct_fd);
         free(k->name);
@@ -564,8 +623,7 @@ int monitor_run(struct root *r)
 
     list_init(&r->kids);
     list_init(&r->listeners);
-    keys_init(r);
-    list_init(&r->tls_files);
+    files_init(r);
     r->started_ms = clock_mono_ms();
     BUG_ON(uv_loop_init(&r->loop) != 0);
     uv_timer_init(&r->loop, &r->timer);
@@ -589,8 +647,7 @@ int monitor_run(struct root *r)
     uv_run(&r->loop, UV_RUN_DEFAULT);
     uv_loop_close(&r->loop);
     listeners_fini(r);
-    keys_fini(r);
-    tls_files_fini(r);
+    files_fini(r);
     free_kids(r);
     setup_fini(r);
     buf_free(&r->reload_trouble);

@@ -4,8 +4,7 @@
  *   main.c      arguments, --check
  *   setup.c     what must be there before a child runs: lock, directories, sockets, user, log file
  *   listeners.c listening sockets (one per receiver, SO_REUSEPORT) and certificate files
- *   keys.c      files with signing keys
- *   tls_files.c root, client and SNI certificates
+ *   files.c     files with keys, certificates and secrets
  *   spawn.c     fork, drop privileges, exec
  *   kid.c       one child: hand over, its frames, death, back-off
  *   monitor.c   the whole: role table, start, reload, drain
@@ -21,6 +20,7 @@
 #include "base/list.h"
 #include "mail/config.h"
 #include "net/admin_verbs.h"
+#include "net/child.h"
 #include "net/ipc.h"
 
 #include <sys/types.h>
@@ -37,13 +37,15 @@ struct role_row {
     const char *program;
     unsigned peers; /* roles that it gets edges to, besides those whose rows name it */
     unsigned flags;
+    const char *directory; /* purpose of the directory of its own in the spool; NULL: it has none */
+    const char *place;     /* its name there: this and the child's name */
 };
 
 enum role_flag {
-    ROLE_GETS_DIRECTORIES = 1,
+    ROLE_GETS_ACCOUNTING = 1, /* its directories */
     ROLE_GETS_LISTENERS = 2,
     ROLE_GETS_LIMITS = 4,
-    ROLE_GETS_POLICIES = 8, /* the directory of MTA-STS policies */
+    ROLE_OPTIONAL = 8, /* mail goes on without it, also at the first start */
 };
 
 /* KID_STATE(NAME, "as status prints it") */
@@ -78,10 +80,10 @@ struct kid {
     struct ipc_edge *control; /* NULL when it is down */
     bool said_hello;
     bool handed_over;
-    bool retired;          /* no section names it any more: runs on, is not started again */
-    int spool_fd, acct_fd; /* kept for the next start; -1 when it gets none; the resolver's spool
-                              is the directory of MTA-STS policies */
-    int share;             /* in the table of limits, from first start to the end; -1: none */
+    bool retired;         /* no section names it any more: runs on, is not started again */
+    int own_fd, acct_fd;  /* directories, kept for the next start; -1 when it gets none */
+    struct kid *dsn_pipe; /* pipe that it has an edge to for its notices */
+    int share;            /* in the table of limits, from first start to the end; -1: none */
 
     uv_timer_t timer; /* back-off, or the quiet minute after which back-off begins anew */
     int64_t backoff_ms;
@@ -94,27 +96,12 @@ struct kid {
 
 struct listener {
     struct list node; /* root.listeners */
+    enum role role;   /* who listens: receivers or the web process */
     char *name;       /* as in the section */
     char *address;    /* "ADDR:PORT" */
-    int *sockets;     /* one per receiver */
+    int *sockets;     /* one per receiver; of the web process, one */
     unsigned socket_count;
     int cert_fd, key_fd; /* -1 without TLS */
-};
-
-/* A key file that the configuration names, open. */
-struct key_fd {
-    struct hash_node node; /* root.keys */
-    char *file;
-    int fd;
-    uint32_t round; /* of keys_send that sent it last */
-};
-
-/* A file that the configuration names for TLS, open. */
-struct tls_file {
-    struct list node; /* root.tls_files */
-    char *name;
-    int fd;
-    uint32_t round; /* of tls_files_send that sent it last */
 };
 
 struct admin;
@@ -140,10 +127,8 @@ struct root {
     unsigned receiver_count;
     struct list kids;
     struct list listeners;
-    struct hash keys; /* struct key_fd, by file */
-    uint32_t key_round;
-    struct list tls_files;
-    uint32_t tls_round;
+    struct hash files; /* files.c */
+    uint32_t file_round;
     struct admin *admin;
 
     uv_signal_t signals[4];
@@ -194,6 +179,8 @@ void kid_send_config(struct kid *k);
 void kid_send_log(struct kid *k);
 /* An edge between two kids that are up, when their rows allow it. */
 void kid_connect(struct kid *a, struct kid *b);
+/* The edge that a's notices need to b, after a reload that may have changed dsn-pipe. */
+void kid_connect_notices(struct kid *a, struct kid *b);
 void kid_drain(struct kid *k, int64_t timeout_ms);
 void kid_kill(struct kid *k);
 /* waitpid gave this status. */
@@ -231,23 +218,15 @@ void setup_fini(struct root *r);
 int listeners_apply(struct root *r, const struct config *cfg, struct err *e);
 void listeners_fini(struct root *r);
 
-/* --- keys.c --- */
+/* --- files.c --- */
 
-void keys_init(struct root *r);
-/* Opens every key file that cfg names, again; those of before are closed. On failure nothing has
- * changed, and *e has file and line of the directive. */
-int keys_apply(struct root *r, const struct config *cfg, struct err *e);
-/* To a pipe: the keys that it can need. Before its configuration. */
-void keys_send(struct kid *k);
-void keys_fini(struct root *r);
-/* --- tls_files.c --- */
-
-/* Opens every TLS file that cfg names, again; those of before are closed. On failure nothing has
- * changed, and *e has file and line of the directive. */
-int tls_files_apply(struct root *r, const struct config *cfg, struct err *e);
-/* To a pipe or receiver: the files that it can need. Before its configuration. */
-void tls_files_send(struct kid *k);
-void tls_files_fini(struct root *r);
+void files_init(struct root *r);
+/* Opens every file with keys, certificates or secrets that cfg names, again; those of before are
+ * closed. On failure nothing has changed, and *e has file and line of the directive. */
+int files_apply(struct root *r, const struct config *cfg, struct err *e);
+/* To a child: the files that it can need. Before its configuration. */
+void files_send(struct kid *k);
+void files_fini(struct root *r);
 
 /* --- admin.c --- */
 

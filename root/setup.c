@@ -155,13 +155,13 @@ int setup_spool(struct root *r, struct err *e)
     return code;
 }
 
-/* Beside the pipes' directories, under a name that no pipe can have. */
-static int open_policies_directory(struct root *r, struct kid *k, struct err *e)
+/* Names of places begin with @ where they could be a pipe's. */
+static int open_own_directory(struct root *r, struct kid *k, struct err *e)
 {
     struct buf path = {0};
     char *top = setup_path(r, config_text(r->config, NULL, DIR_SPOOL));
-    buf_printf(&path, "%s/@mta-sts", top);
-    int code = open_directory(r, buf_data(&path), 0700, &k->spool_fd, e);
+    buf_printf(&path, "%s/%s%s", top, k->row->place, k->name);
+    int code = open_directory(r, buf_data(&path), 0700, &k->own_fd, e);
     buf_free(&path);
     free(top);
     return code;
@@ -169,19 +169,11 @@ static int open_policies_directory(struct root *r, struct kid *k, struct err *e)
 
 int setup_kid_directories(struct root *r, struct kid *k, struct err *e)
 {
-    if (k->row->flags & ROLE_GETS_POLICIES)
-        return open_policies_directory(r, k, e);
-    if (!(k->row->flags & ROLE_GETS_DIRECTORIES))
-        return 0;
-    struct buf spool = {0};
-    char *top = setup_path(r, config_text(r->config, NULL, DIR_SPOOL));
+    int code = k->row->directory ? open_own_directory(r, k, e) : 0;
+    if (code < 0 || !(k->row->flags & ROLE_GETS_ACCOUNTING))
+        return code;
     char *acct = setup_path(r, config_text(r->config, NULL, DIR_ACCT_DIR));
-    buf_printf(&spool, "%s/%s", top, k->name);
-    int code = open_directory(r, buf_data(&spool), 0700, &k->spool_fd, e);
-    if (code == 0)
-        code = open_directory(r, acct, 0750, &k->acct_fd, e);
-    buf_free(&spool);
-    free(top);
+    code = open_directory(r, acct, 0750, &k->acct_fd, e);
     free(acct);
     return code;
 }

@@ -132,6 +132,7 @@ struct directive_info {
     bool repeatable;
     bool total;          /* DIRECTIVE_TOTAL */
     bool never;          /* DIRECTIVE_NEVER */
+    bool secret;         /* DIRECTIVE_SECRET */
     const char *choices; /* TYPE_ENUM: "a|b|c" */
     const char *help;    /* one line */
 };

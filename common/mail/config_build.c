@@ -132,6 +132,10 @@ static int check_names(struct config_section *s, struct err *e)
         return err_set(e, ERR_CONFIG,
                        "these kinds cannot stand together (expected [virtual-mta], "
                        "[virtual-mta-pool], [pipe] and [domain] only)");
+    const char *sink = s->name[config_kind_index(KIND_EVENT_SINK)];
+    if (sink && sink[strspn(sink, "abcdefghijklmnopqrstuvwxyz0123456789-_")])
+        return err_set(e, ERR_CONFIG,
+                       "'%.60s' is not a sink's name (expected letters, digits, - and _)", sink);
     const char *acct = s->name[config_kind_index(KIND_ACCT_FILE)];
     if (acct && acct[0] == '|')
         return err_set(e, ERR_CONFIG,

@@ -67,6 +67,7 @@ static void check_values(struct loader *l, const struct config_section *s)
         uint32_t kinds;
     } refs[] = {{DIR_PIPE, KIND_PIPE},
                 {DIR_DEFAULT_PIPE, KIND_PIPE},
+                {DIR_DSN_PIPE, KIND_PIPE},
                 {DIR_SOURCE_NAME, KIND_SOURCE},
                 {DIR_POOL_MEMBER, KIND_VIRTUAL_MTA},
                 {DIR_COLD_VIRTUAL_MTA, KIND_VIRTUAL_MTA},
@@ -131,17 +132,39 @@ static void check_listener(struct loader *l, const struct config_section *s)
             key->origin.file, key->origin.line);
 }
 
-/* Where a listener listens; port 0 is another one each time. */
-static bool listener_address(const struct config *cfg, const struct config_section *s,
-                             struct sockaddr_storage *ret)
+static const char *listener_name(const struct config_section *s)
 {
+    return s->kinds & (KIND_LISTENER | KIND_HTTP_LISTENER)
+               ? s->name[config_kind_index((enum config_kind)s->kinds)]
+               : NULL;
+}
+
+/* Where a listener listens. */
+static bool listener_parse(const struct config_section *s, struct sockaddr_storage *ret)
+{
+    const char *name = listener_name(s);
+    const struct value_node *n = config_section_value(s, DIR_ADDRESS);
+
     memset(ret, 0, sizeof(*ret));
-    if (s->kinds != KIND_LISTENER)
-        return false;
-    const char *name = s->name[config_kind_index(KIND_LISTENER)];
-    const struct config_query q = {.listener = sv_of(name)};
-    const char *address = config_text(cfg, &q, DIR_ADDRESS);
-    return listener_address_parse(sv_of(address ? address : name), ret) == 0 &&
+    return name &&
+           listener_address_parse(sv_of(n && n->value.text ? n->value.text : name), ret) == 0;
+}
+
+static void check_http_listener(struct loader *l, const struct config_section *s)
+{
+    struct sockaddr_storage addr;
+
+    if (!listener_parse(s, &addr))
+        load_error(l, s->file, s->line,
+                   "http-listener '%.60s' has no address (expected [http-listener ADDR:PORT], or "
+                   "address = ADDR:PORT)",
+                   listener_name(s));
+}
+
+/* The same, but for port 0, which is another one each time. */
+static bool listener_address(const struct config_section *s, struct sockaddr_storage *ret)
+{
+    return listener_parse(s, ret) &&
            (ret->ss_family == AF_INET6 ? ((struct sockaddr_in6 *)ret)->sin6_port
                                        : ((struct sockaddr_in *)ret)->sin_port);
 }
@@ -152,14 +175,13 @@ static void check_addresses(struct loader *l)
     struct sockaddr_storage a, b;
 
     for (const struct config_section *s = l->cfg->first; s; s = s->next) {
-        if (!listener_address(l->cfg, s, &a))
+        if (!listener_address(s, &a))
             continue;
         for (const struct config_section *t = l->cfg->first; t != s; t = t->next)
-            if (listener_address(l->cfg, t, &b) && !memcmp(&a, &b, sizeof(a)))
+            if (listener_address(t, &b) && !memcmp(&a, &b, sizeof(a)))
                 load_error(l, s->file, s->line,
                            "listener '%.60s' has the address of listener '%.60s' (%s:%u)",
-                           s->name[config_kind_index(KIND_LISTENER)],
-                           t->name[config_kind_index(KIND_LISTENER)], t->file, t->line);
+                           listener_name(s), listener_name(t), t->file, t->line);
     }
 }
 
@@ -169,6 +191,8 @@ static void check_section(struct loader *l, const struct config_section *s)
     check_header(l, s);
     if (s->kinds == KIND_LISTENER)
         check_listener(l, s);
+    if (s->kinds == KIND_HTTP_LISTENER)
+        check_http_listener(l, s);
     if (s->kinds == KIND_SMTP_USER && !config_section_value(s, DIR_PASSWORD))
         load_error(l, s->file, s->line, "smtp-user without password");
     if (s->kinds == KIND_VIRTUAL_MTA_POOL && !config_section_value(s, DIR_POOL_MEMBER))
@@ -228,7 +252,12 @@ static void add_member(struct check *c, const struct config_section *pool,
         m->name = name;
         m->pool = pool;
         hash_insert(&c->members, &m->node, hash_bytes_nocase(name.ptr, name.len));
-    } else if (old->pool != pool && has_domains(c, old->pool) && has_domains(c, pool)) {
+    } else if (old->pool == pool) {
+        load_error(c->loader, v->origin.file, v->origin.line,
+                   "virtual-mta: '%.*s' stands twice in pool '%.60s' (expected once, with a weight "
+                   "when it is to get more)",
+                   (int)MIN_OF(name.len, (size_t)60), name.ptr, pool->name[kind]);
+    } else if (has_domains(c, old->pool) && has_domains(c, pool)) {
         load_error(c->loader, v->origin.file, v->origin.line,
                    "virtual-mta: '%.*s' is a member of pools '%.60s' and '%.60s', and both have "
                    "settings for domains (expected one of them at most)",
@@ -331,6 +360,7 @@ void load_check(struct loader *l)
         load_error(l, l->dir, 0, "no [listener ADDR:PORT] (expected at least one)");
     check_tls(l);
     load_check_keys(l);
+    load_check_secrets(l);
     if (!l->report->errors)
         check_shaping(l);
 }

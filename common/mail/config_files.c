@@ -108,4 +108,12 @@ static int check_key(void *arg, const char *path, uid_t owner, struct key_file *
     return key_file_open(path, owner, ret, NULL, e);
 }
 
-const struct config_files config_files_system = {NULL, list, match, read_file, identify, check_key};
+static int check_secret(void *arg, const char *path, uid_t owner, struct err *e)
+{
+    (void)arg;
+    return secret_file_open(path, owner, NULL, e);
+}
+
+const struct config_files config_files_system = {
+    NULL, list, match, read_file, identify, check_key, check_secret,
+};

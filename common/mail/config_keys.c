@@ -88,6 +88,29 @@ static void check_pair(struct loader *l)
     }
 }
 
+static void check_secrets_of(struct loader *l, const struct config_section *s, enum directive d,
+                             uid_t owner)
+{
+    const struct value_node *n = config_section_value(s, d);
+    struct err e = {0};
+
+    for (const struct config_value *v = n ? &n->value : NULL; v && v->text; v = v->next)
+        if (l->files->secret(l->files->arg, v->text, owner, &e) < 0)
+            load_error(l, v->origin.file, v->origin.line, "%s: file '%.200s' %s",
+                       directive_info(d)->name, v->text, e.text);
+}
+
+void load_check_secrets(struct loader *l)
+{
+    if (!l->files->secret)
+        return;
+    uid_t owner = load_key_owner(l->cfg);
+    for (unsigned d = 0; d < DIRECTIVE_COUNT; d++)
+        for (struct config_section *s = l->cfg->first;
+             directive_info((enum directive)d)->secret && s; s = s->next)
+            check_secrets_of(l, s, (enum directive)d, owner);
+}
+
 void load_check_keys(struct loader *l)
 {
     struct signing_needs needs;

@@ -26,6 +26,8 @@ struct config_files {
     int (*identify)(void *arg, const char *path, struct config_file_id *ret);
     /* A key file that a directive names, as key_file_open. NULL: they are not looked at. */
     int (*key)(void *arg, const char *path, uid_t owner, struct key_file *ret, struct err *e);
+    /* A file with another secret (DIRECTIVE_SECRET), as secret_file_open. NULL: the same. */
+    int (*secret)(void *arg, const char *path, uid_t owner, struct err *e);
 };
 
 /* The file system. */
@@ -92,6 +94,8 @@ void load_read_lines(struct load_file *f);
 void load_check(struct loader *l);
 /* The part of it that is about signing keys (config_keys.c). */
 void load_check_keys(struct loader *l);
+/* And other secrets. */
+void load_check_secrets(struct loader *l);
 /* The user whose key files are trusted besides root's: that of the directive user. -1: none. */
 uid_t load_key_owner(const struct config *cfg);
 

@@ -25,6 +25,7 @@ static const struct directive_info table[DIRECTIVE_COUNT] = {
      ((flags)&DIRECTIVE_REPEATABLE) != 0,                                                 \
      ((flags)&DIRECTIVE_TOTAL) != 0,                                                      \
      ((flags)&DIRECTIVE_NEVER) != 0,                                                      \
+     ((flags)&DIRECTIVE_SECRET) != 0,                                                     \
      choices,                                                                             \
      help},
     DIRECTIVES(DIRECTIVE_ROW)

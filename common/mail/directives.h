@@ -83,6 +83,8 @@ enum directive_flag {
     DIRECTIVE_TOTAL = 2,
     /* TYPE_INTERVAL: "never" is allowed and reads as 0 */
     DIRECTIVE_NEVER = 4,
+    /* TYPE_PATH of a file with a secret: root opens it, and hands it to the process concerned */
+    DIRECTIVE_SECRET = 8,
 };
 
 /* Other names of a directive, from PowerMTA's older versions. ALIAS("name", ID, "suffix"): the
@@ -426,7 +428,7 @@ enum directive_flag {
     DIRECTIVE(DKIM_SIGN, "dkim-sign", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
         "sign with every key that matches")                                                        \
     DIRECTIVE(DOMAIN_KEY, "domain-key", KINDS_QUEUE, TYPE_DOMAIN_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
-        "selector,domain,file: signs for senders in this domain and below it; * is any domain")    \
+        "selector,domain,file[,from=DATE][,until=DATE]: signs for senders in this domain and below it, * is any domain; a date is 2026-12-01 or 2026-12-01T14:30, UTC, and until= is the first moment at which the key is not used any more") \
     DIRECTIVE(DKIM_KEY, "dkim-key", KINDS_QUEUE, TYPE_DKIM_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "the same as domain-key, written as: file selector domain")                                \
     DIRECTIVE(SECOND_DOMAIN_KEY, "second-domain-key", KINDS_QUEUE, TYPE_DOMAIN_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
@@ -508,14 +510,49 @@ enum directive_flag {
     DIRECTIVE(PROCESS_X_REMOTE_MTA_NAME, "process-x-remote-mta-name", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
         "honour X-Remote-MTA-Name, the host that srcMta shows in accounting; it is removed in any case") \
     /* secrets */                                                                                  \
-    DIRECTIVE(SECRET_FILE, "secret-file", KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_RESTART, 0, NULL, \
+    DIRECTIVE(SECRET_FILE, "secret-file", KIND_PMTA, TYPE_PATH, NULL, 0, 0, RELOAD_RESTART, DIRECTIVE_SECRET, NULL, \
         "file with 32 or more random bytes that bounce addresses, unsubscribe links and the suppression list are keyed with; the same on all machines that share bounces; made in the spool when not set") \
     /* delivery notices */                                                                         \
+    DIRECTIVE(DSN_PIPE, "dsn-pipe", KIND_PIPE | KIND_PMTA, TYPE_NAME, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "pipe that delivery notices go out through; the one that they are about when not set")     \
     /* inbound mail: bounce and feedback loop processors */                                        \
     DIRECTIVE(INBOUND_ADDRESS, "inbound-address", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "recipients that are for this processor: user@domain, @domain, or user+*@domain") \
     /* bounce addresses and unsubscribe links of our own */                                        \
+    DIRECTIVE(VERP, "verp", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "send each recipient's mail from a bounce address of its own, made of bounce-address; one recipient per transaction then; a null sender stays") \
+    DIRECTIVE(BOUNCE_ADDRESS, "bounce-address", KINDS_QUEUE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "user@domain that bounce addresses are made of: user+TOKEN@domain; mail for them comes back through an inbound-address") \
+    DIRECTIVE(BOUNCE_ADDRESS_EXPIRE_AFTER, "bounce-address-expire-after", KIND_PMTA, TYPE_INTERVAL, "60d", 86400000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "age at which a bounce address is refused, in whole days") \
+    DIRECTIVE(VERP_DEFAULT, "verp-default", KINDS_SOURCE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "send mail from here with plain VERP, as if MAIL FROM said VERP: u@d to r@e goes out from u-r=e@d; anybody can make such an address, so see verp first") \
+    DIRECTIVE(LIST_UNSUBSCRIBE, "list-unsubscribe", KINDS_QUEUE, TYPE_ENUM, "off", 0, 0, RELOAD_LIVE, 0, "off|header|one-click", \
+        "insert List-Unsubscribe into messages with one recipient that have none, one-click: List-Unsubscribe-Post too (RFC 8058); a [domain] here is the sender's") \
+    DIRECTIVE(LIST_UNSUBSCRIBE_REPLACE, "list-unsubscribe-replace", KIND_PIPE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "take out the List-Unsubscribe fields of the application, so that ours are inserted; they stay where ours are not") \
+    DIRECTIVE(UNSUBSCRIBE_URL, "unsubscribe-url", KINDS_QUEUE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "https://host/path/ that unsubscribe links begin with; where it leads to an [http-listener], at /u/") \
+    DIRECTIVE(UNSUBSCRIBE_ADDRESS, "unsubscribe-address", KINDS_QUEUE, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "user@domain that unsubscribe addresses are made of: user+TOKEN@domain") \
+    DIRECTIVE(UNSUBSCRIBE_SCOPE, "unsubscribe-scope", KINDS_QUEUE, TYPE_ENUM, "pipe", 0, 0, RELOAD_LIVE, 0, "global|pipe|domain|job", \
+        "what an unsubscription is from: everything, mail of the pipe, of the sender's domain, of the job") \
+    DIRECTIVE(UNSUBSCRIBE_EXPIRE_AFTER, "unsubscribe-expire-after", KIND_PMTA, TYPE_INTERVAL, "never", 2592000000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "age at which unsubscribe links and addresses stop working, in whole days; laws ask for 30 at least") \
+    /* inbound mail from anybody */                                                                \
+    DIRECTIVE(INBOUND_MAIL, "inbound-mail", KIND_LISTENER, TYPE_BOOL, "yes", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "clients that nothing else lets in may send to inbound and unsubscribe addresses here") \
+    DIRECTIVE(INBOUND_MAX_MESSAGE_SIZE, "inbound-max-message-size", KIND_PMTA, TYPE_SIZE, "10M", 1024, 2147483648, RELOAD_NEW_SESSION, 0, NULL, \
+        "largest message accepted from such clients, in bytes") \
+    DIRECTIVE(INBOUND_MAX_CONNECTIONS, "inbound-max-connections", KIND_PMTA, TYPE_INT, "200", 1, 100000, RELOAD_NEW_SESSION, 0, NULL, \
+        "connections of such clients at a time, per receiver") \
+    DIRECTIVE(INBOUND_MAX_CONNECTIONS_PER_ADDRESS, "inbound-max-connections-per-address", KIND_PMTA, TYPE_INT, "10", 1, 100000, RELOAD_NEW_SESSION, 0, NULL, \
+        "the same from one address (IPv6: one /64)") \
     /* suppression list */                                                                         \
+    DIRECTIVE(SUPPRESSION, "suppression", KINDS_SOURCE | KIND_PIPE | KIND_PMTA, TYPE_ENUM, "reject", 0, 0, RELOAD_NEW_SESSION, 0, "reject|record|off", \
+        "what becomes of recipients on the suppression list: refused with 550 5.7.1, accepted and ended at once with a bounce record (suppressed), or nothing") \
+    DIRECTIVE(SUPPRESSION_STORE, "suppression-store", KIND_PMTA, TYPE_ENUM, "clear", 0, 0, RELOAD_LIVE, 0, "clear|hash", \
+        "how addresses of the suppression list are kept: as they are, or as keyed hashes, which cannot be exported as addresses any more") \
     /* event sinks */                                                                              \
     /* HTTP */                                                                                     \
     /* logs */                                                                                     \

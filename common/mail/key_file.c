@@ -200,23 +200,50 @@ static int read_key(int fd, struct key_file *ret, struct err *e)
     return status;
 }
 
-int key_file_open(const char *path, uid_t owner, struct key_file *ret, int *ret_fd, struct err *e)
+static int open_private(const char *path, uid_t owner, struct stat *ret, struct err *e)
 {
-    struct stat st;
-    int status = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
     if (fd < 0)
         return err_set(e, -errno, "cannot be opened");
-    if (fstat(fd, &st) < 0)
-        status = err_set(e, -errno, "cannot be read");
+    int status =
+        fstat(fd, ret) < 0 ? err_set(e, -errno, "cannot be read") : check_access(ret, owner, e);
     if (status == 0)
-        status = check_access(&st, owner, e);
-    if (status == 0)
-        status = read_key(fd, ret, e);
+        return fd;
+    close(fd);
+    return status;
+}
+
+int key_file_open(const char *path, uid_t owner, struct key_file *ret, int *ret_fd, struct err *e)
+{
+    struct stat st;
+    int fd = open_private(path, owner, &st, e);
+
+    if (fd < 0)
+        return fd;
+    int status = read_key(fd, ret, e);
     if (status == 0 && ret_fd)
         *ret_fd = fd;
     else
         close(fd);
     return status;
+}
+
+int secret_file_open(const char *path, uid_t owner, int *ret_fd, struct err *e)
+{
+    struct stat st;
+    int fd = open_private(path, owner, &st, e);
+
+    if (fd < 0)
+        return fd;
+    if (st.st_size < SECRET_FILE_MIN) {
+        close(fd);
+        return err_set(e, ERR_CONFIG, "holds %d bytes (expected a secret of at least %d)",
+                       (int)st.st_size, SECRET_FILE_MIN);
+    }
+    if (ret_fd)
+        *ret_fd = fd;
+    else
+        close(fd);
+    return 0;
 }

@@ -31,6 +31,10 @@ struct key_file {
  * what was expected. */
 int key_file_open(const char *path, uid_t owner, struct key_file *ret, int *ret_fd, struct err *e);
 
+/* The same for a file with some other secret, at least SECRET_FILE_MIN bytes of it. */
+enum { SECRET_FILE_MIN = 8 };
+int secret_file_open(const char *path, uid_t owner, int *ret_fd, struct err *e);
+
 /* What is in this PEM text. 0, or ERR_CONFIG with *e. */
 int key_file_parse(struct strview text, struct key_file *ret, struct err *e);
 

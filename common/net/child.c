@@ -252,49 +252,45 @@ static int on_directory(struct child *c, struct ipc_frame *f, const struct ipc_d
     return 0;
 }
 
-static int on_tls_files(struct child *c, struct ipc_frame *f, const struct ipc_tls_files *m)
+typedef void file_fn(void *owner, const char *name, int fd);
+
+static file_fn *file_taker(const struct child *c, enum file_kind kind)
+{
+    switch (kind) {
+    case FILE_SIGNING_KEY:
+        return c->ops->key;
+    case FILE_TLS:
+        return c->ops->tls_file;
+    case FILE_SECRET:
+        return c->ops->secret;
+    }
+    return NULL;
+}
+
+static int on_files(struct child *c, struct ipc_frame *f, const struct ipc_files *m)
 {
     (void)f, (void)m;
-    if (c->ops->tls_file)
-        c->ops->tls_file(c->owner, NULL, -1);
+    for (unsigned kind = FILE_SIGNING_KEY; kind <= FILE_SECRET; kind++) {
+        file_fn *take = file_taker(c, (enum file_kind)kind);
+        if (take)
+            take(c->owner, NULL, -1);
+    }
     return 0;
 }
 
-static int on_tls_file(struct child *c, struct ipc_frame *f, const struct ipc_tls_file *m)
+static int on_file(struct child *c, struct ipc_frame *f, const struct ipc_file *m)
 {
     int fd = ipc_frame_take_fd(f, 0);
     if (fd < 0)
         return ERR_PROTOCOL;
-    if (!c->ops->tls_file) {
+    file_fn *take = file_taker(c, (enum file_kind)m->kind);
+    if (!take) {
         close(fd);
         return 0;
     }
-    char *file = text_of(m->file);
-    c->ops->tls_file(c->owner, file, fd);
-    free(file);
-    return 0;
-}
-
-static int on_keys(struct child *c, struct ipc_frame *f, const struct ipc_keys *m)
-{
-    (void)f, (void)m;
-    if (c->ops->key)
-        c->ops->key(c->owner, NULL, -1);
-    return 0;
-}
-
-static int on_key(struct child *c, struct ipc_frame *f, const struct ipc_key *m)
-{
-    int fd = ipc_frame_take_fd(f, 0);
-    if (fd < 0)
-        return ERR_PROTOCOL;
-    if (!c->ops->key) {
-        close(fd);
-        return 0;
-    }
-    char *file = text_of(m->file);
-    c->ops->key(c->owner, file, fd);
-    free(file);
+    char *name = text_of(m->name);
+    take(c->owner, name, fd);
+    free(name);
     return 0;
 }
 
@@ -382,11 +378,9 @@ static int control_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *f
     switch (f->id) {
         HANDLE(config)
         HANDLE(directory)
-        HANDLE(keys)
-        HANDLE(key)
+        HANDLE(files)
         HANDLE(limit_table)
-        HANDLE(tls_files)
-        HANDLE(tls_file)
+        HANDLE(file)
         HANDLE(new_edge)
         HANDLE(listener)
         HANDLE(start)

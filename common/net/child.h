@@ -3,8 +3,8 @@
  * configuration, edges, listeners and directories; start when told; answer admin lines; drain and
  * exit. The process fills in a struct child_ops and calls child_main from main().
  *
- * Order guaranteed by root at start: log_output, limit_table, key*, config, directory*, edge*, start,
- * listener*. Later: key*, config at a reload, edge when a peer was restarted, log_output at log
+ * Order guaranteed by root at start: log_output, limit_table, file*, config, directory*, edge*, start,
+ * listener*. Later: file*, config at a reload, edge when a peer was restarted, log_output at log
  * rotation, listener at any time, drain once.
  */
 #ifndef PMTA_NET_CHILD_H
@@ -16,6 +16,9 @@
 enum { CHILD_CONTROL_FD = 3 };
 
 struct child;
+
+/* Of the files that root opens for its children. Values travel. */
+enum file_kind { FILE_SIGNING_KEY = 0, FILE_TLS = 1, FILE_SECRET = 2 };
 
 /* One admin line for this process: "VERB TARGET {json}". Answer with child_admin_reply any number
  * of times, now or later, the last with last = true. `line` is valid until the call returns. */
@@ -33,7 +36,7 @@ struct child_ops {
     /* A new configuration snapshot (bytes as config_snapshot_decode takes them). Return 0 when it
      * was applied, or negative with *e filled: the old one stays. */
     int (*config)(void *owner, struct strview snapshot, uint64_t generation, struct err *e);
-    /* A descriptor that is now the owner's. purpose: "spool", "accounting", "mta-sts". May
+    /* A descriptor that is now the owner's. purpose: see the IPC message. May
      * be NULL. */
     void (*directory)(void *owner, const char *purpose, int fd);
     /* Signing keys: the whole set begins again (file NULL, fd -1), then each file with its
@@ -42,6 +45,9 @@ struct child_ops {
     /* TLS files: the whole set begins again (file NULL, fd -1), then each file with its descriptor,
      * which is the owner's. A configuration follows that names them. May be NULL. */
     void (*tls_file)(void *owner, const char *file, int fd);
+    /* Secrets, in the same way: "installation", or the file's name as the configuration has it. May
+     * be NULL. */
+    void (*secret)(void *owner, const char *name, int fd);
     /* The table of limits (base/limit_table.h) and our share in it, before the first config; fd is
      * the owner's. May be NULL. */
     void (*limit_table)(void *owner, int fd, unsigned share);

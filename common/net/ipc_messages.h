@@ -24,7 +24,8 @@ enum role {
 #define ROLE_ENUM(name, bit, text) ROLE_##name = 1 << (bit),
     IPC_ROLES(ROLE_ENUM)
 #undef ROLE_ENUM
-        ROLE_CHILD = ROLE_RECEIVER | ROLE_PIPE | ROLE_RESOLVER | ROLE_WEB | ROLE_SUPPRESS | ROLE_SHIP
+        ROLE_CHILD = ROLE_RECEIVER | ROLE_PIPE | ROLE_RESOLVER | ROLE_WEB | ROLE_SUPPRESS | ROLE_SHIP,
+    ROLE_GETS_FILES = ROLE_CHILD & ~ROLE_RESOLVER
 };
 
 /* clang-format off */
@@ -71,27 +72,16 @@ enum role {
     MSG(admin_reply, 13, ROLE_CHILD, ROLE_ROOT, 0,                                                 \
         F(u64, token) F(u8, last) F(bytes, text),                                                  \
         "JSON objects, one per line; last ends the answer of this child")                          \
-    MSG(keys, 15, ROLE_ROOT, ROLE_PIPE, 0,                                                         \
-        F(u64, generation),                                                                        \
-        "the signing keys of that configuration follow, and then it; others are forgotten with it") \
-    MSG(key, 16, ROLE_ROOT, ROLE_PIPE, 1,                                                          \
-        F(str, file),                                                                              \
-        "a key file, open for reading, under the name that the configuration gives it")            \
     MSG(limit_table, 14, ROLE_ROOT, ROLE_PIPE, 1,                                                  \
         F(u32, share),                                                                             \
         "the table of limits that all pipes share, and the share of this pipe in it")              \
-    MSG(tls_files, 17, ROLE_ROOT, ROLE_PIPE | ROLE_RECEIVER, 0,                                    \
+    MSG(files, 15, ROLE_ROOT, ROLE_GETS_FILES, 0,                                                  \
         F(u64, generation),                                                                        \
-        "the TLS files of that configuration follow, and then it; others are forgotten")           \
-    MSG(tls_file, 18, ROLE_ROOT, ROLE_PIPE | ROLE_RECEIVER, 1,                                     \
-        F(str, file),                                                                              \
-        "root certificates, a certificate or its key, open for reading, under the name that the "  \
-        "configuration gives it")                                                                  \
-    MSG(secret, 19, ROLE_ROOT, ROLE_RECEIVER | ROLE_PIPE | ROLE_SUPPRESS | ROLE_WEB | ROLE_SHIP, 1, \
-        F(str, name),                                                                              \
-        "a file with a secret, open for reading: 'installation' (secret-file: keys of addresses "  \
-        "and of hashes are derived from it), or the name that the configuration gives it; before " \
-        "the configuration")                                                                       \
+        "the files of that configuration follow, and then it; others are forgotten with it")       \
+    MSG(file, 16, ROLE_ROOT, ROLE_GETS_FILES, 1,                                                   \
+        F(u8, kind) F(str, name),                                                                  \
+        "a file, open for reading, under the name that the configuration gives it (kind: enum "    \
+        "file_kind: signing key, TLS, secret; the secret 'installation' keys addresses and hashes)") \
     /* receiver and pipe; a pipe whose notices go through another one */                           \
     MSG(submit, 20, ROLE_RECEIVER | ROLE_PIPE, ROLE_PIPE, 1,                                       \
         F(u64, token) F(u64, content_bytes) F(bytes, envelope) F(bytes, content),                  \

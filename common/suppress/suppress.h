@@ -11,6 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    SUPPRESS_ADDRESS_MAX = 320, /* canonical: 64 octets, @, 255 */
+    SUPPRESS_NAME_MAX = 255,    /* of a pipe, domain or job */
+    SUPPRESS_NOTE_MAX = 250,    /* what is longer is cut */
+};
+
 /* SCOPE(ID, "as written"): what an entry holds for; all but global have a name. Values are on disk. */
 #define SUPPRESS_SCOPES(SCOPE)                              \
     SCOPE(GLOBAL, "global") /* everybody */                 \
@@ -41,6 +47,9 @@ enum suppress_reason {
 
 const char *suppress_scope_name(enum suppress_scope s);
 const char *suppress_reason_name(enum suppress_reason r);
+/* The one of that name, without regard to case, or …_COUNT. */
+enum suppress_scope suppress_scope_find(struct strview name);
+enum suppress_reason suppress_reason_find(struct strview name);
 
 struct suppress_entry {
     enum suppress_scope scope;
@@ -50,5 +59,41 @@ struct suppress_entry {
     int64_t expires_ms;     /* wall clock; 0: never */
     struct strview note;    /* one short line: reply, report, who; may be empty */
 };
+
+/* --- comparison --- */
+
+/* The form in which addresses are compared: ASCII letters lower case, the domain without a trailing
+ * dot and as A-labels (RFC 5890) where it has others. Returns its length, 0 when this is not a mailbox
+ * that fits. Only the shape is looked at: something, @, something. */
+size_t suppress_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX]);
+/* The same for the name of a scope: pipes and domains without case, domains as above, jobs as they
+ * are. 0 also when it is empty or too long; global has none and gives 0. */
+size_t suppress_canonical_name(enum suppress_scope scope, struct strview name,
+                               char out[SUPPRESS_NAME_MAX]);
+
+/* Under what an entry is found: SipHash-2-4-128 (libsodium) of the canonical address, xor that of
+ * scope and name. Keyed, so neither the disk nor the table tells an address to who has no key. */
+struct suppress_hash {
+    uint64_t a, b;
+};
+
+struct suppress_key {
+    uint8_t bytes[16];
+};
+
+/* From what the file of frame `secret` holds (at least 32 bytes). */
+int suppress_key_derive(struct strview secret, struct suppress_key *ret, struct err *e) MUST_CHECK;
+/* The same, read from the file; fd stays the caller's. */
+int suppress_key_read(int fd, struct suppress_key *ret, struct err *e) MUST_CHECK;
+struct suppress_hash suppress_hash_address(const struct suppress_key *k, struct strview canonical);
+/* {0, 0} for global. */
+struct suppress_hash suppress_hash_scope(const struct suppress_key *k, enum suppress_scope scope,
+                                         struct strview canonical_name);
+
+static inline struct suppress_hash suppress_hash_join(struct suppress_hash x,
+                                                      struct suppress_hash y)
+{
+    return (struct suppress_hash){x.a ^ y.a, x.b ^ y.b};
+}
 
 #endif

@@ -47,6 +47,8 @@ struct delivery_conn {
     bool client_open; /* client is initialised */
     bool established;
     bool want_wakeup, want_close, want_abort;
+    bool needs_roots; /* before the first host is tried */
+    struct tls_files_waiter roots_waiter;
     struct tls_roots *roots; /* references, or NULL */
     struct tls_identity *identity;
     bool in_clear;              /* TLS failed on this host a moment ago */
@@ -195,6 +197,7 @@ static void on_timer_closed(uv_handle_t *h)
 
 static void finish(struct delivery_conn *c)
 {
+    list_remove(&c->roots_waiter.link);
     c->state = CONN_DONE;
     if (!c->established && c->outcome.class_ == OUTCOME_BOUNCED && c->some_may_do) {
         c->outcome.class_ = OUTCOME_DEFERRED;
@@ -238,12 +241,29 @@ static void skip_full_hosts(struct delivery_conn *c)
     }
 }
 
+/* The root certificates that hosts are checked against. False: they are being read. */
+static bool have_roots(struct delivery_conn *c)
+{
+    list_remove(&c->roots_waiter.link);
+    if (!c->needs_roots)
+        return true;
+    if (!tls_files_load_roots(c->d->files, c->d->loop, c->params.tls_ca_file, &c->roots_waiter))
+        return false;
+    struct tls_roots *roots = tls_files_roots(c->d->files, c->params.tls_ca_file);
+    c->roots = roots ? tls_roots_ref(roots) : NULL;
+    c->needs_roots = false;
+    return true;
+}
+
 void delivery_conn_run(struct list *node)
 {
     struct delivery_conn *c = list_entry(node, struct delivery_conn, run);
 
-    if (c->state == CONN_START && !c->want_close && !c->want_abort)
+    if (c->state == CONN_START && !c->want_close && !c->want_abort) {
+        if (!have_roots(c))
+            return;
         skip_full_hosts(c);
+    }
     if (c->state == CONN_START &&
         (c->want_close || c->want_abort || c->host >= c->params.host_count)) {
         finish(c);
@@ -646,12 +666,10 @@ static const struct content_ops content_callbacks = {
 static void copy_params(struct delivery_conn *c, const struct delivery_params *p)
 {
     c->params = *p;
-    struct tls_roots *roots = NULL;
-    for (size_t i = 0; i < p->host_count && !roots; i++)
+    for (size_t i = 0; i < p->host_count; i++)
         if (p->hosts[i].tls && p->hosts[i].tls->check == TLS_CHECK_ROOTS)
-            roots = tls_files_roots(c->d->files, p->tls_ca_file);
+            c->needs_roots = true;
     struct tls_identity *identity = tls_files_identity(c->d->files, p->tls_certificate, p->tls_key);
-    c->roots = roots ? tls_roots_ref(roots) : NULL;
     c->identity = identity ? tls_identity_ref(identity) : NULL;
     c->params.tls_ca_file = p->tls_ca_file ? arena_strdup(&c->arena, p->tls_ca_file) : NULL;
     c->params.tls_certificate =
@@ -674,6 +692,11 @@ static void copy_params(struct delivery_conn *c, const struct delivery_params *p
     }
 }
 
+static void on_roots(struct tls_files_waiter *w)
+{
+    schedule(container_of(w, struct delivery_conn, roots_waiter));
+}
+
 struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_params *params,
                                     const struct delivery_ops *ops, void *owner)
 {
@@ -684,6 +707,8 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->owner = owner;
     copy_params(c, params);
     list_init(&c->run);
+    list_init(&c->roots_waiter.link);
+    c->roots_waiter.ready = on_roots;
     uv_timer_init(d->loop, &c->timer);
     c->timer.data = c;
     c->armed_ms = c->wait_until_ms = INT64_MAX;

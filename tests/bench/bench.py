@@ -422,8 +422,8 @@ class Bench:
                            f"Message-Id: <{os.getpid()}.{due:.6f}@bench.example>\r\n"
                            f"Subject: code\r\n\r\n{'123456 ' * 100}\r\n")
 
-    def latency_of(self, e, port, seconds):
-        """Latency object of a pmta-sink that takes exactly one stream."""
+    def latency_of(self, to, port, seconds):
+        """Latency object of a pmta-sink on `port` that takes exactly one stream, sent to port `to`."""
         expect = int(seconds * 20)
         sink = start([os.path.join(pmta.BIN, "pmta-sink"), "--listen", f"127.0.0.1:{port}",
                       "--latency-header", "X-Flood-Sent", "--json", "--print-port",
@@ -431,7 +431,7 @@ class Bench:
                      stdout=subprocess.PIPE, text=True)
         try:
             sink.stdout.readline()
-            self.stream(e.port, seconds)
+            self.stream(to, seconds)
             out, _ = sink.communicate(timeout=150)
         finally:
             end(sink)
@@ -444,9 +444,9 @@ class Bench:
         seconds = self.count(30, 6)
         other = pmta.free_port()
         with smtp_sink() as sink, engine(self, sink, other) as e:
-            self.latency_of(e, other, 2)  # warm: connections, caches, the spool's first segment
+            self.latency_of(e.port, other, 2)  # warm: connections, caches, the spool's first segment
             self.say("latency, idle")
-            idle = self.latency_of(e, other, seconds)
+            idle = self.latency_of(e.port, other, seconds)
             before = e.book()
             flood = start(source_command(e.port, 100000000, 4 * KIB))
             try:
@@ -454,16 +454,20 @@ class Bench:
                                 "the flood", 30)
                 self.say("latency, bulk flooded")
                 began, first = time.monotonic(), e.book()
-                loaded = self.latency_of(e, other, seconds)
+                loaded = self.latency_of(e.port, other, seconds)
                 last = e.book()
                 rate = (last["received"] - first["received"]) / (time.monotonic() - began)
+                self.say("latency, straight into the sink beside the flood")
+                control = self.latency_of(other, other, seconds)
                 if flood.poll() is not None:
                     raise AssertionError("the flood ended before the measurement did")
             finally:
                 end(flood)
-        self.results["latency"] = {"idle": idle, "flooded": loaded, "flood_per_s": rate}
+        self.results["latency"] = {"idle": idle, "flooded": loaded, "control": control,
+                                   "flood_per_s": rate}
         times = loaded["p99_us"] / idle["p99_us"]
-        for name, h in (("alone", idle), (f"while bulk takes {rate:,.0f}/s", loaded)):
+        for name, h in (("alone", idle), (f"while bulk takes {rate:,.0f}/s", loaded),
+                        ("meanwhile, client straight into sink", control)):
             self.row(f"(f) transactional 20/s, {name}: p50, p99",
                      f"{h['p50_us'] / 1000:.2f} ms, {h['p99_us'] / 1000:.2f} ms")
         self.row("(f) p99 under flood against alone", f"{times:.1f} times", "<= 3 times",

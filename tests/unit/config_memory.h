@@ -60,7 +60,7 @@ static int read_text(void *arg, const char *path, size_t max, struct buf *text)
 static int load_files(const char *const *files, struct config **ret, struct config_report *r)
 {
     struct memory m = {files};
-    const struct config_files provider = {&m, list, match, read_text, identify, NULL};
+    const struct config_files provider = {&m, list, match, read_text, identify, NULL, NULL};
     return config_load_files(&provider, "d", 1, NULL, 0, ret, r);
 }
 

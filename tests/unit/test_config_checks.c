@@ -52,6 +52,18 @@ static void references(void **state)
         {"[virtual-mta d, domain x.org]\nmax-smtp-out = 5\n",
          "d/a.conf:1: virtual-mta: 'd' is not defined (expected the name of a section "
          "[virtual-mta])\n"},
+        {"[virtual-mta-pool p]\nvirtual-mta = a 5\nvirtual-mta = b\nvirtual-mta = A\n",
+         "d/a.conf:4: virtual-mta: 'A' stands twice in pool 'p' (expected once, with a weight when "
+         "it is to get more)\n"},
+        {"[pipe bulk]\ndsn-pipe = nowhere\n",
+         "d/a.conf:2: dsn-pipe: 'nowhere' is not defined (expected the name of a section [pipe])\n"},
+        {"[http-listener web]\n",
+         "d/a.conf:1: http-listener 'web' has no address (expected [http-listener ADDR:PORT], or "
+         "address = ADDR:PORT)\n"},
+        {"[listener 127.0.0.1:8025]\n[http-listener web]\naddress = 127.0.0.1:8025\n",
+         "d/a.conf:2: listener 'web' has the address of listener '127.0.0.1:8025' (d/a.conf:1)\n"},
+        {"[event-sink a/b]\n",
+         "d/a.conf:1: 'a/b' is not a sink's name (expected letters, digits, - and _)\n"},
         {"[domain x.org]\nreroute-to-virtual-mta = B\n[virtual-mta-pool p]\nvirtual-mta = A 5\n"
          "[domain y.org]\nbackoff-reroute-to-virtual-mta = p\nsmtp-pattern-list = L\n"
          "[smtp-pattern-list l]\nreply = // notify\n[pipe bulk]\ndefault-virtual-mta = default\n",

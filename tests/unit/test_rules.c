@@ -247,7 +247,7 @@ static int identify(void *arg, const char *path, struct config_file_id *ret)
 
 static struct rules *rules_of(const char *text)
 {
-    static const struct config_files files = {NULL, list_one, match_none, read_text, identify, NULL};
+    static const struct config_files files = {NULL, list_one, match_none, read_text, identify, NULL, NULL};
     struct config_report report = {0};
     struct config *cfg;
     char whole[8192];
