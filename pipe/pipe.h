@@ -51,6 +51,7 @@ struct pipe {
     struct suppress_client *suppress;
     struct suppress_table *suppress_table; /* NULL: there was none yet */
     struct list checks; /* that operators asked for */
+    struct list probes; /* resolve --connect */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */
     struct memory memory;
@@ -67,5 +68,7 @@ struct pipe {
 void pipe_admin(void *owner, const struct child_admin_request *req);
 /* Checks under way are given up; admin/check.c */
 void pipe_checks_cancel(struct pipe *p);
+/* Test connections end; admin/resolve.c */
+void pipe_probes_cancel(struct pipe *p);
 
 #endif

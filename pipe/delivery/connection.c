@@ -752,3 +752,9 @@ void delivery_info(const struct delivery_conn *c, struct delivery_info *ret)
         .opened_ms = c->opened_ms,
     };
 }
+
+void delivery_keywords(const struct delivery_conn *c, struct buf *out)
+{
+    if (c->client_open)
+        smtp_client_keywords(&c->client, out);
+}

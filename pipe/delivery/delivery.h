@@ -6,6 +6,7 @@
 #ifndef PMTA_PIPE_DELIVERY_H
 #define PMTA_PIPE_DELIVERY_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
@@ -131,5 +132,7 @@ struct delivery_info {
     int64_t opened_ms;      /* wall clock */
 };
 void delivery_info(const struct delivery_conn *c, struct delivery_info *ret);
+/* Appends what the server offered in its last EHLO and we know, a line each: "SIZE 1000". */
+void delivery_keywords(const struct delivery_conn *c, struct buf *out);
 
 #endif

@@ -200,6 +200,9 @@ static inline int64_t smtp_client_deadline(const struct smtp_client *c)
     return c->deadline_ms;
 }
 
+/* Keywords of the last EHLO that are known here, a line each. */
+void smtp_client_keywords(const struct smtp_client *c, struct buf *out);
+
 /* For `show connections`. */
 const char *smtp_client_phase(const struct smtp_client *c);
 

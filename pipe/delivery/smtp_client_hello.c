@@ -65,20 +65,29 @@ bool smtp_send_ehlo(struct smtp_client *c)
     return send_line(c, "EHLO", c->params.helo_name);
 }
 
+static const struct {
+    const char *name;
+    enum smtp_extension bit;
+} known[] = {
+    {"PIPELINING", SMTP_EXT_PIPELINING}, {"SIZE", SMTP_EXT_SIZE}, {"8BITMIME", SMTP_EXT_8BITMIME},
+    {"SMTPUTF8", SMTP_EXT_SMTPUTF8},     {"DSN", SMTP_EXT_DSN},   {"STARTTLS", SMTP_EXT_STARTTLS},
+    {"REQUIRETLS", SMTP_EXT_REQUIRETLS},
+};
+
+void smtp_client_keywords(const struct smtp_client *c, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (!(c->extensions & known[i].bit))
+            continue;
+        buf_append_str(out, known[i].name);
+        if (known[i].bit == SMTP_EXT_SIZE && c->size_limit)
+            buf_printf(out, " %llu", (unsigned long long)c->size_limit);
+        buf_append_char(out, '\n');
+    }
+}
+
 static void take_keyword(struct smtp_client *c, struct strview line)
 {
-    static const struct {
-        const char *name;
-        enum smtp_extension bit;
-    } known[] = {
-        {"PIPELINING", SMTP_EXT_PIPELINING},
-        {"SIZE", SMTP_EXT_SIZE},
-        {"8BITMIME", SMTP_EXT_8BITMIME},
-        {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
-        {"DSN", SMTP_EXT_DSN},
-        {"STARTTLS", SMTP_EXT_STARTTLS},
-        {"REQUIRETLS", SMTP_EXT_REQUIRETLS},
-    };
     struct strview word;
 
     line = sv_trim(line);

@@ -181,7 +181,7 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "resolve"*)
-        options="--socket --json --timeout --help --pipe --vmta"
+        options="--socket --json --timeout --help --pipe --connect --vmta"
         ;;
     "reload"*)
         options="--socket --json --timeout --help"
