@@ -67,20 +67,34 @@ static const struct spool_ops spool_callbacks = {
 
 /* --- child_ops --- */
 
-/* The list to look recipients up in. What was there stays when the new one cannot be used. */
+/* The client needs somebody to hand tables to before that one has the client. */
 static void on_suppress_table(void *arg, int fd, uint64_t bytes)
 {
     struct pipe *p = arg;
-    struct suppress_table *t;
-    struct err e = {0};
+    suppression_table(p->suppression, fd, bytes);
+}
 
-    if (suppress_table_map(&t, fd, bytes, &e) < 0) {
-        log_error(LOG_MAIN, "the suppression list is not looked at: %s", e.text);
-    } else {
-        suppress_table_unmap(p->suppress_table);
-        p->suppress_table = t;
-    }
-    close(fd);
+static const struct classify *classify_of(void *arg)
+{
+    struct pipe *p = arg;
+    return p->report ? report_classify(p->report) : NULL;
+}
+
+static void open_suppression(struct pipe *p, uv_loop_t *loop)
+{
+    p->suppress = suppress_client_new(loop, ROLE_PIPE, on_suppress_table, p);
+    p->suppression = suppression_new(p->name, p->suppress);
+    suppression_set_classify(p->suppression, classify_of, p);
+    intake_set_suppression(p->intake, p->suppression);
+    engine_on_bounced(p->engine, suppression_bounced, p->suppression);
+}
+
+/* inbound_suppress_fn */
+static int add_suppression(void *arg, const struct suppress_entry *e,
+                           void (*done)(void *arg, int code), void *done_arg)
+{
+    const struct pipe *p = arg;
+    return suppress_client_add(p->suppress, e, done, done_arg);
 }
 
 /* The rooms, made with the first configuration. */
@@ -98,6 +112,9 @@ static int open_rooms(struct pipe *p, struct err *e)
     if (!p->keyring)
         p->keyring = keyring_new();
     p->routes = routes_new(loop);
+    p->verp = verp_new(p->name, memory_origins_changed, &p->memory);
+    if (p->has_token_key)
+        verp_set_key(p->verp, &p->token_key);
     p->engine = engine_new(&(struct engine_parts){
         .loop = loop,
         .pipe = p->name,
@@ -105,14 +122,17 @@ static int open_rooms(struct pipe *p, struct err *e)
         .routes = p->routes,
         .keyring = p->keyring,
         .signer = p->signer,
+        .verp = p->verp,
         .limit_table = p->limit_table,
     });
-    memory_init(&p->memory, p->engine);
+    memory_init(&p->memory, p->engine, p->verp);
     p->intake = intake_new(loop, p->engine);
     p->notice = notice_new(p->engine);
     p->watch = watch_new(loop, p->routes);
     engine_on_notice(p->engine, notice_tell, p->notice);
-    p->suppress = suppress_client_new(loop, ROLE_PIPE, on_suppress_table, p);
+    open_suppression(p, loop);
+    p->inbound = inbound_new(loop, p->engine, p->verp);
+    inbound_on_suppress(p->inbound, add_suppression, p);
     p->tlsrpt = tlsrpt_new(loop, p->engine, p->routes);
     engine_on_tls(p->engine, tlsrpt_told, p->tlsrpt);
     return 0;
@@ -185,6 +205,23 @@ static int configure_report(struct pipe *p, struct err *e)
                             e);
 }
 
+static void on_secret(void *owner, const char *name, int fd)
+{
+    struct pipe *p = owner;
+    struct err e = {0};
+
+    if (name && strcmp(name, "installation") == 0) {
+        if (mail_token_key_read(fd, &p->token_key, &e) < 0)
+            log_error(LOG_MAIN, "no bounce addresses and unsubscribe links of our own: %s", e.text);
+        else
+            p->has_token_key = true;
+        if (p->has_token_key && p->verp)
+            verp_set_key(p->verp, &p->token_key);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
 static void on_tls_file(void *owner, const char *file, int fd)
 {
     struct pipe *p = owner;
@@ -213,6 +250,8 @@ static int on_config(void *owner, struct strview snapshot, uint64_t generation, 
     p->config = cfg;
     tls_files_commit(p->tls_files);
     engine_configure(p->engine, cfg);
+    suppression_configure(p->suppression, cfg);
+    inbound_configure(p->inbound, cfg);
     tlsrpt_configure(p->tlsrpt, cfg, p->name);
     if (p->report && configure_report(p, e) < 0)
         log_error(LOG_CONFIG, "accounting goes on as before: %s: %s", e->text, err_name(e->code));
@@ -331,6 +370,7 @@ static void on_start(void *owner)
     }
     engine_set_report(p->engine, p->report);
     intake_set_report(p->intake, p->report);
+    inbound_set_report(p->inbound, p->report);
     if (open_spool(p, &e) < 0) {
         child_fatal(p->child, &e);
         return;
@@ -400,10 +440,12 @@ static void pipe_fini(struct pipe *p)
         memory_fini(&p->memory);
     notice_free(p->notice);
     tlsrpt_free(p->tlsrpt);
+    suppression_free(p->suppression);
     suppress_client_free(p->suppress);
-    suppress_table_unmap(p->suppress_table);
     if (p->drained) { /* otherwise connections still refer to them */
         engine_free(p->engine);
+        inbound_free(p->inbound);
+        verp_free(p->verp);
         delivery_free(p->delivery);
         signer_free(p->signer);
         keyring_free(p->keyring);
@@ -429,6 +471,7 @@ int main(int argc, char **argv)
         .limit_table = on_limit_table,
         .key = on_key,
         .tls_file = on_tls_file,
+        .secret = on_secret,
         .edge = on_edge,
         .start = on_start,
         .admin = pipe_admin,

@@ -5,7 +5,12 @@
  */
 #include "memory.h"
 
-enum { ACTIONS_DELAY_MS = 1000, CLOCKS_DELAY_MS = 10000, COLD_DELAY_MS = 1000 };
+enum {
+    ACTIONS_DELAY_MS = 1000,
+    CLOCKS_DELAY_MS = 10000,
+    COLD_DELAY_MS = 1000,
+    ORIGINS_DELAY_MS = 10000, /* one that a crash loses gets its number again with its next mail */
+};
 
 static void write_actions(void *arg, struct buf *out)
 {
@@ -25,6 +30,18 @@ static void write_cold(void *arg, struct buf *out)
     engine_cold_write(m->engine, out);
 }
 
+static void write_origins(void *arg, struct buf *out)
+{
+    struct memory *m = arg;
+    verp_write(m->verp, out);
+}
+
+void memory_origins_changed(void *arg)
+{
+    struct memory *m = arg;
+    saver_touch(&m->origins);
+}
+
 static void on_cold(void *arg)
 {
     struct memory *m = arg;
@@ -37,9 +54,9 @@ static void on_change(void *arg, bool clocks)
     saver_touch(clocks ? &m->clocks : &m->actions);
 }
 
-void memory_init(struct memory *m, struct engine *engine)
+void memory_init(struct memory *m, struct engine *engine, struct verp *verp)
 {
-    *m = (struct memory){.engine = engine, .pauses = {.dirfd = -1}, .jobs = {.dirfd = -1}};
+    *m = (struct memory){.engine = engine, .verp = verp, .pauses = {.dirfd = -1}, .jobs = {.dirfd = -1}};
 }
 
 static void forget_texts(struct memory *m)
@@ -63,6 +80,18 @@ static int open_jobs(struct memory *m, uv_loop_t *loop, int dirfd, struct err *e
     return status;
 }
 
+static int open_origins(struct memory *m, uv_loop_t *loop, int dirfd, struct err *e)
+{
+    struct buf text = {0};
+    int status = saver_open(&m->origins, loop, dirfd, "origins", ORIGINS_DELAY_MS, write_origins, m,
+                            &text, e);
+
+    if (status == 0)
+        verp_restore(m->verp, buf_view(&text));
+    buf_free(&text);
+    return status;
+}
+
 int memory_open(struct memory *m, uv_loop_t *loop, int dirfd, struct err *e)
 {
     if (state_file_open(&m->pauses, loop, dirfd, "paused", e) < 0 ||
@@ -73,6 +102,7 @@ int memory_open(struct memory *m, uv_loop_t *loop, int dirfd, struct err *e)
                    &m->clocked, e) < 0 ||
         saver_open(&m->cold, loop, dirfd, "cold", COLD_DELAY_MS, write_cold, m, &m->shared_out, e) <
             0 ||
+        open_origins(m, loop, dirfd, e) < 0 ||
         pace_file_open(&m->pace, engine_pace(m->engine), loop, dirfd, e) < 0 ||
         limit_keeper_new(&m->limits, loop, dirfd, engine_limits(m->engine), e) < 0) {
         forget_texts(m);
@@ -109,11 +139,12 @@ void memory_close(struct memory *m, void (*closed)(void *arg), void *arg)
 {
     m->closed = closed;
     m->closed_arg = arg;
-    m->closing = 5;
+    m->closing = 6;
     engine_on_change(m->engine, NULL, NULL);
     engine_on_cold(m->engine, NULL, NULL);
     limit_keeper_close(m->limits, one_closed, m);
     saver_close(&m->cold, one_closed, m);
+    saver_close(&m->origins, one_closed, m);
     saver_close(&m->actions, one_closed, m);
     saver_close(&m->clocks, one_closed, m);
     pace_file_close(m->pace, on_pace_closed, m);

@@ -1,6 +1,6 @@
 /*
  * What a pipe remembers over a restart besides its mail: pauses, jobs, actions and clocks of queues,
- * cold shares, pace, levels of limits. Each is a small file in the spool directory.
+ * cold shares, origins, pace, levels of limits. Each is a small file in the spool directory.
  */
 #ifndef PMTA_PIPE_MEMORY_H
 #define PMTA_PIPE_MEMORY_H
@@ -10,6 +10,7 @@
 #include "queue/engine.h"
 #include "state/saver.h"
 #include "state/state_file.h"
+#include "verp/verp.h"
 
 struct memory {
     struct engine *engine;
@@ -17,6 +18,8 @@ struct memory {
     struct saver actions;           /* what replies and operators did to queues */
     struct saver clocks;            /* when queues that could not be reached may be tried */
     struct saver cold;              /* what cold virtual MTAs had today */
+    struct saver origins;           /* what numbers in bounce addresses stand for */
+    struct verp *verp;
     struct pace_file *pace;
     struct limit_keeper *limits;
     struct buf paused, acted, clocked, shared_out; /* as read; between open and restore */
@@ -26,7 +29,9 @@ struct memory {
 };
 
 /* Zeroed, with descriptors that close as nothing. */
-void memory_init(struct memory *m, struct engine *engine);
+void memory_init(struct memory *m, struct engine *engine, struct verp *verp);
+/* What verp_new wants; arg: the struct memory. */
+void memory_origins_changed(void *arg);
 /* Opens and reads everything; jobs, pace and limits take over what they read at once, so that it is
  * there before the mail. dirfd stays the caller's. 0, or the error with *e. */
 int memory_open(struct memory *m, uv_loop_t *loop, int dirfd, struct err *e);

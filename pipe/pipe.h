@@ -5,13 +5,13 @@
 #define PMTA_PIPE_PIPE_H
 
 #include "check/watch.h"
+#include "inbound/inbound.h"
 #include "intake/intake.h"
 #include "memory.h"
 #include "net/child.h"
 #include "notice/notice.h"
 #include "queue/engine.h"
-#include "suppress/client.h"
-#include "suppress/table.h"
+#include "suppression/suppression.h"
 #include "tlsrpt/tlsrpt.h"
 #include "sign/keyring.h"
 #include "sign/signer.h"
@@ -45,11 +45,15 @@ struct pipe {
     struct intake *intake;
     struct keyring *keyring;
     struct signer *signer;
+    struct verp *verp;
+    struct mail_token_key token_key; /* when has_token_key */
+    bool has_token_key;
     struct notice *notice;
     struct tlsrpt *tlsrpt;
     struct watch *watch;
-    struct suppress_client *suppress;
-    struct suppress_table *suppress_table; /* NULL: there was none yet */
+    struct suppress_client *suppress; /* to pmta-suppress, for everybody who adds */
+    struct suppression *suppression;
+    struct inbound *inbound;
     struct list checks; /* that operators asked for */
     struct list probes; /* resolve --connect */
     struct spool *spool;

@@ -58,18 +58,18 @@ enum acct_kind {
     FIELD(BOUNCE_CAT, "bounceCat", ACCT_BIT(B) | ACCT_BIT(T) | ACCT_BIT(TQ) | ACCT_REMOTE, ACCT_TEXT, true, "bounce category") \
     FIELD(SRC_TYPE, "srcType", ACCT_OWN, ACCT_TEXT, true, "how the message came: smtp")            \
     FIELD(SRC_MTA, "srcMta", ACCT_OWN, ACCT_TEXT, true, "submitting host: X-Remote-MTA-Name, EHLO name or address") \
-    FIELD(DLV_TYPE, "dlvType", ACCT_BIT(D) | ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TEXT, true, "how it was tried: smtp") \
+    FIELD(DLV_TYPE, "dlvType", ACCT_BIT(D) | ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TEXT, true, "how it was tried: smtp; or what took it here: bounce-processor, feedback-loop-processor, unsubscribe") \
     FIELD(DLV_SOURCE_IP, "dlvSourceIp", ACCT_TRIED, ACCT_TEXT, true, "local address of the connection") \
     FIELD(DLV_DESTINATION_IP, "dlvDestinationIp", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "address of the peer") \
     FIELD(DLV_ESMTP_AVAILABLE, "dlvEsmtpAvailable", ACCT_BIT(D) | ACCT_BIT(T), ACCT_TEXT, true, "kept for its place; empty") \
     FIELD(DLV_SIZE, "dlvSize", ACCT_OWN, ACCT_NUMBER, true, "size of the message in bytes")        \
-    FIELD(VMTA, "vmta", ACCT_OWN | ACCT_BIT(TQ), ACCT_TEXT, true, "virtual MTA")                   \
+    FIELD(VMTA, "vmta", ACCT_MAIL | ACCT_BIT(TQ), ACCT_TEXT, true, "virtual MTA; of rb, rs and f: of the original message")                   \
     FIELD(JOB_ID, "jobId", ACCT_MAIL, ACCT_TEXT, true, "X-Job of the message")                     \
     FIELD(ENV_ID, "envId", ACCT_MAIL, ACCT_TEXT, true, "ENVID of the message (RFC 3461)")          \
     FIELD(QUEUE, "queue", ACCT_OWN | ACCT_BIT(TQ), ACCT_TEXT, true, "queue, as domain/vmta")       \
     FIELD(VMTA_POOL, "vmtaPool", ACCT_OWN, ACCT_TEXT, true, "pool that the message asked for")     \
     FIELD(PIPE, "pipe", ACCT_ALL, ACCT_TEXT, true, "pipe")                                         \
-    FIELD(MSG_ID, "msgId", ACCT_OWN, ACCT_TEXT, true, "message id and recipient number; a record repeated after a crash has the same") \
+    FIELD(MSG_ID, "msgId", ACCT_MAIL, ACCT_TEXT, true, "message id and recipient number, of rb, rs and f: those of the report and the number in it; a record repeated after a crash has the same") \
     FIELD(ATTEMPT, "attempt", ACCT_TRIED, ACCT_NUMBER, true, "number of the attempt, from 1")      \
     FIELD(PHASE, "phase", ACCT_OUTCOME, ACCT_TEXT, true, "how far the attempt got: dns, connect, rcpt, end-of-data ...") \
     FIELD(DELAY_TOTAL, "delayTotal", ACCT_TRIED, ACCT_NUMBER, true, "ms from acceptance to this record") \
@@ -80,7 +80,7 @@ enum acct_kind {
     FIELD(DLV_TLS_PROTOCOL, "dlvTlsProtocol", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "TLS version, empty without TLS") \
     FIELD(DLV_TLS_CIPHER, "dlvTlsCipher", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "cipher suite")             \
     FIELD(DLV_TLS_VERIFIED, "dlvTlsVerified", ACCT_TRIED | ACCT_BIT(TQ), ACCT_TEXT, true, "by what the peer was checked: dane, sts, trusted; unchecked; or what was wrong") \
-    FIELD(BOUNCE_RULE, "bounceRule", ACCT_BIT(B) | ACCT_BIT(T) | ACCT_BIT(TQ), ACCT_TEXT, true, "file:line of the rule that gave bounceCat; empty: by the codes alone") \
+    FIELD(BOUNCE_RULE, "bounceRule", ACCT_BIT(B) | ACCT_BIT(T) | ACCT_BIT(TQ) | ACCT_REMOTE, ACCT_TEXT, true, "file:line of the rule that gave bounceCat; empty: by the codes alone") \
     FIELD(REPLY_RULE, "replyRule", ACCT_BIT(B) | ACCT_BIT(T), ACCT_TEXT, true, "file:line of the rule of [smtp-pattern-list] that matched") \
     FIELD(RCV_SMTP_USER, "rcvSmtpUser", ACCT_OWN, ACCT_TEXT, true, "user that the submitting client logged in as") \
     FIELD(RCV_SOURCE_IP, "rcvSourceIp", ACCT_OWN, ACCT_TEXT, true, "address of the submitting client") \

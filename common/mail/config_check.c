@@ -359,6 +359,7 @@ void load_check(struct loader *l)
     if (!config_section_name(l->cfg, KIND_LISTENER, 0))
         load_error(l, l->dir, 0, "no [listener ADDR:PORT] (expected at least one)");
     check_tls(l);
+    check_inbound(l);
     load_check_keys(l);
     load_check_secrets(l);
     if (!l->report->errors)

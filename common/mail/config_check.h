@@ -34,5 +34,7 @@ void check_limits(struct check *c);
 void check_loops(struct check *c);
 /* config_check_tls.c */
 void check_tls(struct loader *l);
+/* config_check_inbound.c */
+void check_inbound(struct loader *l);
 
 #endif

@@ -518,6 +518,28 @@ enum directive_flag {
     /* inbound mail: bounce and feedback loop processors */                                        \
     DIRECTIVE(INBOUND_ADDRESS, "inbound-address", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "recipients that are for this processor: user@domain, @domain, or user+*@domain") \
+    DIRECTIVE(DELIVER_MATCHED_EMAIL, "deliver-matched-email", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "send reports on to the address that they came to, too, once they are recorded") \
+    DIRECTIVE(DELIVER_UNMATCHED_EMAIL, "deliver-unmatched-email", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "send mail that is no report on to the address that it came to, by the MX hosts of its domain; else it is dropped") \
+    DIRECTIVE(FORWARD_UNMATCHED_TO, "forward-unmatched-to", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_EMAIL_LIST, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "who gets mail that is no report: automatic answers, questions, spam") \
+    DIRECTIVE(FORWARD_ERRORS_TO, "forward-errors-to", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_EMAIL_LIST, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
+        "who gets reports that could not be read; forward-unmatched-to when not set") \
+    DIRECTIVE(TRUST_PLAIN_REPORTS, "trust-plain-reports", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "let reports suppress recipients although no token of ours says whom they are about; anybody can write such a report") \
+    DIRECTIVE(SUPPRESS_REPORTED, "suppress-reported", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "put recipients that bounced for good, or complained, into the suppression list") \
+    DIRECTIVE(SUPPRESS_REPORTED_SCOPE, "suppress-reported-scope", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_ENUM, "pipe", 0, 0, RELOAD_LIVE, 0, "global|pipe|domain|job", \
+        "what such an entry holds for: all mail, the pipe's, that of the sender's domain, that of the job; pipe where the wanted one is not known") \
+    DIRECTIVE(SUPPRESS_REPORTED_CATEGORIES, "suppress-reported-categories", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, "bad-mailbox, bad-domain, inactive-mailbox", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "bounce categories that suppress the recipient, separated by commas") \
+    DIRECTIVE(SUPPRESS_REPORTED_EXPIRE_AFTER, "suppress-reported-expire-after", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_INTERVAL, "never", 3600000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "how long such an entry holds") \
+    DIRECTIVE(REPORT_MAX_SIZE, "report-max-size", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_SIZE, "256K", 4096, 16777216, RELOAD_LIVE, 0, NULL, \
+        "bytes of a report that are read; what is beyond (the message that came back) is not looked at") \
+    DIRECTIVE(REPORT_MAX_TIME, "report-max-time", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_INTERVAL, "2s", 10, 60000, RELOAD_LIVE, 0, NULL, \
+        "time that reading one report may take") \
     /* bounce addresses and unsubscribe links of our own */                                        \
     DIRECTIVE(VERP, "verp", KINDS_QUEUE, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "send each recipient's mail from a bounce address of its own, made of bounce-address; one recipient per transaction then; a null sender stays") \
@@ -553,8 +575,20 @@ enum directive_flag {
         "what becomes of recipients on the suppression list: refused with 550 5.7.1, accepted and ended at once with a bounce record (suppressed), or nothing") \
     DIRECTIVE(SUPPRESSION_STORE, "suppression-store", KIND_PMTA, TYPE_ENUM, "clear", 0, 0, RELOAD_LIVE, 0, "clear|hash", \
         "how addresses of the suppression list are kept: as they are, or as keyed hashes, which cannot be exported as addresses any more") \
+    DIRECTIVE(SUPPRESS_BOUNCES, "suppress-bounces", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
+        "bounce categories that put a recipient on the suppression list when a reply ends its delivery: bad-mailbox, inactive-mailbox") \
+    DIRECTIVE(SUPPRESS_BOUNCES_SCOPE, "suppress-bounces-scope", KIND_PIPE | KIND_PMTA, TYPE_ENUM, "global", 0, 0, RELOAD_LIVE, 0, "global|pipe|domain|job", \
+        "what such an entry holds for: all mail, the pipe, the domain of the envelope sender, the job") \
+    DIRECTIVE(SUPPRESS_BOUNCES_FOR, "suppress-bounces-for", KIND_PIPE | KIND_PMTA, TYPE_INTERVAL, "never", 60000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
+        "how long such an entry holds; never: it does not expire") \
     /* event sinks */                                                                              \
     /* HTTP */                                                                                     \
+    DIRECTIVE(HTTP_MAX_CONNECTIONS, "http-max-connections", KIND_PMTA, TYPE_INT, "500", 1, 100000, RELOAD_RESTART, 0, NULL, \
+        "connections at a time of one [http-listener]") \
+    DIRECTIVE(HTTP_MAX_BAD_RATE, "http-max-bad-rate", KIND_PMTA, TYPE_RATE, "60/m", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "requests of one client for what does not exist (wrong unsubscribe links, too) before it gets 429") \
+    DIRECTIVE(HTTP_PROXY, "http-proxy", KIND_PMTA, TYPE_TEXT, "127.0.0.0/8, ::1", 0, 0, RELOAD_LIVE, 0, NULL, \
+        "addresses of the proxies in front of the [http-listener]s, which are believed what X-Forwarded-For says") \
     /* logs */                                                                                     \
     DIRECTIVE(LOG_FORMAT, "log-format", KIND_PMTA, TYPE_ENUM, "text", 0, 0, RELOAD_LIVE, 0, "text|json", \
         "log lines for people, or one JSON object a line")

@@ -29,7 +29,8 @@
     FIELD(RELAXED_HASH, 20, relaxed_hash, sv)   \
     FIELD(SIMPLE_HASH, 21, simple_hash, sv)     \
     FIELD(DKIM_OPTIONS, 22, dkim_options, sv)   \
-    FIELD(BIMI, 23, bimi, sv)         \
+    FIELD(BIMI, 23, bimi, sv)                   \
+    FIELD(LIST_FIELDS, 24, list_fields, sv)     \
     FIELD(ACCT_HEADERS, 40, acct_headers, sv)
 
 enum envelope_tag {
@@ -38,6 +39,7 @@ enum envelope_tag {
 #undef TAG_ENUM
         TAG_RCPT = 32,
     TAG_RCPT_VMTA = 33,
+    TAG_RCPT_SUPPRESSED = 34,
 };
 
 static void put_number(char *to, uint64_t n, unsigned bytes)
@@ -87,6 +89,18 @@ static void put_rcpt_vmtas(struct buf *out, const struct envelope *env)
     }
 }
 
+void envelope_append_suppressed(struct buf *out, const struct envelope *env)
+{
+    for (uint32_t i = 0; i < env->rcpt_count; i++) {
+        if (!env->rcpts[i].suppressed)
+            continue;
+        char *to = put_head(out, TAG_RCPT_SUPPRESSED, 4);
+        put_number(to, i, 2);
+        to[2] = (char)env->rcpts[i].suppressed;
+        to[3] = (char)env->rcpts[i].suppressed_scope;
+    }
+}
+
 void envelope_append_headers(struct buf *out, const struct envelope *env)
 {
     put_sv(out, TAG_ACCT_HEADERS, env->acct_headers);
@@ -113,6 +127,7 @@ void envelope_encode(struct buf *out, const struct envelope *env)
             memcpy(to + 3 + r->address.len, r->orcpt.ptr, r->orcpt.len);
     }
     put_rcpt_vmtas(out, env);
+    envelope_append_suppressed(out, env);
 }
 
 static uint32_t count_rcpts(struct strview in)
@@ -146,6 +161,16 @@ static int decode_rcpt_vmta(struct strview v, struct envelope *ret, uint32_t rcp
     if (v.len < 2 || get_number(v.ptr, 2) >= rcpt_count)
         return ERR_CORRUPT;
     ret->rcpts[get_number(v.ptr, 2)].vmta = sv(v.ptr + 2, v.len - 2);
+    return 0;
+}
+
+static int decode_rcpt_suppressed(struct strview v, struct envelope *ret, uint32_t rcpt_count)
+{
+    if (v.len != 4 || get_number(v.ptr, 2) >= rcpt_count)
+        return ERR_CORRUPT;
+    struct envelope_rcpt *r = &ret->rcpts[get_number(v.ptr, 2)];
+    r->suppressed = (uint8_t)v.ptr[2];
+    r->suppressed_scope = (uint8_t)v.ptr[3];
     return 0;
 }
 
@@ -185,6 +210,10 @@ int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret
         case TAG_RCPT_VMTA:
             if (decode_rcpt_vmta(v, ret, room) < 0)
                 return err_set(e, ERR_CORRUPT, "envelope names a virtual MTA of no recipient");
+            break;
+        case TAG_RCPT_SUPPRESSED:
+            if (decode_rcpt_suppressed(v, ret, room) < 0)
+                return err_set(e, ERR_CORRUPT, "envelope suppresses no recipient");
             break;
         }
         in = sv(v.ptr + len, in.len - 6 - len);

@@ -22,10 +22,11 @@ enum envelope_notify {
 enum envelope_ret { RET_NONE = 0, RET_FULL = 1, RET_HDRS = 2 };
 
 enum envelope_flag {
-    ENVELOPE_8BIT = 1,         /* RFC 6152 BODY=8BITMIME */
-    ENVELOPE_SMTPUTF8 = 2,     /* RFC 6531 */
-    ENVELOPE_REQUIRETLS = 4,   /* RFC 8689 */
-    ENVELOPE_TLS_OPTIONAL = 8, /* "TLS-Required: No" in its header (RFC 8689 section 5) */
+    ENVELOPE_8BIT = 1,     /* RFC 6152 BODY=8BITMIME */
+    ENVELOPE_SMTPUTF8 = 2, /* RFC 6531 */
+    ENVELOPE_REQUIRETLS = 4, /* RFC 8689 */
+    ENVELOPE_VERP = 8, /* plain VERP: each recipient gets a sender of its own, u-r=e@d */
+    ENVELOPE_TLS_OPTIONAL = 16, /* "TLS-Required: No" in its header (RFC 8689 section 5) */
 };
 
 struct envelope_rcpt {
@@ -33,6 +34,8 @@ struct envelope_rcpt {
     struct strview orcpt; /* RFC 3461 section 4.2, as given ("rfc822;…", xtext kept); or empty */
     uint8_t notify;       /* NOTIFY_x bits */
     struct strview vmta; /* chosen for this recipient, where it is not env->chosen_vmta; or empty */
+    /* on the suppression list when it came: 1 + enum suppress_reason, and the scope; else 0 */
+    uint8_t suppressed, suppressed_scope;
 };
 
 struct envelope {
@@ -61,6 +64,7 @@ struct envelope {
     struct strview simple_hash;   /* wants it has to compute it */
     struct strview dkim_options;  /* X-DKIM-Options, checked; or empty */
     struct strview bimi;          /* BIMI-Selector of the application, taken out; or empty */
+    struct strview list_fields;   /* the same with List-Unsubscribe and -Post: whole lines */
     uint8_t priority;             /* X-Delivery-Priority + 1; 0: not given */
     uint8_t ret;                  /* enum envelope_ret */
     uint8_t flags;                /* ENVELOPE_x bits */
@@ -78,6 +82,9 @@ void envelope_append_headers(struct buf *out, const struct envelope *env);
 
 /* Appends chosen_vmta and each rcpts[i].vmta alone, behind an encoded envelope that lacks them. */
 void envelope_append_choice(struct buf *out, const struct envelope *env);
+
+/* Appends which recipients are suppressed alone, behind an encoded envelope that lacks it. */
+void envelope_append_suppressed(struct buf *out, const struct envelope *env);
 
 /* Views in *ret point into `in`; the rcpts array is in `arena`. 0, or ERR_CORRUPT with *e filled.
  */

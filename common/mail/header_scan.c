@@ -20,7 +20,7 @@ void header_scan_reset(struct header_scan *h, size_t start, size_t max_bytes)
     h->status = HEADER_MORE;
     h->received_count = h->dots_removed = 0;
     h->field = -1;
-    h->taken_any = h->take_bimi = h->in_tls = false;
+    h->taken_any = h->take_bimi = h->take_list = h->in_tls = false;
     h->tls_count = 0;
     h->tls_required[0] = '\0';
     for (int i = 0; i < HEADER_FIELD_COUNT; i++) {
@@ -88,7 +88,8 @@ static void begin_field(struct header_scan *h, struct strview name, struct strvi
         remember_tls(h, value);
     if ((name.ptr[0] | 0x20) == 'r' && sv_eq_nocase(name, SV("Received")))
         h->received_count++;
-    if ((name.ptr[0] | 0x20) != 'x' && !(h->take_bimi && (name.ptr[0] | 0x20) == 'b'))
+    char first = (char)(name.ptr[0] | 0x20);
+    if (first != 'x' && !(h->take_bimi && first == 'b') && !(h->take_list && first == 'l'))
         return;
     for (int i = 0; i < HEADER_FIELD_COUNT; i++) {
         if (!sv_eq_nocase(name, sv_of(field_names[i])))

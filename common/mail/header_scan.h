@@ -23,7 +23,9 @@
     FIELD(X_DELIVERY_PRIORITY, "X-Delivery-Priority") \
     FIELD(X_REMOTE_MTA_NAME, "X-Remote-MTA-Name")     \
     FIELD(X_DKIM_OPTIONS, "X-DKIM-Options")           \
-    FIELD(BIMI_SELECTOR, "BIMI-Selector")
+    FIELD(BIMI_SELECTOR, "BIMI-Selector")             \
+    FIELD(LIST_UNSUBSCRIBE, "List-Unsubscribe")       \
+    FIELD(LIST_UNSUBSCRIBE_POST, "List-Unsubscribe-Post")
 
 enum header_field {
 #define FIELD_ENUM(id, name) HEADER_##id,
@@ -47,12 +49,13 @@ struct header_scan {
     unsigned received_count; /* Received fields, for loop protection */
     unsigned dots_removed;   /* stuffed dots in what was taken out */
     bool take_bimi;          /* set after reset: BIMI-Selector is taken out as well */
-    unsigned tls_count;   /* TLS-Required fields (RFC 8689 section 5), which stay where they are */
-    bool in_tls;          /* the line before was of one */
-    char tls_required[4]; /* its value without blanks, cut off */
-    int field;            /* enum header_field being taken out, or -1 */
-    bool taken_any;       /* something was taken out: at == start may not be the first line */
-    bool field_first;     /* its value is the first of that name: remember it */
+    bool take_list;          /* the same with List-Unsubscribe and List-Unsubscribe-Post */
+    unsigned tls_count;      /* TLS-Required fields (RFC 8689 section 5), which stay where they are */
+    bool in_tls;             /* the line before was of one */
+    char tls_required[4];    /* its value without blanks, cut off */
+    int field;               /* enum header_field being taken out, or -1 */
+    bool taken_any;          /* something was taken out: at == start may not be the first line */
+    bool field_first;        /* its value is the first of that name: remember it */
     bool seen[HEADER_FIELD_COUNT];
     struct buf values[HEADER_FIELD_COUNT]; /* unfolded and trimmed; the first of each name counts */
 };

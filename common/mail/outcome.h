@@ -60,7 +60,8 @@ struct outcome {
     struct strview peer_ip;   /* as text, or empty */
     struct strview local_ip;  /* our end of the connection, or empty */
     int64_t retry_hint_ms;    /* sooner or later than the schedule says; 0: no opinion */
-    const char *tls;          /* "TLSv1.3/CIPHER", or "" */
+    const char *category; /* bounce category, where who made the outcome knows it; NULL: by the text */
+    const char *tls;      /* "TLSv1.3/CIPHER", or "" */
     const char *tls_verify;   /* "dane", "sts", "trusted", "unchecked", what was wrong and did not
                                  matter (RFC 8460 section 4.3), or "" without TLS; may be NULL */
     /* durations for the log line, ms; -1 when the phase was not reached */

@@ -14,6 +14,16 @@ static void note(void *arg, const struct config_value *v)
     *(bool *)arg = true;
 }
 
+static void note_mode(void *arg, const struct config_value *v)
+{
+    *(bool *)arg |= v->number != 0;
+}
+
+static void note_yes(void *arg, const struct config_value *v)
+{
+    *(bool *)arg |= v->yes;
+}
+
 static void note_form(void *arg, const struct config_value *v)
 {
     struct signing_needs *n = arg;
@@ -27,6 +37,9 @@ void signing_needs(const struct config *cfg, struct strview pipe, struct signing
         config_each(cfg, key_lines[i], pipe, note, &ret->keys);
     config_each(cfg, DIR_DKIM_PRIVATE_KEY, pipe, note, &ret->keys);
     config_each(cfg, DIR_BIMI_SELECTOR, pipe, note, &ret->bimi);
+    config_each(cfg, DIR_LIST_UNSUBSCRIBE, pipe, note_mode, &ret->unsubscribe);
+    if (ret->unsubscribe)
+        config_each(cfg, DIR_LIST_UNSUBSCRIBE_REPLACE, pipe, note_yes, &ret->take_list);
     if (!ret->keys)
         return;
     config_each(cfg, DIR_DKIM_CANONICALIZATION, pipe, note_form, ret);

@@ -12,6 +12,8 @@
 struct signing_needs {
     bool keys;            /* a key is configured */
     bool bimi;            /* a bimi-selector is configured */
+    bool unsubscribe;     /* list-unsubscribe is configured */
+    bool take_list;       /* and takes the place of what the application says */
     bool relaxed, simple; /* canonical forms of the body that a signature may want */
 };
 

@@ -265,9 +265,21 @@ static const char *take_requiretls(void *ret, struct strview value, bool has_val
     return NULL;
 }
 
+static const char *take_verp(void *ret, struct strview value, bool has_value)
+{
+    struct smtp_mail *m = ret;
+
+    (void)value;
+    if (has_value)
+        return "501 5.5.4 VERP has no value";
+    m->flags |= ENVELOPE_VERP;
+    return NULL;
+}
+
 static const struct param mail_params[] = {
     {"SIZE", take_size}, {"BODY", take_body},   {"SMTPUTF8", take_smtputf8},
     {"RET", take_ret},   {"ENVID", take_envid}, {"AUTH", take_auth}, {"REQUIRETLS", take_requiretls},
+    {"VERP", take_verp},
 };
 
 static const struct param rcpt_params[] = {

@@ -94,6 +94,19 @@ enum admin_level {
         "what receivers see of a sender domain: SPF, reverse names, DKIM, DMARC, BIMI, bounces")   \
     VERB(CHECK_SPF, "check-spf", ADMIN_READ, ROLE_PIPE, "ip helo [mail_from]",                     \
         "what SPF says of mail from an address, and by which records")                             \
+    /* suppression list */                                                                         \
+    VERB(SUPPRESS_ADD, "suppress-add", ADMIN_OPERATE, ROLE_SUPPRESS, "address [scope] [reason] [expires] [note]", \
+        "put an address on the suppression list")                                                  \
+    VERB(SUPPRESS_DEL, "suppress-del", ADMIN_OPERATE, ROLE_SUPPRESS, "address [scope]",            \
+        "take an address off the suppression list")                                                \
+    VERB(SUPPRESS_FIND, "suppress-find", ADMIN_READ, ROLE_SUPPRESS, "address",                     \
+        "whether an address is on the suppression list, for what, since when and why")             \
+    VERB(SUPPRESS_IMPORT, "suppress-import", ADMIN_OPERATE, ROLE_SUPPRESS, "lines [columns] [scope] [reason] [expires] [note] [remove]", \
+        "put the addresses of a list on the suppression list, or take them off; one piece of it")  \
+    VERB(SUPPRESS_EXPORT, "suppress-export", ADMIN_OPERATE, ROLE_SUPPRESS, "[from]",               \
+        "the suppression list as CSV, one piece of it")                                            \
+    VERB(SUPPRESS_SHOW, "suppress-show", ADMIN_READ, ROLE_SUPPRESS, "",                            \
+        "how many addresses are on the suppression list, and what it takes")                       \
     VERB(RELOAD, "reload", ADMIN_OPERATE, ROLE_ROOT, "",                                           \
         "read the configuration again")                                                            \
     VERB(DEBUG, "debug", ADMIN_OPERATE, ROLE_ROOT, "subsystems",                                   \

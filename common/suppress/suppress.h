@@ -17,6 +17,9 @@ enum {
     SUPPRESS_NOTE_MAX = 250,    /* what is longer is cut */
 };
 
+/* bounceCat of recipients that ended because of the list */
+#define SUPPRESSED_CATEGORY "suppressed"
+
 /* SCOPE(ID, "as written"): what an entry holds for; all but global have a name. Values are on disk. */
 #define SUPPRESS_SCOPES(SCOPE)                              \
     SCOPE(GLOBAL, "global") /* everybody */                 \

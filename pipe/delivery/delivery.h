@@ -60,6 +60,7 @@ struct delivery_job {
     const struct envelope *env; /* sender, envid, ret, flags, sizes */
     const uint32_t *rcpts;      /* indices into env->rcpts */
     uint32_t rcpt_count;
+    struct strview reverse_path; /* goes out instead of env->sender; empty: that does */
     struct strview prefix; /* header fields put before the content (signatures), wire form */
     struct strview
         content;    /* header and body in wire form without the final dot line; or empty and: */

@@ -29,6 +29,11 @@ static uint64_t message_size(const struct delivery_job *job)
     return job->prefix.len + content - MIN_OF(content, (uint64_t)job->env->stuffed_dots);
 }
 
+static struct strview sender_of(const struct delivery_job *job)
+{
+    return job->reverse_path.len ? job->reverse_path : job->env->sender;
+}
+
 static void refuse(struct smtp_job *j, struct outcome o, uint16_t subject, uint16_t detail)
 {
     o.enhanced = (struct enhanced_code){5, subject, detail};
@@ -82,7 +87,7 @@ void smtp_job_check(struct smtp_job *j)
                                   "REQUIRETLS support is required, but %s",
                                   smtp_why_not_require_tls(c)),
                7, 30);
-    else if (!is_clean(j->job.env->sender))
+    else if (!is_clean(sender_of(&j->job)))
         refuse(j,
                smtp_outcome_local(c, OUTCOME_BOUNCED, PHASE_MAIL,
                                   "the sender address has control characters"),
@@ -113,7 +118,7 @@ void smtp_put_mail(struct smtp_client *c, const struct smtp_job *j)
     const struct envelope *env = j->job.env;
     struct buf *out = &c->out;
 
-    put_word(out, "MAIL FROM:<", env->sender);
+    put_word(out, "MAIL FROM:<", sender_of(&j->job));
     buf_append_char(out, '>');
     if (c->extensions & SMTP_EXT_SIZE) {
         buf_append(out, " SIZE=", 6);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "queue/choose.h"
 #include "report/headers.h"
+#include "suppression/suppression.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ struct submission {
     struct strview envelope; /* as it came, in frame */
     struct buf chosen;       /* the envelope with what was chosen; empty when that adds nothing */
     struct buf headers;      /* env.acct_headers */
+    bool suppressed;         /* some recipients are, and are marked */
 };
 
 /* An edge that came before the spool was open. */
@@ -50,7 +52,8 @@ struct intake {
     size_t waiting;
     bool stopped;
     bool writable;
-    const struct report *report; /* says which header fields it wants; NULL at first */
+    const struct report *report;     /* says which header fields it wants; NULL at first */
+    struct suppression *suppression; /* NULL: nobody is looked up */
 };
 
 static void edge_unref(struct edge *d)
@@ -191,14 +194,33 @@ static struct strview keep_choice(struct submission *s, struct strview envelope,
     bool chosen = choose_vmta(s->edge->intake->engine, &s->env);
     bool headers = pick_headers(s, content);
 
-    if (!chosen && !headers)
+    if (!chosen && !headers && !s->suppressed)
         return envelope;
     buf_append_sv(&s->chosen, envelope);
     if (chosen)
         envelope_append_choice(&s->chosen, &s->env);
     if (headers)
         envelope_append_headers(&s->chosen, &s->env);
+    if (s->suppressed)
+        envelope_append_suppressed(&s->chosen, &s->env);
     return buf_view(&s->chosen);
+}
+
+/* False: refused already. */
+static bool check_suppressed(struct submission *s, const struct ipc_submit *m)
+{
+    struct suppression *p = s->edge->intake->suppression;
+    enum suppression_verdict v = SUPPRESSION_NONE;
+    char text[SUPPRESSION_TEXT];
+
+    if (p)
+        v = suppression_check(p, &s->env, m->content, s->append.content_fd, text);
+    s->suppressed = v == SUPPRESSION_SOME;
+    if (v == SUPPRESSION_ALL)
+        reply(s->edge, m->token, 550, text);
+    else if (v == SUPPRESSION_UNKNOWN)
+        reply(s->edge, m->token, 451, "4.3.2 The suppression list is being read, try again later");
+    return v != SUPPRESSION_ALL && v != SUPPRESSION_UNKNOWN;
 }
 
 static int take_submit(struct edge *d, struct ipc_frame *frame)
@@ -228,6 +250,10 @@ static int take_submit(struct edge *d, struct ipc_frame *frame)
             reply(d, m.token, code, k->stopped ? "4.3.2 Service is stopping" : text);
         else
             refuse_disk(d, m.token, -ENOSPC);
+        submission_free(s);
+        return 0;
+    }
+    if (!check_suppressed(s, &m)) {
         submission_free(s);
         return 0;
     }
@@ -318,6 +344,11 @@ void intake_add_edge(struct intake *k, const char *name, int fd)
 void intake_set_report(struct intake *k, const struct report *report)
 {
     k->report = report;
+}
+
+void intake_set_suppression(struct intake *k, struct suppression *suppression)
+{
+    k->suppression = suppression;
 }
 
 void intake_start(struct intake *k, struct spool *spool)

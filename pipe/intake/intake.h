@@ -18,6 +18,10 @@ void intake_add_edge(struct intake *k, const char *name, int fd);
 /* Header fields that this report wants are picked out of messages from now on; borrowed. */
 void intake_set_report(struct intake *k, const struct report *report);
 
+/* Recipients are looked up in the suppression list from now on; borrowed. */
+struct suppression;
+void intake_set_suppression(struct intake *k, struct suppression *suppression);
+
 /* Submits are taken from now on (the spool is open). Before that they wait in the sockets. */
 void intake_start(struct intake *k, struct spool *spool);
 

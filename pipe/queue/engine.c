@@ -112,6 +112,15 @@ void engine_on_notice(struct engine *g,
     g->notice_arg = arg;
 }
 
+void engine_on_bounced(struct engine *g,
+                       void (*fn)(void *arg, const struct envelope *env, uint32_t rcpt,
+                                  const struct outcome *o),
+                       void *arg)
+{
+    g->bounced = fn;
+    g->bounced_arg = arg;
+}
+
 void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
 {
     g->actions.changed = fn;
@@ -180,6 +189,8 @@ void engine_configure(struct engine *g, struct config *cfg)
     jobs_configure(g->jobs, &config_get(cfg, &q, DIR_JOB_MAX_MSG_RATE)->rate);
     choose_configure(g);
     choose_wake_stranded(g);
+    if (g->parts.verp)
+        verp_configure(g->parts.verp, cfg);
     scheduler_reconfigure(g);
 }
 
@@ -223,12 +234,47 @@ struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct s
     return engine_queue_of(g, domain, choose_get_vmta(g, vmta), TLS_ASK_NOTHING);
 }
 
-static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address,
-                               enum tls_ask ask)
+static struct queue *queue_of_domain(struct engine *g, struct vmta *vmta, struct strview address,
+                                     enum tls_ask ask)
 {
     struct strview domain = address_domain(address);
     struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta, ask);
     return routing_target(q) ? routing_final(g, q) : q;
+}
+
+static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address,
+                               enum tls_ask ask)
+{
+    const struct local_queue *l = g->local ? g->local->queue_of(g->local_arg, address) : NULL;
+
+    if (!l)
+        return queue_of_domain(g, vmta, address, ask);
+    struct queue *q = engine_queue_of(g, sv_of(l->name), choose_get_vmta(g, SV(VMTA_DEFAULT)),
+                                      TLS_ASK_NOTHING);
+    q->local = l;
+    return q;
+}
+
+void engine_on_local(struct engine *g, const struct engine_local_ops *ops, void *arg)
+{
+    g->local = ops;
+    g->local_arg = arg;
+}
+
+void engine_send_out(struct engine *g, struct entry *e, const struct envelope *env)
+{
+    struct queue *q = e->queue;
+    struct vmta *vmta = choose_of_rcpt(g, env, e->rcpt, choose_of_message(g, env));
+    struct queue *to = queue_of_domain(g, vmta, env->rcpts[e->rcpt].address, tls_ask_of(env));
+
+    BUG_ON(e->state != ENTRY_SENDING);
+    q->live--;
+    if (!q->live)
+        q->idle_since_ms = clock_mono_ms();
+    to->live++;
+    e->state = ENTRY_DETACHED;
+    queue_ready(to, e);
+    scheduler_kick(g, to);
 }
 
 unsigned engine_refuses(struct engine *g, const struct envelope *env, const char **ret_text)
@@ -255,6 +301,13 @@ struct body_cache *engine_body_cache(struct engine *g)
     return &g->bodies;
 }
 
+/* Its end is decided: it enters no lane. */
+static void finish_now(struct queue *q, struct entry *e)
+{
+    e->queue = q;
+    e->state = ENTRY_FINISHING;
+}
+
 static const char *queue_name_of(void *arg, uint32_t i)
 {
     struct message *m = arg;
@@ -268,12 +321,18 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
         index_add(&g->index, id, place, env->received_ms, (uint16_t)env->rcpt_count);
     struct vmta *vmta = choose_of_message(g, env);
     enum tls_ask ask = tls_ask_of(env);
+    bool suppressed = false;
 
     m->body = body;
     message_order(m, env, g->jobs, &g->windows);
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address, ask);
         q->live++;
+        if (env->rcpts[i].suppressed) {
+            finish_now(q, &m->entries[i]);
+            suppressed = true;
+            continue;
+        }
         queue_ready(q, &m->entries[i]);
         if (q->retry_at_ms && retry_upon_new_mail(q))
             q->retry_at_ms = 0;
@@ -282,6 +341,8 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
     for (uint32_t i = 0; i < env->rcpt_count; i++)
         if (i == 0 || m->entries[i].queue != m->entries[i - 1].queue)
             scheduler_kick(g, m->entries[i].queue);
+    if (suppressed)
+        suppressed_end(g, m, env);
 }
 
 static uint16_t count_live(const struct spool_recovered_rcpt *rcpts, uint32_t count)
@@ -313,6 +374,7 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
     struct message *m = index_add(&g->index, id, place, env->received_ms, live);
     message_order(m, env, g->jobs, &g->windows);
     struct vmta *vmta = choose_of_message(g, env);
+    bool suppressed = false;
 
     if (live == env->rcpt_count && report_lacks_received(g->report, id))
         report_received(g->report, id, env, queue_name_by_address,
@@ -327,11 +389,16 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         e->attempts = rcpts[i].attempts;
         e->journal = rcpts[i].journal;
         q->live++;
-        if (rcpts[i].state == SPOOL_DEFERRED)
+        if (env->rcpts[i].suppressed) {
+            finish_now(q, e);
+            suppressed = true;
+        } else if (rcpts[i].state == SPOOL_DEFERRED)
             queue_defer(q, e, rcpts[i].next_attempt_ms);
         else
             queue_ready(q, e);
     }
+    if (suppressed)
+        finisher_suppressed(g, id);
 }
 
 bool engine_moved(struct engine *g, message_id id, const struct spool_place *to)

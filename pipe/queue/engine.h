@@ -16,6 +16,7 @@
 #include "spool/spool.h"
 
 struct engine;
+struct verp;
 
 struct engine_parts {
     uv_loop_t *loop;
@@ -24,6 +25,7 @@ struct engine_parts {
     struct routes *routes;
     struct keyring *keyring; /* both NULL: nothing is signed */
     struct signer *signer;
+    struct verp *verp;       /* NULL: no bounce addresses and unsubscribe links of our own */
     struct limit_table *limit_table; /* taken; NULL: one of this process alone */
 };
 
@@ -38,11 +40,36 @@ void engine_set_spool(struct engine *g, struct spool *spool);
 /* A new configuration snapshot; queues take it over at once. */
 void engine_configure(struct engine *g, struct config *cfg);
 
+/* Mail to addresses of our own is not sent anywhere: it has queues without connections ("{bounce}"),
+ * and somebody who handles it. */
+struct local_queue {
+    const char *name;     /* in braces, so that it is no domain */
+    const char *dlv_type; /* in accounting, instead of smtp */
+};
+struct engine_local_ops {
+    /* The queue that mail to this address goes to, or NULL: it goes out. Asked for each recipient. */
+    const struct local_queue *(*queue_of)(void *arg, struct strview address);
+    /* q may send and has something ready; may be called again at any time. */
+    void (*work)(void *arg, struct queue *q);
+    /* Drain has begun: loads that wait for something are put back now. */
+    void (*drain)(void *arg);
+};
+/* Before the first message comes. */
+void engine_on_local(struct engine *g, const struct engine_local_ops *ops, void *arg);
+/* An entry of such a queue, which is with a load, goes out after all: ready in the queue of its
+ * domain. */
+void engine_send_out(struct engine *g, struct entry *e, const struct envelope *env);
+
 /* Who is told when something happens that backoff-notify is for. */
 void engine_on_notice(struct engine *g,
                       void (*fn)(void *arg, struct strview to_list, struct strview subject,
                                  struct strview body),
                       void *arg);
+/* Who is told of a reply that ended a recipient as bounced. */
+void engine_on_bounced(struct engine *g,
+                       void (*fn)(void *arg, const struct envelope *env, uint32_t rcpt,
+                                  const struct outcome *o),
+                       void *arg);
 /* What survives a restart has changed: actions, or (clocks) when queues may be tried again. */
 void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg);
 /* Both as text, one line each, and back; read after recovery, before engine_start. */

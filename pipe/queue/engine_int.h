@@ -78,11 +78,15 @@ struct engine {
     struct rules *rules; /* of the configuration */
     struct actions actions;
     bool suspended; /* an action holds the pipe */
+    void (*bounced)(void *arg, const struct envelope *env, uint32_t rcpt, const struct outcome *o);
+    void *bounced_arg;
     void (*notice)(void *arg, struct strview to_list, struct strview subject, struct strview body);
     void *notice_arg;
     void (*tls_told)(void *arg, struct strview domain, const struct tls_policy *policy,
                      const struct tls_told *t);
     void *tls_told_arg;
+    const struct engine_local_ops *local; /* NULL: everything goes out */
+    void *local_arg;
 
     /* drain */
     bool draining;
@@ -185,6 +189,8 @@ void settle_queue_failure(struct engine *g, struct queue *q, const struct outcom
 void finisher_over(struct engine *g);
 /* All READY and DEFERRED entries of q end with this outcome. Copies the outcome's text. */
 void finisher_queue(struct engine *g, struct queue *q, const struct outcome *o);
+/* Recipients of this message that are suppressed and FINISHING end, when the spool can be read. */
+void finisher_suppressed(struct engine *g, message_id id);
 /* One that was started for q by finisher_queue is not done. */
 bool finisher_runs(const struct engine *g, const struct queue *q);
 /* Entries of q whose time is over (age >= bounce-after) end as expired, saying `text`. */
@@ -197,6 +203,12 @@ void finisher_turn(struct engine *g);
 
 /* engine.c */
 void engine_configure_queue(struct engine *g, struct queue *q);
+
+/* suppressed.c: recipients that are on the suppression list */
+enum { SUPPRESSED_TEXT = 160 };
+struct outcome suppressed_outcome(const struct envelope_rcpt *rcpt, char text[SUPPRESSED_TEXT]);
+/* Ends the FINISHING entries of the message whose recipients are suppressed. */
+void suppressed_end(struct engine *g, struct message *m, const struct envelope *env);
 
 /* pauses.c */
 bool pauses_match(const struct engine *g, const struct queue *q);

@@ -49,6 +49,7 @@ struct finisher {
     struct strview queue_name; /* whole name; empty: any queue */
     struct engine_delete_filter filter;
     bool only_expired;
+    bool only_suppressed; /* FINISHING already, when the message was recovered */
     bool dry_run;
     struct outcome outcome;
     char *text[5]; /* copies that the views point to */
@@ -198,6 +199,23 @@ void finisher_over(struct engine *g)
     finisher_new(g, FROM_OVER, &o);
 }
 
+void finisher_suppressed(struct engine *g, message_id id)
+{
+    struct outcome o =
+        local_outcome(OUTCOME_BOUNCED, (struct enhanced_code){5, 7, 1}, sv("", 0));
+
+    list_for_each (l, &g->finishers) {
+        struct finisher *f = list_entry(l, struct finisher, link);
+        if (f->only_suppressed && !f->exhausted) {
+            add_id(f, id);
+            return;
+        }
+    }
+    struct finisher *f = finisher_new(g, FROM_LIST, &o);
+    f->only_suppressed = true;
+    add_id(f, id);
+}
+
 /* Markers around everything that is queued now; what comes later is not meant. */
 static void mark_all(struct engine *g, struct finisher *f)
 {
@@ -265,6 +283,8 @@ static bool text_matches(struct strview pattern, struct strview text)
 /* As far as it can be told without the envelope. */
 static bool entry_matches(const struct finisher *f, const struct entry *e)
 {
+    if (f->only_suppressed)
+        return e->state == ENTRY_FINISHING;
     if (takes_at_once(f))
         return e->state == ENTRY_FINISHING && queue_matches(f, e->queue);
     return is_waiting(e) && queue_matches(f, e->queue) &&
@@ -297,6 +317,10 @@ static void finish_entry(struct engine *g, struct finisher *f, struct entry *e,
 
 static void finish_message(struct finisher *f, struct message *m, const struct envelope *env)
 {
+    if (f->only_suppressed) {
+        suppressed_end(f->engine, m, env);
+        return;
+    }
     if (!text_matches(f->filter.sender, env->sender))
         return;
     for (uint16_t i = 0; i < m->entry_count; i++) {

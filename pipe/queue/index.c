@@ -74,6 +74,7 @@ void message_order(struct message *m, const struct envelope *env, struct jobs *j
     m->windows = windows_get(windows, env->schedule);
     if (env->priority)
         m->priority = (uint8_t)MIN_OF(env->priority - 1, PRIORITY_MAX);
+    m->single = (env->flags & ENVELOPE_VERP) && env->sender.len;
 }
 
 /* Takes the longest run that is in order already from the front of `from` to the end of `to`. */

@@ -56,6 +56,7 @@ struct message {
     uint16_t live; /* entries that are not DONE */
     uint16_t entry_count;
     uint8_t priority; /* 0 to PRIORITY_MAX */
+    bool single;      /* each recipient has a sender of its own (plain VERP) */
     struct entry entries[];
 };
 

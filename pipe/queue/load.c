@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "queue/signing.h"
+#include "verp/verp.h"
 
 enum { LOAD_MEMORY_MAX = 1024 * 1024 }; /* larger content is streamed from the spool */
 
@@ -99,6 +100,10 @@ struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
     l->arrived = arrived;
     l->owner = owner;
     message_pin(m);
+    if (m->single && granted > 1) {
+        job_refund(m->job, granted - 1);
+        granted = 1;
+    }
     for (bool is_last = false; !is_last && l->count < granted;) {
         struct entry *e = list_entry(at, struct entry, link);
         if (e->message != m)
@@ -113,6 +118,24 @@ struct load *load_take(struct engine *g, struct queue *q, uint32_t max_rcpts,
     return l;
 }
 
+/* The sender that goes out; empty: that of the envelope. */
+static struct strview reverse_path(struct load *l)
+{
+    const struct queue_settings *set = &l->queue->settings;
+    const struct envelope *env = &l->env;
+    struct strview path = {NULL, 0}, rcpt = env->rcpts[l->rcpts[0]].address;
+    const struct verp_mail m = {env->job, sv_of(l->queue->vmta->name), env->sender, rcpt};
+
+    /* one in hand from before a reload may have several recipients: as it was */
+    if (l->count != 1)
+        return path;
+    if (set->verp && l->engine->parts.verp)
+        verp_sender(l->engine->parts.verp, &set->bounce_base, &m, &l->arena, &path);
+    else if (l->message->single)
+        verp_plain_sender(env->sender, rcpt, &l->arena, &path);
+    return path;
+}
+
 void load_hand_over(struct load *l, struct delivery_job *ret)
 {
     const struct spool_content *c = &l->read.content;
@@ -123,6 +146,7 @@ void load_hand_over(struct load *l, struct delivery_job *ret)
         .env = &l->env,
         .rcpts = l->rcpts,
         .rcpt_count = l->count,
+        .reverse_path = reverse_path(l),
         .prefix = signing_fields(l),
         .content = l->body ? l->body->content : c->content,
         .content_fd = l->body ? -1 : c->fd,

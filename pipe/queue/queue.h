@@ -17,6 +17,7 @@
 #include "route/routes.h"
 
 struct engine;
+struct local_queue;
 struct queue_memo;
 struct throttle;
 
@@ -36,6 +37,7 @@ struct queue {
     char *name;
     struct strview domain; /* part of name */
     struct vmta *vmta;
+    const struct local_queue *local; /* handled in this process; NULL: it has connections */
     enum tls_ask ask;   /* of its messages; then the name says so, too, and: */
     struct queue *base; /* the usual queue, whose identity and group it shares; NULL: this is one */
     struct queue *variants[TLS_ASK_COUNT]; /* of a usual queue, by ask; NULL where there is none */

@@ -34,6 +34,8 @@ static const char *heir(const struct queue *q)
 
 const char *routing_target(const struct queue *q)
 {
+    if (q->local)
+        return NULL;
     if (!q->vmta->is_defined)
         return heir(q);
     if (q->mode == QUEUE_BACKOFF && q->backoff_reroute_to)

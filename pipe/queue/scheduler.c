@@ -81,6 +81,11 @@ void scheduler_kick(struct engine *g, struct queue *q)
 {
     struct limit *full;
 
+    if (q->local) {
+        if (may_send(g, q))
+            g->local->work(g->local_arg, q);
+        return;
+    }
     if (!may_send(g, q) || (q->line && (is_rate(q->line) || list_empty(&q->idle))))
         return;
     if (!list_empty(&q->idle) && q->config_generation == g->config_generation &&
@@ -92,7 +97,9 @@ void scheduler_kick(struct engine *g, struct queue *q)
 
 void scheduler_retry(struct engine *g, struct queue *q)
 {
-    if (may_send(g, q))
+    if (q->local)
+        scheduler_kick(g, q);
+    else if (may_send(g, q))
         make_runnable(g, q);
 }
 
@@ -791,6 +798,8 @@ void engine_drain(struct engine *g, int64_t timeout_ms, void (*done)(void *arg),
     g->drain_until_ms = clock_mono_ms() + timeout_ms;
     g->drained = done;
     g->drained_arg = arg;
+    if (g->local)
+        g->local->drain(g->local_arg);
     sender_close_all(g, false);
     g->next_sweep_ms = MIN_OF(g->next_sweep_ms, g->drain_until_ms);
     arm(g);

@@ -262,7 +262,9 @@ static bool should_yield(struct sender *s)
 static uint32_t likely_rcpts(struct queue *q, uint32_t most)
 {
     const struct entry *first = lanes_peek(q);
-    return first ? MIN_OF((uint32_t)first->message->live, most) : 0;
+    if (!first)
+        return 0;
+    return first->message->single ? 1 : MIN_OF((uint32_t)first->message->live, most);
 }
 
 /* How long a recipient granted in advance may be used. A slow rate grants one while the connection
@@ -313,6 +315,8 @@ static struct load *take_load(struct sender *s)
     struct queue *q = s->queue;
     uint32_t most = throttle_numbers(s->engine, q)->max_rcpt_per_transaction, granted;
 
+    if (q->settings.verp)
+        most = 1;
     s->refused = NULL;
     if (!q->ready_count)
         return NULL;

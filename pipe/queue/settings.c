@@ -70,6 +70,9 @@ void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, stru
         .idle_timeout_ms = config_number(cfg, &q, DIR_IDLE_TIMEOUT_OUT),
         .use_pipelining = config_bool(cfg, &q, DIR_USE_PIPELINING),
     };
+    if (config_bool(cfg, &q, DIR_VERP))
+        ret->bounce_base = verp_base_of(config_text(cfg, &q, DIR_BOUNCE_ADDRESS));
+    ret->verp = ret->bounce_base.local.len > 0;
     tls_settings_resolve(&ret->tls, cfg, &q, ask);
     retry_settings_resolve(&ret->retry, cfg, &q);
     react_settings_resolve(&ret->react, cfg, &q);

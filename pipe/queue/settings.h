@@ -12,6 +12,7 @@
 #include "queue/tls_rules.h"
 #include "pace/pace.h"
 #include "route/routes.h"
+#include "verp/verp.h"
 
 /* What limits a queue, each with a backoff- twin. LIMIT(ID of the directive) */
 #define QUEUE_LIMITS(LIMIT)           \
@@ -55,6 +56,8 @@ struct queue_settings {
     int64_t idle_timeout_ms;
     struct tls_settings tls;
     bool use_pipelining;
+    bool verp; /* with bounce_base: one recipient per transaction, from an address of its own */
+    struct verp_base bounce_base;
 };
 
 /* Fills *ret; group: queue_group_domain, what the queue is counted as. Empty it with queue_settings_fini. */

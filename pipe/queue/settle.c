@@ -50,6 +50,7 @@ static void report(struct engine *g, const struct entry *e, const struct envelop
                                .next_ms = next_ms,
                                .outcome = o,
                                .rule = r ? &r->rule : NULL,
+                               .dlv_type = e->queue->local ? e->queue->local->dlv_type : NULL,
                            });
 }
 
@@ -143,6 +144,8 @@ void settle_entry(struct engine *g, struct entry *e, const struct envelope *env,
     job_count_outcome(e->message->job, o->class_);
     journal(g, e, o, next);
     report(g, e, env, o, next, r);
+    if (o->class_ == OUTCOME_BOUNCED && o->code && g->bounced)
+        g->bounced(g->bounced_arg, env, e->rcpt, o);
     if (o->class_ != OUTCOME_DEFERRED) {
         end_entry(g, e);
         return;

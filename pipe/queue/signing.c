@@ -16,6 +16,7 @@
 #include "mail/dkim.h"
 #include "queue/load.h"
 #include "sign/signer.h"
+#include "verp/unsubscribe.h"
 
 enum { FRESH_MS = 60 * 1000 }; /* then the time in a signature is too old to begin with */
 
@@ -27,6 +28,7 @@ struct signing {
     int64_t made_ms;     /* wall */
     struct list waiters; /* struct load.sign_link */
     struct sign_request request;
+    struct buf list; /* request.list */
 };
 
 static void unref(struct signing *s)
@@ -35,6 +37,7 @@ static void unref(struct signing *s)
         return;
     sign_plan_unref(s->request.plan);
     buf_free(&s->request.fields);
+    buf_free(&s->list);
     free(s);
 }
 
@@ -65,7 +68,7 @@ static void finish(struct signing *s)
 {
     s->done = true;
     s->status = s->request.status;
-    s->request.content = s->request.bimi = sv(NULL, 0);
+    s->request.content = s->request.bimi = s->request.list_taken = sv(NULL, 0);
 }
 
 static void take_status(struct load *l, const struct signing *s)
@@ -160,8 +163,28 @@ static void fill_request(struct sign_request *r, const struct load *l, struct si
     if (r->has_body_hash)
         memcpy(r->body_hash, hash.ptr, hash.len);
     r->bimi = env->bimi;
+    r->list_taken = env->list_fields;
     r->time_s = clock_wall_ms() / 1000;
     r->done = on_signed;
+}
+
+/* Only a message to one recipient can name him. */
+static bool unsubscribes(const struct load *l, const struct sign_plan *plan)
+{
+    return plan->unsubscribe.mode != UNSUBSCRIBE_OFF && l->env.rcpt_count == 1 &&
+           l->engine->parts.verp;
+}
+
+static void put_unsubscribe(struct signing *s, const struct load *l)
+{
+    const struct envelope *env = &l->env;
+    const struct verp_mail m = {env->job, sv_of(l->queue->vmta->name), env->sender,
+                                env->rcpts[0].address};
+
+    if (!unsubscribes(l, s->request.plan))
+        return;
+    unsubscribe_put(l->engine->parts.verp, &s->request.plan->unsubscribe, &m, &s->list);
+    s->request.list = buf_view(&s->list);
 }
 
 /* Takes plan. */
@@ -175,6 +198,7 @@ static struct signing *start(struct load *l, struct sign_plan *plan)
     l->message->signing = s;
     list_init(&s->waiters);
     fill_request(&s->request, l, plan);
+    put_unsubscribe(s, l);
     if (sign_request_is_cheap(&s->request)) {
         sign_request_run(&s->request);
         finish(s);
@@ -194,10 +218,11 @@ static void fail(struct load *l, const char *trouble)
 void signing_begin(struct load *l)
 {
     l->state = LOAD_READY;
-    if (!l->engine->parts.signer || (!l->engine->signs && !l->env.bimi.len))
+    bool put_back = l->env.bimi.len || l->env.list_fields.len;
+    if (!l->engine->parts.signer || (!l->engine->signs && !put_back) || l->queue->local)
         return;
     struct sign_plan *plan = plan_of(l);
-    bool nothing = !plan->count && !plan->bimi_selector && !l->env.bimi.len;
+    bool nothing = !plan->count && !plan->bimi_selector && !put_back && !unsubscribes(l, plan);
     if (plan->unusable || nothing) {
         if (plan->unusable)
             fail(l, plan->unusable);

@@ -1,6 +1,6 @@
 /*
  * Signatures on the way from the queue to a connection: a load that has its content gets the fields
- * that go before it (DKIM-Signature, BIMI-Selector) from the pipe's signer. They are made once per
+ * that go before it (DKIM-Signature, BIMI-Selector, List-Unsubscribe) from the pipe's signer. They are made once per
  * message and plan, and shared by the loads of its recipients as long as the message is in memory; a
  * retry makes new ones.
  */

@@ -24,6 +24,7 @@ struct acct_event {
     struct strview pipe, queue, vmta, pool;
     struct strview orig, rcpt, orcpt, job, envid;
     struct strview source_host, source_ip, user;
+    const char *dlv_type;                 /* NULL: smtp */
     const struct outcome *outcome;        /* of d, b, t, tq */
     const struct acct_remote *remote;     /* of rb, rs, f */
     const char *category;                 /* NULL: none */

@@ -228,8 +228,9 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
     case ACCT_FIELD_REPLY_RULE:
         return rule_place(e->reply_file, e->reply_line, scratch);
     case ACCT_FIELD_SRC_TYPE:
-    case ACCT_FIELD_DLV_TYPE:
         return SV("smtp");
+    case ACCT_FIELD_DLV_TYPE:
+        return sv_of(e->dlv_type ? e->dlv_type : "smtp");
     case ACCT_FIELD_SRC_MTA:
         return e->source_host;
     case ACCT_FIELD_DLV_SOURCE_IP:

@@ -457,6 +457,10 @@ static void classify(struct report *r, const struct outcome *o, struct acct_even
 {
     struct classification k;
 
+    if (o->class_ != OUTCOME_DELIVERED && o->category) {
+        e->category = o->category;
+        return;
+    }
     if (!r->classify || o->class_ == OUTCOME_DELIVERED)
         return;
     classify_outcome(r->classify, o, &k);
@@ -532,6 +536,7 @@ void report_rcpt(struct report *r, const struct report_rcpt *w)
     e.vmta = sv_of(w->vmta);
     e.pool = pool_of(r, w->env, w->vmta);
     e.attempt = w->attempts;
+    e.dlv_type = w->dlv_type;
     e.next_ms = w->outcome->class_ == OUTCOME_DEFERRED ? w->next_ms : 0;
     if (w->rule && w->rule->rule) {
         e.reply_file = w->rule->file;

@@ -63,6 +63,7 @@ struct report_rcpt {
     int64_t next_ms;   /* wall; of a deferral */
     const struct outcome *outcome;
     const struct rule_match *rule; /* reply rule that matched; NULL or without rule: none */
+    const char *dlv_type;          /* how it was tried; NULL: smtp */
 };
 void report_rcpt(struct report *r, const struct report_rcpt *what);
 
@@ -75,7 +76,7 @@ void report_received(struct report *r, message_id id, const struct envelope *env
                      const char *(*queue_of)(void *arg, uint32_t i), void *arg);
 
 /* A report that came in by mail: rb, rs or f, with what is known of the original message. logged_ms
- * and pipe are filled in here. */
+ * and pipe are filled in here. On disk before any journal record that is written after it. */
 void report_remote(struct report *r, struct acct_event *event);
 
 void report_counts(const struct report *r, struct report_counts *ret);

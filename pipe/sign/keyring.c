@@ -347,6 +347,31 @@ static void choose_keys(struct planning *p, const struct config *cfg, struct con
     add_from(p, cfg, &q, DIR_SECOND_DOMAIN_KEY);
 }
 
+static const char *text_or_null(const struct config *cfg, const struct config_query *q,
+                                enum directive d)
+{
+    const char *text = config_text(cfg, q, d);
+    return text && *text ? text : NULL;
+}
+
+/* The fields that we insert are signed whatever dkim-headers says (RFC 8058 section 4). */
+static void add_unsubscribe(struct sign_plan *plan, const struct config *cfg,
+                            const struct config_query *q, struct strview *headers)
+{
+    struct sign_unsubscribe *u = &plan->unsubscribe;
+    struct buf b = {0};
+
+    u->mode = (enum unsubscribe_mode)config_number(cfg, q, DIR_LIST_UNSUBSCRIBE);
+    u->url = text_or_null(cfg, q, DIR_UNSUBSCRIBE_URL);
+    u->address = text_or_null(cfg, q, DIR_UNSUBSCRIBE_ADDRESS);
+    u->scope = (enum suppress_scope)config_number(cfg, q, DIR_UNSUBSCRIBE_SCOPE);
+    if (u->mode == UNSUBSCRIBE_OFF)
+        return;
+    buf_printf(&b, "%.*s, List-Unsubscribe, List-Unsubscribe-Post", SV_ARG(*headers));
+    *headers = arena_sv(&plan->arena, buf_view(&b));
+    buf_free(&b);
+}
+
 static struct sign_plan *make_plan(struct keyring *r, struct config *cfg,
                                    const struct sign_scope *s)
 {
@@ -366,8 +391,9 @@ static struct sign_plan *make_plan(struct keyring *r, struct config *cfg,
     plan->with = arena_alloc(&plan->arena, MAX_SIGNATURES * sizeof(plan->with[0]));
     plan->header_canon = canon < 2 ? DKIM_RELAXED : DKIM_SIMPLE;
     plan->body_canon = canon % 2 == 0 ? DKIM_RELAXED : DKIM_SIMPLE;
-    dkim_names_parse(sv_of(config_text(cfg, &q, DIR_DKIM_HEADERS)),
-                     sv_of(config_text(cfg, &q, DIR_DKIM_OVERSIGN)), &plan->arena, &plan->names);
+    struct strview headers = sv_of(config_text(cfg, &q, DIR_DKIM_HEADERS));
+    add_unsubscribe(plan, cfg, &q, &headers);
+    dkim_names_parse(headers, sv_of(config_text(cfg, &q, DIR_DKIM_OVERSIGN)), &plan->arena, &plan->names);
     plan->timestamp = config_bool(cfg, &q, DIR_DKIM_TIMESTAMP);
     plan->expire_after_s = config_number(cfg, &q, DIR_DKIM_EXPIRE_AFTER) / 1000;
     plan->bimi_selector = bimi && *bimi ? bimi : NULL;
@@ -430,5 +456,5 @@ bool keyring_is_wanted(const struct config *cfg, struct strview pipe)
 {
     struct signing_needs needs;
     signing_needs(cfg, pipe, &needs);
-    return needs.keys || needs.bimi;
+    return needs.keys || needs.bimi || needs.unsubscribe;
 }

@@ -8,6 +8,7 @@
 #include "mail/config.h"
 #include "mail/dkim.h"
 #include "sign/key.h"
+#include "suppress/suppress.h"
 
 struct keyring;
 
@@ -30,6 +31,14 @@ struct sign_with {
     const char *selector, *domain;
 };
 
+/* What list-unsubscribe and its neighbours say, in the order of their choices. */
+enum unsubscribe_mode { UNSUBSCRIBE_OFF, UNSUBSCRIBE_HEADER, UNSUBSCRIBE_ONE_CLICK };
+struct sign_unsubscribe {
+    enum unsubscribe_mode mode;
+    const char *url, *address; /* or NULL */
+    enum suppress_scope scope;
+};
+
 /* What is done to the messages of one identity through one virtual MTA. Refcounted; only read once
  * made, so the thread pool may look at it. */
 struct sign_plan {
@@ -44,6 +53,7 @@ struct sign_plan {
     bool timestamp;
     int64_t expire_after_s;
     const char *bimi_selector; /* or NULL */
+    struct sign_unsubscribe unsubscribe;
     const char *unusable; /* when dkim-required: why the message must wait, one sentence; or NULL */
     int64_t valid_until_ms; /* wall; a key's from= or until= comes then */
 };
@@ -55,12 +65,13 @@ struct sign_scope {
     struct strview options;       /* X-DKIM-Options; may be empty */
 };
 
-/* The plan, with a reference; never NULL. Nothing to do when count is 0 and bimi_selector NULL.
+/* The plan, with a reference; never NULL. Nothing to do when count is 0, bimi_selector NULL and
+ * unsubscribe off.
  * Kept by scope until the configuration or a key changes. */
 struct sign_plan *keyring_plan(struct keyring *r, struct config *cfg, const struct sign_scope *s);
 void sign_plan_unref(struct sign_plan *p); /* NULL is fine; main thread only */
 
-/* Whether this configuration has keys or BIMI selectors for the pipe at all: one look per
+/* Whether this configuration has keys, BIMI selectors or list-unsubscribe for the pipe at all: one look per
  * configuration, so that mail that is not signed costs nothing. */
 bool keyring_is_wanted(const struct config *cfg, struct strview pipe);
 

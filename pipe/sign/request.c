@@ -29,10 +29,6 @@ static int read_at(const struct sign_request *r, uint64_t at, char *to, size_t n
 
 static int read_header(const struct sign_request *r, struct buf *to)
 {
-    if (r->content.len) {
-        buf_append(to, r->content.ptr, MIN_OF(r->content.len, (size_t)r->header_bytes));
-        return 0;
-    }
     int status = read_at(r, 0, buf_reserve(to, r->header_bytes), r->header_bytes);
     buf_advance(to, status == 0 ? r->header_bytes : 0);
     return status;
@@ -136,8 +132,8 @@ bool sign_request_is_cheap(const struct sign_request *r)
 {
     const struct sign_plan *plan = r->plan;
 
-    if (!plan->count) /* a BIMI-Selector alone */
-        return true;
+    if (!plan->count) /* a BIMI-Selector alone, or List-Unsubscribe into a header that is at hand */
+        return !r->list.len || r->content.len;
     if (!r->content.len || !r->has_body_hash || plan->count > CHEAP_SIGNATURES)
         return false;
     for (size_t i = 0; i < plan->count; i++)
@@ -146,27 +142,81 @@ bool sign_request_is_cheap(const struct sign_request *r)
     return true;
 }
 
+/* --- fields without a signature --- */
+
+static bool is_field(struct strview line, struct strview name)
+{
+    size_t n = name.len;
+
+    if (!sv_starts_nocase(line, name))
+        return false;
+    while (n < line.len && (line.ptr[n] == ' ' || line.ptr[n] == '\t'))
+        n++;
+    return n < line.len && line.ptr[n] == ':';
+}
+
+static bool has_field(struct strview block, struct strview name)
+{
+    struct strview line;
+
+    while (sv_split(&block, '\n', &line))
+        if (is_field(line, name))
+            return true;
+    return false;
+}
+
+/* What goes in besides signatures. */
+static void put_others(const struct sign_request *r, struct strview header, struct buf *out)
+{
+    if (r->plan->bimi_selector)
+        buf_printf(out, "BIMI-Selector: v=BIMI1; s=%s;\r\n", r->plan->bimi_selector);
+    else if (r->bimi.len)
+        buf_printf(out, "BIMI-Selector: %.*s\r\n", SV_ARG(r->bimi));
+    if (!r->list.len)
+        buf_append_sv(out, r->list_taken);
+    else if (!has_field(header, SV("List-Unsubscribe")))
+        buf_append_sv(out, r->list);
+}
+
+/* The header block: in memory, or read into *to. */
+static int header_of(const struct sign_request *r, struct buf *to, struct strview *ret)
+{
+    if (r->content.len) {
+        *ret = sv(r->content.ptr, MIN_OF(r->content.len, (size_t)r->header_bytes));
+        return 0;
+    }
+    int status = read_header(r, to);
+    *ret = buf_view(to);
+    return status;
+}
+
+static int sign_with_others(struct sign_request *r, struct strview header, struct strview others)
+{
+    struct buf block = {0};
+
+    if (!others.len)
+        return sign_all(r, header);
+    buf_append_sv(&block, others);
+    buf_append_sv(&block, header);
+    int status = sign_all(r, buf_view(&block));
+    buf_free(&block);
+    return status;
+}
+
 void sign_request_run(struct sign_request *r)
 {
-    struct buf block = {0}, bimi = {0};
+    struct buf read = {0}, others = {0};
+    struct strview header = {NULL, 0};
 
-    if (r->plan->bimi_selector)
-        buf_printf(&bimi, "BIMI-Selector: v=BIMI1; s=%s;\r\n", r->plan->bimi_selector);
-    else if (r->bimi.len)
-        buf_printf(&bimi, "BIMI-Selector: %.*s\r\n", SV_ARG(r->bimi));
-    if (r->plan->count && r->content.len && !buf_len(&bimi)) {
-        r->status =
-            sign_all(r, sv(r->content.ptr, MIN_OF(r->content.len, (size_t)r->header_bytes)));
-    } else if (r->plan->count) {
-        buf_append_sv(&block, buf_view(&bimi));
-        r->status = read_header(r, &block);
-        if (r->status == 0)
-            r->status = sign_all(r, buf_view(&block));
-    }
+    r->status = r->plan->count || r->list.len ? header_of(r, &read, &header) : 0;
     if (r->status == 0)
-        buf_append_sv(&r->fields, buf_view(&bimi));
+        put_others(r, header, &others);
+    if (r->status == 0 && r->plan->count)
+        r->status = sign_with_others(r, header, buf_view(&others));
+    if (r->status == 0)
+        buf_append_sv(&r->fields, buf_view(&others));
     else
         buf_reset(&r->fields);
-    buf_free(&bimi);
-    buf_free(&block);
+    buf_free(&others);
+    buf_free(&read);
 }

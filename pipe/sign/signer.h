@@ -1,5 +1,5 @@
 /*
- * The signer of a pipe: makes DKIM-Signature (and BIMI-Selector) fields in threads of its own,
+ * The signer of a pipe: makes DKIM-Signature (and BIMI-Selector, List-Unsubscribe) fields in threads of its own,
  * several messages at a time. There is one thread per core, started when there is work, and they run
  * at a lower priority than the loop: a pipe that signs at full load leaves disk, connections and
  * other pipes what they need.
@@ -29,6 +29,9 @@ struct sign_request {
     uint8_t body_hash[SIGN_HASH_BYTES]; /* of the plan's body_canon */
     struct strview
         bimi; /* what the application said in BIMI-Selector, when the plan says nothing */
+    /* List-Unsubscribe and -Post in whole lines: ours, which go in where the header has none, and else
+     * those of the application that were taken out */
+    struct strview list, list_taken;
     int64_t time_s;
     struct buf fields; /* out: what goes before the header, wire form */
     int status;        /* out: 0, or negative when the fields could not be made */

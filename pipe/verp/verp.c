@@ -21,6 +21,7 @@ struct verp {
     bool has_key, told_no_key;
     int64_t bounce_age_ms, unsubscribe_age_ms; /* 0: never */
     uint16_t swept_day;
+    struct buf scratch;
 };
 
 enum { DAY_MS = 24 * 3600 * 1000, ORIGIN_AGE_MAX_DAYS = 400 };
@@ -41,6 +42,7 @@ void verp_free(struct verp *v)
     inbound_table_free(v->table);
     config_unref(v->config);
     origins_free(v->origins);
+    buf_free(&v->scratch);
     free(v->pipe);
     free(v);
 }
@@ -160,16 +162,15 @@ bool verp_sender(struct verp *v, const struct verp_base *base, const struct verp
                  struct arena *a, struct strview *ret)
 {
     struct mail_token t = {.use = MAIL_TOKEN_BOUNCE};
-    struct buf b = {0};
 
     if (!m->sender.len || !base->local.len)
         return false;
     verp_token(v, m, &t);
-    bool made = verp_address(v, base, &t, m->rcpt, &b);
-    if (made)
-        *ret = arena_sv(a, buf_view(&b));
-    buf_free(&b);
-    return made;
+    buf_reset(&v->scratch);
+    if (!verp_address(v, base, &t, m->rcpt, &v->scratch))
+        return false;
+    *ret = arena_sv(a, buf_view(&v->scratch));
+    return true;
 }
 
 bool verp_plain_sender(struct strview sender, struct strview rcpt, struct arena *a,

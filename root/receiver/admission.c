@@ -9,11 +9,30 @@
 
 #include <strings.h>
 
+/* Clients of one address; of IPv6 one /64, which is what one of them has. */
+struct admission_key {
+    uint8_t family;
+    uint8_t bytes[8];
+};
+
+struct admission_address {
+    struct hash_node node;
+    struct admission_key key;
+    uint32_t count;
+};
+
+static bool match_address(const struct hash_node *n, const void *key)
+{
+    return memcmp(&container_of(n, const struct admission_address, node)->key, key,
+                  sizeof(struct admission_key)) == 0;
+}
+
 void admission_init(struct admission *a)
 {
     list_init(&a->sources);
     list_init(&a->groups);
-    a->connections = 0;
+    hash_init(&a->addresses, match_address);
+    a->connections = a->inbound = 0;
 }
 
 static struct admission_count *find(const struct list *counts, const char *name)
@@ -91,13 +110,63 @@ const char *admission_enter(struct admission *a, const struct config *cfg, const
     const char *group = source ? config_text(cfg, &q, DIR_SOURCE_GROUP_NAME) : NULL;
 
     a->connections++;
+    ret->address = NULL;
     ret->source = count_in(&a->sources, source ? source : "");
     ret->group = group ? count_in(&a->groups, group) : NULL;
     return over_limit(a, cfg, &q, ret);
 }
 
+static struct admission_key key_of(const struct sockaddr *client)
+{
+    struct admission_key k = {.family = (uint8_t)client->sa_family};
+
+    if (client->sa_family == AF_INET6)
+        memcpy(k.bytes, &((const struct sockaddr_in6 *)(const void *)client)->sin6_addr, 8);
+    else if (client->sa_family == AF_INET)
+        memcpy(k.bytes, &((const struct sockaddr_in *)(const void *)client)->sin_addr, 4);
+    return k;
+}
+
+bool admission_enter_inbound(struct admission *a, const struct config *cfg,
+                             const struct sockaddr *client, struct admission_place *place)
+{
+    struct admission_key key = key_of(client);
+    uint64_t h = hash_bytes(&key, sizeof(key));
+
+    if (place->address)
+        return true;
+    struct hash_node *n = hash_find(&a->addresses, h, &key);
+    struct admission_address *one = n ? container_of(n, struct admission_address, node) : NULL;
+    if (a->inbound >= config_number(cfg, NULL, DIR_INBOUND_MAX_CONNECTIONS) ||
+        (one && one->count >= config_number(cfg, NULL, DIR_INBOUND_MAX_CONNECTIONS_PER_ADDRESS)))
+        return false;
+    if (!one) {
+        one = xcalloc(1, sizeof(*one));
+        one->key = key;
+        hash_insert(&a->addresses, &one->node, h);
+    }
+    one->count++;
+    a->inbound++;
+    place->address = one;
+    return true;
+}
+
+static void leave_inbound(struct admission *a, struct admission_address *one)
+{
+    if (!one)
+        return;
+    a->inbound--;
+    if (--one->count > 0)
+        return;
+    hash_remove(&a->addresses, &one->node);
+    if (!a->addresses.count)
+        hash_fini(&a->addresses);
+    free(one);
+}
+
 void admission_leave(struct admission *a, struct admission_place *place)
 {
+    leave_inbound(a, place->address);
     a->connections--;
     count_out(place->source);
     count_out(place->group);

@@ -6,6 +6,7 @@
 #ifndef PMTA_RECEIVER_ADMISSION_H
 #define PMTA_RECEIVER_ADMISSION_H
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "mail/config.h"
 
@@ -13,7 +14,9 @@
 struct admission {
     struct list sources; /* struct admission_count */
     struct list groups;
+    struct hash addresses; /* struct admission_address: clients with inbound mail */
     uint32_t connections;
+    uint32_t inbound; /* of these, with a place in addresses */
 };
 
 /* Connections under one name. */
@@ -27,6 +30,7 @@ struct admission_count {
 struct admission_place {
     struct admission_count *source;
     struct admission_count *group; /* NULL: none */
+    struct admission_address *address; /* of one that is let in for inbound mail alone; or NULL */
 };
 
 void admission_init(struct admission *a);
@@ -35,6 +39,11 @@ void admission_init(struct admission *a);
  * source: name, or NULL when none applies. Returns NULL, or the reply that it is refused with. */
 const char *admission_enter(struct admission *a, const struct config *cfg, const char *source,
                             const struct sockaddr *client, struct admission_place *ret);
+/* Counts a connection that may only bring mail for ourselves, against inbound-max-connections and
+ * inbound-max-connections-per-address; after admission_enter. False: it is over a limit. Again for one
+ * that was counted: true. */
+bool admission_enter_inbound(struct admission *a, const struct config *cfg,
+                             const struct sockaddr *client, struct admission_place *place);
 void admission_leave(struct admission *a, struct admission_place *place);
 
 #endif

@@ -26,6 +26,7 @@ static int take_config(void *owner, struct strview snapshot, uint64_t generation
     r->config = cfg;
     tls_files_commit(r->tls_files);
     receiver_note_signing(r);
+    inbound_configure(&r->inbound, cfg);
     listener_close_removed(r);
     r->shared.max_buffered_bytes = (uint64_t)config_number(cfg, NULL, DIR_MAX_BUFFERED_IN);
     log_debug(LOG_CONFIG, "configuration applied generation=%llu", (unsigned long long)generation);
@@ -36,6 +37,8 @@ static void take_edge(void *owner, enum role peer, const char *name, int fd)
 {
     if (peer == ROLE_PIPE)
         pipe_edge_open(owner, name, fd);
+    else if (peer == ROLE_SUPPRESS)
+        receiver_suppress_edge(owner, fd);
     else
         close(fd);
 }
@@ -62,6 +65,22 @@ static void take_tls_file(void *owner, const char *file, int fd)
         tls_files_add(r->tls_files, file, fd);
     else
         tls_files_begin(r->tls_files);
+}
+
+static void take_secret(void *owner, const char *name, int fd)
+{
+    struct receiver *r = owner;
+    struct mail_token_key key;
+    struct err e;
+
+    if (name && strcmp(name, "installation") == 0) {
+        if (mail_token_key_read(fd, &key, &e) < 0)
+            log_error(LOG_MAIN, "bounce and unsubscribe addresses cannot be checked: %s", e.text);
+        else
+            inbound_set_key(&r->inbound, &key);
+    }
+    if (fd >= 0)
+        close(fd);
 }
 
 static void end_if_drained(struct receiver *r)
@@ -140,6 +159,7 @@ int main(int argc, char **argv)
         .edge = take_edge,
         .listener = take_listener,
         .tls_file = take_tls_file,
+        .secret = take_secret,
         .start = start,
         .admin = admin,
         .drain = drain,

@@ -8,12 +8,15 @@
 #include "admission.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "inbound.h"
 #include "mail/config.h"
 #include "mail/signing.h"
 #include "net/child.h"
 #include "net/stream.h"
 #include "net/tls_files.h"
 #include "smtp_server.h"
+#include "suppress/client.h"
+#include "suppress/table.h"
 
 struct auth_check;
 struct session;
@@ -27,9 +30,12 @@ struct receiver {
     struct list pipes; /* struct pipe_edge */
     struct list sessions;
     struct admission admission;
+    struct inbound inbound;
     struct hash requests; /* struct pipe_request by token */
     struct auth_check *auth;
     struct tls_files *tls_files;
+    struct suppress_client *suppress;      /* NULL: no edge yet */
+    struct suppress_table *suppress_table; /* NULL: there was none yet */
     struct pipe_signing *signing; /* one per pipe of the configuration, after that of all */
     uv_timer_t timer;             /* once a second */
     uint32_t session_count;
@@ -68,6 +74,14 @@ void receiver_note_signing(struct receiver *r);
 /* ops of the engine; owner is the session's receiver. */
 void receiver_signing_needs(const struct receiver *r, struct strview pipe,
                             struct signing_needs *ret);
+
+/* --- suppressed.c --- */
+
+/* The edge to pmta-suppress; takes fd. */
+void receiver_suppress_edge(struct receiver *r, int fd);
+/* pipe: empty when it is not certain yet. */
+bool receiver_is_suppressed(const struct receiver *r, struct strview pipe, struct strview sender,
+                            struct strview rcpt, const char **ret_reason);
 
 /* --- listener.c --- */
 

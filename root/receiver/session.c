@@ -428,11 +428,37 @@ static bool signing_key_exists(void *owner, struct strview pipe, const struct si
     return signing_options_known(s->receiver->config, pipe, o);
 }
 
+static bool is_suppressed(void *owner, struct strview sender, struct strview rcpt,
+                          const char **ret_reason)
+{
+    const struct session *s = owner;
+    const struct smtp_server_settings *set = &s->settings->smtp;
+    struct strview pipe = set->pipe_is_certain ? sv_of(set->pipe) : sv("", 0);
+
+    return receiver_is_suppressed(s->receiver, pipe, sender, rcpt, ret_reason);
+}
+
+static bool inbound_of(void *owner, struct strview address, bool relays, struct smtp_inbound *ret)
+{
+    struct session *s = owner;
+    struct receiver *r = s->receiver;
+
+    if (!inbound_find(&r->inbound, address, ret))
+        return false;
+    if (!relays && !ret->refuse &&
+        !admission_enter_inbound(&r->admission, r->config, (const struct sockaddr *)&s->addr,
+                                 &s->place))
+        ret->refuse = "451 4.7.0 Too many connections from your address, try again later";
+    return true;
+}
+
 static const struct smtp_server_ops engine_ops = {
     .pipe_exists = pipe_exists,
     .virtual_mta_exists = virtual_mta_exists,
     .signing_needs = signing_needs_of,
+    .is_suppressed = is_suppressed,
     .signing_key_exists = signing_key_exists,
+    .inbound = inbound_of,
 };
 
 /* --- opening --- */
@@ -456,6 +482,12 @@ static void take_address(struct session *s, const struct sockaddr *client)
         bytes = &((struct sockaddr_in6 *)&s->addr)->sin6_addr;
     if (!inet_ntop(s->addr.ss_family, bytes, s->client, sizeof(s->client)))
         snprintf(s->client, sizeof(s->client), "unknown");
+}
+
+/* A client that can never be more than somebody with mail for us. */
+static bool is_only_inbound(const struct smtp_server_settings *set)
+{
+    return set->accept_inbound && !set->source && !set->offer_auth;
 }
 
 void session_open(struct receiver *r, struct listener *l, int fd, const struct sockaddr *client)
@@ -483,6 +515,10 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     r->accepted++;
     const char *refuse = admission_enter(&r->admission, r->config, s->settings->smtp.source,
                                          (const struct sockaddr *)&s->addr, &s->place);
+    if (!refuse && is_only_inbound(&s->settings->smtp) &&
+        !admission_enter_inbound(&r->admission, r->config, (const struct sockaddr *)&s->addr,
+                                 &s->place))
+        refuse = "421 4.7.0 Too many connections from your address, try again later";
     if (r->draining)
         refuse = "421 4.3.2 Service is shutting down, try again";
     if (refuse)

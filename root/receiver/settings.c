@@ -50,6 +50,7 @@ static void fill_limits(struct smtp_server_settings *s, const struct config *cfg
                         const struct config_query *q)
 {
     s->max_message_bytes = (uint64_t)config_number(cfg, q, DIR_MAX_MESSAGE_SIZE);
+    s->max_inbound_bytes = (uint64_t)config_number(cfg, q, DIR_INBOUND_MAX_MESSAGE_SIZE);
     s->max_rcpts = number(cfg, q, DIR_MAX_RCPT_PER_MESSAGE);
     s->max_header_bytes = number(cfg, q, DIR_MAX_HEADER_SIZE);
     s->max_line_bytes = number(cfg, q, DIR_MAX_LINE_LENGTH);
@@ -65,6 +66,27 @@ static bool asks_certificate(const struct config *cfg, const char *listener)
     const struct config_value *v =
         config_section_get(cfg, KIND_LISTENER, sv_of(listener), DIR_TLS_CLIENT_CA);
     return v && v->text;
+}
+
+/* Refused at RCPT only when nothing that the message will say can change it: with X-Pipe, when no pipe
+ * has a word of its own that counts. The pipe looks again in any case. */
+static bool refuses_suppressed(const struct config *cfg, const struct config_query *q,
+                               const struct smtp_server_settings *s, struct strview user)
+{
+    struct config_query own = *q;
+    const char *name;
+
+    own.user = user;
+    if (!s->process_x_pipe) {
+        own.pipe = sv_of(s->pipe);
+        return config_number(cfg, &own, DIR_SUPPRESSION) == 0;
+    }
+    for (size_t i = 0; (name = config_section_name(cfg, KIND_PIPE, i)); i++) {
+        own.pipe = sv_of(name);
+        if (config_number(cfg, &own, DIR_SUPPRESSION) != 0)
+            return false;
+    }
+    return true;
 }
 
 struct client_settings *client_settings_new(struct receiver *r, const char *listener, bool has_tls,
@@ -86,6 +108,8 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
     s->offer_starttls = has_tls;
     s->allow_plain_auth = config_bool(cfg, &by_listener, DIR_ALLOW_PLAIN_AUTH) ||
                           config_bool(cfg, &q, DIR_ALLOW_PLAIN_AUTH);
+    s->accept_inbound =
+        inbound_is_open(&r->inbound) && config_bool(cfg, &by_listener, DIR_INBOUND_MAIL);
     /* Without a source nothing is trusted, whatever [pmta] says for all of them. */
     if (s->source) {
         s->allow_relaying = config_bool(cfg, &q, DIR_ALWAYS_ALLOW_RELAYING);
@@ -97,9 +121,13 @@ struct client_settings *client_settings_new(struct receiver *r, const char *list
         s->process_x_schedule = config_bool(cfg, &q, DIR_PROCESS_X_SCHEDULE);
         s->process_x_delivery_priority = config_bool(cfg, &q, DIR_PROCESS_X_DELIVERY_PRIORITY);
         s->process_x_remote_mta_name = config_bool(cfg, &q, DIR_PROCESS_X_REMOTE_MTA_NAME);
-    } else if (!s->offer_auth && !(has_tls && asks_certificate(cfg, listener))) {
+    } else if (!s->offer_auth && !s->accept_inbound &&
+               !(has_tls && asks_certificate(cfg, listener))) {
         s->refuse = "554 5.7.1 No mail is accepted from your address";
     }
+    s->pipe_is_certain = !s->process_x_pipe;
+    s->refuse_suppressed = refuses_suppressed(cfg, &q, s, user);
+    s->verp = config_bool(cfg, &q, DIR_VERP_DEFAULT);
     s->fix_lone_lf = config_number(cfg, &q, DIR_LONE_LF) == 1;
     return c;
 }

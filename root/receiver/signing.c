@@ -32,7 +32,7 @@ void receiver_note_signing(struct receiver *r)
         free(p);
     }
     struct pipe_signing **to = &(r->signing = note(r->config, ""))->next;
-    if (!r->signing->needs.keys && !r->signing->needs.bimi)
+    if (!r->signing->needs.keys && !r->signing->needs.bimi && !r->signing->needs.unsubscribe)
         return; /* then it is so for every pipe */
     for (size_t i = 0; (name = config_section_name(r->config, KIND_PIPE, i)); i++) {
         *to = note(r->config, name);

@@ -5,7 +5,7 @@
  * calls smtp_server_next until SMTP_WANT_NOTHING after every call that gave the engine something,
  * and then writes out what smtp_server_output holds.
  *
- * Loop thread only. Nothing here calls back but the two look-ups in smtp_server_ops.
+ * Loop thread only. Nothing here calls back but the look-ups in smtp_server_ops.
  */
 #ifndef PMTA_RECEIVER_SMTP_SERVER_H
 #define PMTA_RECEIVER_SMTP_SERVER_H
@@ -24,6 +24,7 @@ struct smtp_server_settings {
     const char
         *refuse; /* whole reply ("554 5.7.1 …") that the session begins and ends with, or NULL */
     uint64_t max_message_bytes;
+    uint64_t max_inbound_bytes; /* of a message for ourselves, from a client that may not relay */
     uint32_t max_rcpts;
     uint32_t max_header_bytes;
     uint32_t max_line_bytes;
@@ -32,7 +33,11 @@ struct smtp_server_settings {
     int64_t idle_timeout_ms;
     int64_t session_timeout_ms;
     bool allow_relaying;
+    bool refuse_suppressed; /* at RCPT, whatever the message will say */
+    bool pipe_is_certain;   /* X-Pipe is not honoured */
+    bool accept_inbound; /* who may not relay may send to what is for ourselves */
     bool fix_lone_lf;
+    bool verp; /* as if MAIL said VERP */
     bool process_x_pipe;
     bool process_x_virtual_mta;
     bool process_x_job;
@@ -55,6 +60,12 @@ struct smtp_server_shared {
     uint64_t rejected;   /* commands and messages refused */
 };
 
+/* A recipient that is for ourselves. */
+struct smtp_inbound {
+    const char *refuse;  /* whole reply, or NULL */
+    struct strview pipe; /* that takes it; valid during the call */
+};
+
 struct smtp_server_ops {
     bool (*pipe_exists)(void *owner, struct strview name);
     bool (*virtual_mta_exists)(void *owner, struct strview name);
@@ -62,6 +73,13 @@ struct smtp_server_ops {
     void (*signing_needs)(void *owner, struct strview pipe, struct signing_needs *ret);
     /* The pipe has a key for what X-DKIM-Options asks for. */
     bool (*signing_key_exists)(void *owner, struct strview pipe, const struct signing_options *o);
+    /* This recipient of a message from that sender is on the suppression list, as far as is known by
+     * now; *ret_reason is a word. May be NULL: nobody is. */
+    bool (*is_suppressed)(void *owner, struct strview sender, struct strview rcpt,
+                          const char **ret_reason);
+    /* Whether the recipient is for ourselves, and then *ret. relays: the client has the right to
+     * relay. */
+    bool (*inbound)(void *owner, struct strview address, bool relays, struct smtp_inbound *ret);
 };
 
 enum smtp_want {
@@ -97,6 +115,7 @@ enum {
     SMTP_MAX_HOPS = 100, /* Received fields */
     SMTP_USER_MAX = 255,
     SMTP_PASSWORD_MAX = 255,
+    SMTP_INBOUND_RCPTS_MAX = 100, /* of a message for ourselves */
 };
 
 struct smtp_server;

@@ -67,6 +67,7 @@ static void begin_content(struct smtp_server *s, bool bdat)
     header_scan_reset(&tx->header, tx->trace_bytes, set->max_header_bytes);
     s->ops->signing_needs(s->owner, sv(NULL, 0), &needs);
     tx->header.take_bimi = needs.bimi;
+    tx->header.take_list = needs.take_list;
     data_scan_reset(&tx->scan, bdat, set->fix_lone_lf, set->max_line_bytes);
     tx->begun = true;
 }
@@ -209,7 +210,7 @@ static void check_size(struct smtp_server *s, bool ended)
         size -= MIN_OF(size, tx->scan.stuffed_dots);
         size -= MIN_OF(size, (uint64_t)END_OF_DATA_BYTES * ended);
     }
-    uint64_t max = s->settings->max_message_bytes;
+    uint64_t max = smtp_server_max_bytes(s);
     if (size > max + (!ended && !tx->scan.bdat ? END_OF_DATA_BYTES : 0))
         smtp_server_refuse_message(s, TROUBLE_SIZE, too_large);
 }
@@ -259,7 +260,7 @@ static size_t take_piece(struct smtp_server *s, const char *in, size_t len, bool
 
 static bool overrun(struct smtp_server *s)
 {
-    if (s->tx.received_bytes <= s->settings->max_message_bytes + OVERRUN_BYTES)
+    if (s->tx.received_bytes <= smtp_server_max_bytes(s) + OVERRUN_BYTES)
         return false;
     smtp_server_close(s, TROUBLE_SIZE, too_large);
     return true;
@@ -313,7 +314,7 @@ static void refuse_chunk(struct smtp_server *s, enum smtp_trouble why, const cha
 void smtp_server_bdat(struct smtp_server *s, struct strview args)
 {
     struct smtp_transaction *tx = &s->tx;
-    uint64_t max = s->settings->max_message_bytes;
+    uint64_t max = smtp_server_max_bytes(s);
 
     if (!smtp_bdat_parse(args, &tx->chunk_left, &tx->chunk_last)) {
         smtp_server_close(s, TROUBLE_SYNTAX, "501 5.5.4 Syntax: BDAT size [LAST]");

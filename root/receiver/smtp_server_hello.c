@@ -42,7 +42,7 @@ void smtp_server_ehlo(struct smtp_server *s, struct strview args)
         return;
     buf_printf(&s->out, "250-%.255s\r\n", set->host_name);
     buf_append_str(&s->out, "250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"
-                            "250-DSN\r\n");
+                            "250-DSN\r\n250-VERP\r\n");
     if (set->offer_starttls && !s->tls[0])
         buf_append_str(&s->out, "250-STARTTLS\r\n");
     if (s->tls[0])

@@ -42,6 +42,7 @@ enum smtp_trouble {
     TROUBLE_SEQUENCE,
     TROUBLE_LINE,
     TROUBLE_RELAY,
+    TROUBLE_INBOUND,
     TROUBLE_RCPTS,
     TROUBLE_SIZE,
     TROUBLE_MEMORY,
@@ -81,6 +82,8 @@ struct smtp_transaction {
     bool file_asked;    /* and not answered */
     bool file_open;
     bool piece_out; /* a piece is to be written, and not done */
+    bool inbound;          /* for ourselves: pipe is set, nothing of the message is believed */
+    uint64_t said_bytes;   /* SIZE of MAIL */
     struct strview pipe;
     size_t piece_bytes; /* of the piece that is out */
     enum smtp_trouble refusal_trouble;
@@ -149,6 +152,8 @@ bool smtp_server_auth_offered(const struct smtp_server *s);
 
 /* Takes message bytes in DATA and CHUNK. Returns how many. */
 size_t smtp_server_take_content(struct smtp_server *s, const char *in, size_t len);
+/* Largest message of this transaction. */
+uint64_t smtp_server_max_bytes(const struct smtp_server *s);
 /* Too much waits for the file: no more input now. */
 bool smtp_server_content_full(const struct smtp_server *s);
 /* The owner was asked for the file, or has a piece of content to write. */

@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
+
 /* Encoded size of an envelope without its recipients, roomy: texts have limits of their own. */
 enum { ENVELOPE_BASE_BYTES = 6144, RCPT_BASE_BYTES = 16 };
 
@@ -36,8 +38,9 @@ void smtp_server_mail(struct smtp_server *s, struct strview args)
     env->sender = arena_sv(&s->tx.arena, mail.sender);
     env->envid = arena_sv(&s->tx.arena, mail.envid);
     env->ret = mail.ret;
-    env->flags = mail.flags;
+    env->flags = mail.flags | (s->settings->verp ? ENVELOPE_VERP : 0);
     env->rcpt_count = 0;
+    s->tx.said_bytes = mail.size;
     s->tx.envelope_bytes = ENVELOPE_BASE_BYTES;
     smtp_server_enter(s, STATE_MAIL);
     smtp_server_reply(s, "250 2.1.0 Sender ok");
@@ -69,6 +72,78 @@ static struct strview full_address(struct smtp_server *s, struct strview address
     return whole;
 }
 
+/* Never of a notice (null sender). True: refused. */
+static bool refuse_suppressed(struct smtp_server *s, struct strview address)
+{
+    char text[SMTP_REPLY_MAX];
+    const char *reason = "";
+    struct strview sender = s->tx.envelope.sender;
+
+    if (!s->settings->refuse_suppressed || !s->ops->is_suppressed || !sender.len ||
+        !s->ops->is_suppressed(s->owner, sender, address, &reason))
+        return false;
+    snprintf(text, sizeof(text), "550 5.7.1 Recipient is on the suppression list (%s)", reason);
+    smtp_server_reply(s, text);
+    s->shared->rejected++;
+    return true;
+}
+
+/* The client has the right to send to anybody. */
+static bool may_relay(const struct smtp_server *s)
+{
+    return s->settings->allow_relaying || s->user[0];
+}
+
+uint64_t smtp_server_max_bytes(const struct smtp_server *s)
+{
+    uint64_t max = s->settings->max_message_bytes;
+    return s->tx.inbound && !may_relay(s) ? MIN_OF(max, s->settings->max_inbound_bytes) : max;
+}
+
+/* One transaction is either for ourselves, and then for one pipe, or for others: RFC 5321 section
+ * 4.5.3.1.10 has the client send the rest by itself. */
+static bool fits_transaction(const struct smtp_transaction *tx, bool inbound, struct strview pipe)
+{
+    if (!tx->envelope.rcpt_count)
+        return true;
+    return tx->inbound == inbound && (!inbound || sv_eq_nocase(tx->pipe, pipe));
+}
+
+static bool refuse_rcpt(struct smtp_server *s, enum smtp_trouble why, const char *text)
+{
+    smtp_server_refuse(s, why, text);
+    return false;
+}
+
+/* A recipient that this client may send to, with the others of the transaction. */
+static bool may_send(struct smtp_server *s, struct strview address)
+{
+    struct smtp_transaction *tx = &s->tx;
+    struct smtp_inbound in = {0};
+    bool relays = may_relay(s);
+    bool inbound = (relays || s->settings->accept_inbound) &&
+                   s->ops->inbound(s->owner, address, relays, &in);
+
+    if (!relays && !inbound)
+        return refuse_rcpt(s, TROUBLE_RELAY, "550 5.7.1 Relaying denied");
+    if (in.refuse)
+        return refuse_rcpt(s, TROUBLE_INBOUND, in.refuse);
+    if (!fits_transaction(tx, inbound, in.pipe))
+        return refuse_rcpt(s, TROUBLE_RCPTS,
+                           "452 4.5.3 Send to this recipient in a transaction of its own");
+    if (inbound && tx->envelope.rcpt_count >= SMTP_INBOUND_RCPTS_MAX)
+        return refuse_rcpt(s, TROUBLE_RCPTS, "452 4.5.3 Too many recipients");
+    if (!inbound || tx->inbound)
+        return true;
+    tx->inbound = true;
+    if (tx->said_bytes > smtp_server_max_bytes(s)) {
+        tx->inbound = false;
+        return refuse_rcpt(s, TROUBLE_SIZE, "552 5.3.4 Message is larger than is accepted here");
+    }
+    tx->pipe = arena_sv(&tx->arena, in.pipe);
+    return true;
+}
+
 void smtp_server_rcpt(struct smtp_server *s, struct strview args)
 {
     struct smtp_transaction *tx = &s->tx;
@@ -80,10 +155,11 @@ void smtp_server_rcpt(struct smtp_server *s, struct strview args)
         smtp_server_refuse(s, TROUBLE_SYNTAX, refusal);
         return;
     }
-    if (!s->settings->allow_relaying && !s->user[0]) {
-        smtp_server_refuse(s, TROUBLE_RELAY, "550 5.7.1 Relaying denied");
+    struct strview address = full_address(s, rcpt.address);
+    if (!may_send(s, address))
         return;
-    }
+    if (!tx->inbound && refuse_suppressed(s, rcpt.address))
+        return;
     size_t bytes = RCPT_BASE_BYTES + rcpt.address.len + rcpt.orcpt.len;
     if (tx->envelope.rcpt_count >= s->settings->max_rcpts ||
         tx->envelope_bytes + bytes > ENVELOPE_MAX_BYTES) {
@@ -91,7 +167,7 @@ void smtp_server_rcpt(struct smtp_server *s, struct strview args)
         return;
     }
     struct envelope_rcpt *r = new_rcpt(tx);
-    r->address = full_address(s, rcpt.address);
+    r->address = address;
     r->orcpt = arena_sv(&tx->arena, rcpt.orcpt);
     r->notify = rcpt.notify;
     tx->envelope_bytes += bytes;

@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { JOB_MAX = 255, REMOTE_MTA_MAX = 255, PRIORITY_MAX = 100, BIMI_MAX = 500 };
+enum { JOB_MAX = 255, REMOTE_MTA_MAX = 255, PRIORITY_MAX = 100, BIMI_MAX = 500, LIST_FIELD_MAX = 950 };
 
 static bool is_word(struct strview s, size_t max)
 {
@@ -72,7 +72,28 @@ static void honour_dkim_options(struct smtp_server *s, struct strview text)
     tx->envelope.dkim_options = arena_sv(&tx->arena, text);
 }
 
-/* A BIMI-Selector field of the application goes back in when none of ours takes its place. */
+static void put_field(struct buf *out, const char *name, struct strview value)
+{
+    if (value.len && value.len <= LIST_FIELD_MAX)
+        buf_printf(out, "%s: %.*s\r\n", name, SV_ARG(value));
+}
+
+static void keep_list_fields(struct smtp_transaction *tx)
+{
+    struct strview list = header_scan_value(&tx->header, HEADER_LIST_UNSUBSCRIBE);
+    struct buf b = {0};
+
+    if (!list.len)
+        return;
+    put_field(&b, "List-Unsubscribe", list);
+    put_field(&b, "List-Unsubscribe-Post",
+              header_scan_value(&tx->header, HEADER_LIST_UNSUBSCRIBE_POST));
+    tx->envelope.list_fields = arena_sv(&tx->arena, buf_view(&b));
+    buf_free(&b);
+}
+
+/* BIMI-Selector and List-Unsubscribe fields of the application go back in when none of ours take their
+ * place. */
 static void prepare_signing(struct smtp_server *s)
 {
     struct smtp_transaction *tx = &s->tx;
@@ -83,8 +104,9 @@ static void prepare_signing(struct smtp_server *s)
 
     if (bimi.len && bimi.len <= BIMI_MAX)
         env->bimi = arena_sv(&tx->arena, bimi);
+    keep_list_fields(tx);
     s->ops->signing_needs(s->owner, tx->pipe, &needs);
-    if (!needs.keys && !needs.bimi)
+    if (!needs.keys && !needs.bimi && !needs.unsubscribe)
         return;
     dkim_sender_domains(block, &tx->arena, &env->from_domain, &env->sender_domain);
     tx->hash = body_hash_new(&tx->arena, needs.relaxed, needs.simple);
@@ -177,6 +199,10 @@ void smtp_server_route(struct smtp_server *s)
     tx->routed = true;
     if (tx->header.received_count > SMTP_MAX_HOPS) {
         smtp_server_refuse_message(s, TROUBLE_ROUTE, "554 5.4.6 Too many hops, mail is looping");
+        return;
+    }
+    if (tx->inbound) { /* whoever sent it, what it says is only to be read */
+        tx->envelope.remote_mta = sv_of(s->helo);
         return;
     }
     if (!s->settings->process_x_pipe || name.len == 0)

@@ -202,7 +202,7 @@ struct names {
     struct suppress_hash h; /* of the address alone, then of the entry */
 };
 
-static bool from_hex(struct strview text, struct suppress_hash *ret)
+bool store_hash_from_hex(struct strview text, struct suppress_hash *ret)
 {
     size_t len = 0;
     return text.len == 2 * sizeof(*ret) &&
@@ -213,7 +213,7 @@ static bool from_hex(struct strview text, struct suppress_hash *ret)
 
 static int name_address(struct store *s, struct strview address, struct names *n, struct err *e)
 {
-    n->hashed = from_hex(address, &n->h);
+    n->hashed = store_hash_from_hex(address, &n->h);
     if (n->hashed)
         return 0;
     n->address_len =

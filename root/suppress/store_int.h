@@ -142,6 +142,8 @@ struct suppress_hash store_record_hash(const struct store *s, const struct recor
 void store_append(struct store *s, struct op *op, const struct record *record);
 /* Where the next record will be, `bytes` long. ERR_LIMIT when numbers have run out. */
 int store_next_place(struct store *s, size_t bytes, struct place *ret);
+/* 32 hexadecimal digits, as export writes a hash. */
+bool store_hash_from_hex(struct strview text, struct suppress_hash *ret);
 /* live and other counts after the table changed from old to now (either may be NULL). */
 void store_account(struct store *s, const struct table_value *old, const struct table_value *now);
 

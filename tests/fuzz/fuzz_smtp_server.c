@@ -38,7 +38,22 @@ static bool key_exists(void *owner, struct strview pipe, const struct signing_op
     return !o->selector.len || sv_eq(o->selector, SV("s1"));
 }
 
-static const struct smtp_server_ops ops = {known, known, signing_needs_of, key_exists};
+static bool inbound_of(void *owner, struct strview address, bool relays, struct smtp_inbound *ret)
+{
+    (void)owner, (void)relays;
+    *ret = (struct smtp_inbound){.pipe = SV("bulk")};
+    if (address.len > 8 && address.ptr[0] == 'f')
+        ret->refuse = "550 5.1.1 No such recipient here";
+    return address.len && (address.ptr[0] == 'b' || address.ptr[0] == 'f');
+}
+
+static const struct smtp_server_ops ops = {
+    .pipe_exists = known,
+    .virtual_mta_exists = known,
+    .signing_needs = signing_needs_of,
+    .signing_key_exists = key_exists,
+    .inbound = inbound_of,
+};
 
 static void check_message(const struct buf *m, const struct envelope *env)
 {
@@ -115,6 +130,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .source = "s",
         .pipe = "bulk",
         .max_message_bytes = bits & 1 ? 400 : 1 << 19,
+        .max_inbound_bytes = 1 << 18,
+        .accept_inbound = bits & 2,
         .max_rcpts = 5,
         .max_header_bytes = bits & 2 ? 100 : 65536,
         .max_line_bytes = 1000,

@@ -57,7 +57,8 @@ static void signing_needs_of(void *owner, struct strview pipe, struct signing_ne
 {
     struct play *p = owner;
     (void)pipe;
-    *ret = (struct signing_needs){p->sign, p->bimi, p->sign, p->sign};
+    *ret = (struct signing_needs){
+        .keys = p->sign, .bimi = p->bimi, .relaxed = p->sign, .simple = p->sign};
 }
 
 static bool key_exists(void *owner, struct strview pipe, const struct signing_options *o)
@@ -66,13 +67,34 @@ static bool key_exists(void *owner, struct strview pipe, const struct signing_op
     return !o->selector.len || sv_eq(o->selector, SV("s1"));
 }
 
-static const struct smtp_server_ops ops = {name_known, name_known, signing_needs_of, key_exists};
+/* bounce@… and fbl@… go to bulk, other@… to transactional, forged@… is refused, all in own.test. */
+static bool inbound_of(void *owner, struct strview address, bool relays, struct smtp_inbound *ret)
+{
+    (void)owner, (void)relays;
+    *ret = (struct smtp_inbound){.pipe = SV("bulk")};
+    if (!sv_ends_nocase(address, SV("@own.test")))
+        return false;
+    if (sv_starts_nocase(address, SV("other@")))
+        ret->pipe = SV("transactional");
+    if (sv_starts_nocase(address, SV("forged@")))
+        ret->refuse = "550 5.1.1 No such recipient here";
+    return true;
+}
+
+static const struct smtp_server_ops ops = {
+    .pipe_exists = name_known,
+    .virtual_mta_exists = name_known,
+    .signing_needs = signing_needs_of,
+    .signing_key_exists = key_exists,
+    .inbound = inbound_of,
+};
 
 static const struct smtp_server_settings defaults = {
     .host_name = "mx.test",
     .source = "apps",
     .pipe = "bulk",
     .max_message_bytes = 1 << 20,
+    .max_inbound_bytes = 1 << 20,
     .max_rcpts = 100,
     .max_header_bytes = 65536,
     .max_line_bytes = 4096,
@@ -92,6 +114,8 @@ static bool set_option(struct play *p, const char *name, const char *value)
         uint32_t *number;
     } rows[] = {
         {"relaying", &s->allow_relaying, NULL},
+        {"inbound", &s->accept_inbound, NULL},
+        {"verp", &s->verp, NULL},
         {"fix-lf", &s->fix_lone_lf, NULL},
         {"x-pipe", &s->process_x_pipe, NULL},
         {"x-vmta", &s->process_x_virtual_mta, NULL},
@@ -121,7 +145,9 @@ static bool set_option(struct play *p, const char *name, const char *value)
             *rows[i].number = (uint32_t)strtoul(value, NULL, 10);
         return true;
     }
-    if (strcmp(name, "max-message") == 0)
+    if (strcmp(name, "max-inbound") == 0)
+        s->max_inbound_bytes = strtoull(value, NULL, 10);
+    else if (strcmp(name, "max-message") == 0)
         s->max_message_bytes = strtoull(value, NULL, 10);
     else if (strcmp(name, "max-buffered") == 0)
         p->shared.max_buffered_bytes = strtoull(value, NULL, 10);

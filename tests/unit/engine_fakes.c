@@ -324,7 +324,12 @@ static void start_world(const char *config)
     routes_set_edge(w.routes, pair[0]);
     w.resolver = ipc_edge_open(&w.loop, pair[1], ROLE_RESOLVER, ROLE_PIPE, &ops, NULL);
     assert_int_equal(report_new(&w.report, "bulk", -1, NULL), 0);
-    w.g = engine_new(&(struct engine_parts){.loop = &w.loop, .pipe = "bulk", .routes = w.routes});
+    struct mail_token_key key;
+    assert_int_equal(mail_token_key_derive(SV("the secret of this installation."), &key, NULL), 0);
+    w.verp = verp_new("bulk", NULL, NULL);
+    verp_set_key(w.verp, &key);
+    w.g = engine_new(&(struct engine_parts){
+        .loop = &w.loop, .pipe = "bulk", .routes = w.routes, .verp = w.verp});
     engine_set_report(w.g, w.report);
     engine_configure(w.g, w.cfg);
     engine_start(w.g);
@@ -354,6 +359,7 @@ int engine_tear_down(void **state)
     assert_true(drained);
     assert_int_equal(fs.outstanding, 0);
     engine_free(w.g);
+    verp_free(w.verp);
     routes_free(w.routes);
     ipc_edge_close(w.resolver);
     report_free(w.report);
@@ -380,7 +386,8 @@ message_id queue_envelope(struct envelope *env, const char *rcpts_text)
 
     if (!env->received_ms)
         env->received_ms = clock_wall_ms();
-    env->sender = SV("from@sender.example");
+    if (!env->sender.ptr)
+        env->sender = SV("from@sender.example");
     env->content_bytes = 21;
     env->rcpts = rcpts;
     env->rcpt_count = 0;

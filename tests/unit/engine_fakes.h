@@ -12,6 +12,7 @@
 #include "mail/config.h"
 #include "queue/engine_int.h"
 #include "queue/load.h"
+#include "verp/verp.h"
 
 #define NOW_MS 1795233906000
 
@@ -74,6 +75,7 @@ extern const struct fake_rule *fake_rules; /* up to one without text; NULL: none
 extern struct world {
     uv_loop_t loop;
     struct engine *g;
+    struct verp *verp;
     struct routes *routes;
     struct report *report;
     struct config *cfg;
@@ -102,7 +104,7 @@ void turn(void);
 void pass(int64_t ms);
 /* Accepts a message for these recipients (blank-separated); returns its id. */
 message_id queue_mail(const char *rcpts_text, const char *vmta);
-/* The same with what stands in env already: job, schedule, priority, vmta, received_ms. */
+/* The same with what stands in env already: sender, job, schedule, priority, vmta, received_ms. */
 message_id queue_envelope(struct envelope *env, const char *rcpts_text);
 /* The resolver answers the question that was asked last. */
 void play_dns(enum route_status status, const char *text);

@@ -6,6 +6,8 @@
 
 #include "admission.h"
 
+#include <arpa/inet.h>
+
 static const char *enter(struct admission *a, const struct config *cfg, const char *source,
                          uint32_t address, struct admission_place *p)
 {
@@ -76,9 +78,55 @@ static void reserved(void **state)
     config_unref(cfg);
 }
 
+static bool enter_inbound(struct admission *a, const struct config *cfg, const char *ip,
+                          struct admission_place *p)
+{
+    struct sockaddr_in four = {.sin_family = AF_INET};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+    const void *client = inet_pton(AF_INET, ip, &four.sin_addr) == 1 ? (void *)&four : (void *)&six;
+
+    if (client == &six)
+        assert_int_equal(inet_pton(AF_INET6, ip, &six.sin6_addr), 1);
+    assert_null(admission_enter(a, cfg, NULL, client, p));
+    return admission_enter_inbound(a, cfg, client, p);
+}
+
+static void inbound(void **state)
+{
+    struct admission_place p[6];
+    struct admission a;
+    struct config *cfg;
+    (void)state;
+    load_good("[pmta]\ninbound-max-connections = 4\ninbound-max-connections-per-address = 2\n",
+              &cfg);
+    admission_init(&a);
+    assert_true(enter_inbound(&a, cfg, "2001:db8::1", &p[0]));
+    assert_true(enter_inbound(&a, cfg, "2001:db8::1:0:0:2", &p[1])); /* one /64 */
+    assert_false(enter_inbound(&a, cfg, "2001:db8::3", &p[2]));
+    admission_leave(&a, &p[2]);
+    assert_true(enter_inbound(&a, cfg, "2001:db8:0:1::1", &p[2]));
+    assert_true(enter_inbound(&a, cfg, "192.0.2.1", &p[3]));
+    assert_false(enter_inbound(&a, cfg, "192.0.2.2", &p[4])); /* four in all */
+    /* an application is not counted with them */
+    assert_null(enter(&a, cfg, "10/8", 0x0a000001, &p[5]));
+    admission_leave(&a, &p[0]);
+    admission_leave(&a, &p[4]);
+    assert_true(enter_inbound(&a, cfg, "192.0.2.1", &p[4]));
+    /* asked again, it has its place */
+    struct sockaddr_in client = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0xc0000201)};
+    assert_true(admission_enter_inbound(&a, cfg, (const struct sockaddr *)&client, &p[4]));
+    assert_int_equal(a.inbound, 4);
+    for (size_t i = 1; i < 6; i++)
+        admission_leave(&a, &p[i]);
+    assert_int_equal(a.inbound, 0);
+    assert_int_equal(a.addresses.count, 0);
+    empty(&a);
+    config_unref(cfg);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(group_counts_all_sources),
-                                       cmocka_unit_test(reserved)};
+                                       cmocka_unit_test(reserved), cmocka_unit_test(inbound)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,6 +62,37 @@ static void references(void **state)
          "address = ADDR:PORT)\n"},
         {"[listener 127.0.0.1:8025]\n[http-listener web]\naddress = 127.0.0.1:8025\n",
          "d/a.conf:2: listener 'web' has the address of listener '127.0.0.1:8025' (d/a.conf:1)\n"},
+        {"[bounce-processor b]\ninbound-address = joe\n",
+         "d/a.conf:2: inbound-address: 'joe' is not valid (expected user@domain, user+*@domain or "
+         "@domain)\n"},
+        {"[bounce-processor b]\n",
+         "d: [bounce-processor b] has no inbound-address (expected one or more)\n"},
+        {"[pipe bulk]\nverp = yes\n",
+         "d/a.conf:2: verp without bounce-address (expected bounce-address = user@domain)\n"},
+        {"[pmta]\nbounce-address = b@\n",
+         "d/a.conf:2: bounce-address: 'b@' is not valid (expected user@domain)\n"},
+        {"[pmta]\nbounce-address = b@b.example\n[bounce-processor b]\ninbound-address = b@b.example\n",
+         "d/a.conf:2: warning: bounce-address: no [bounce-processor] takes b+*@b.example, so what "
+         "bounces later is not seen here; add that as its inbound-address\n"},
+        {"[pmta]\nlist-unsubscribe = one-click\nunsubscribe-address = u@u.example\n",
+         "d/a.conf:2: list-unsubscribe = one-click without unsubscribe-url (expected "
+         "unsubscribe-url = https://host/path/)\n"},
+        {"[pmta]\nlist-unsubscribe = header\n",
+         "d/a.conf:2: list-unsubscribe without unsubscribe-url or unsubscribe-address (expected one "
+         "of them, or both)\n"},
+        {"[pmta]\nunsubscribe-url = http://u.example/\n",
+         "d/a.conf:2: unsubscribe-url: 'http://u.example/' is not valid (expected "
+         "https://host/path/)\n"},
+        {"[pmta]\nunsubscribe-url = https://u.example:99999/\n",
+         "d/a.conf:2: unsubscribe-url: 'https://u.example:99999/' is not valid (expected "
+         "https://host/path/)\n"},
+        {"[pmta]\nunsubscribe-url = https://u.example/?a=\n",
+         "d/a.conf:2: unsubscribe-url: 'https://u.example/?a=' is not valid (expected "
+         "https://host/path/ without blanks, query and fragment)\n"},
+        {"[pipe bulk]\nverp = yes\nbounce-address = b@b.example\nlist-unsubscribe = one-click\n"
+         "unsubscribe-url = https://u.example:8443/u\nunsubscribe-address = u@b.example\n"
+         "[bounce-processor b]\ninbound-address = @b.example\n",
+         ""},
         {"[event-sink a/b]\n",
          "d/a.conf:1: 'a/b' is not a sink's name (expected letters, digits, - and _)\n"},
         {"[domain x.org]\nreroute-to-virtual-mta = B\n[virtual-mta-pool p]\nvirtual-mta = A 5\n"

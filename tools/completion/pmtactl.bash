@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,14 +31,14 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
         ;;
     "show")
         operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions unclassified"
@@ -69,6 +69,9 @@ _pmtactl()
         ;;
     "check")
         operands="sender spf"
+        ;;
+    "suppress")
+        operands="add del find import export show"
         ;;
     "status"*)
         options="--socket --json --timeout --help"
@@ -183,6 +186,24 @@ _pmtactl()
     "resolve"*)
         options="--socket --json --timeout --help --pipe --connect --vmta"
         ;;
+    "suppress add"*)
+        options="--socket --json --timeout --help --scope --reason --expires --note"
+        ;;
+    "suppress del"*)
+        options="--socket --json --timeout --help --scope"
+        ;;
+    "suppress find"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "suppress import"*)
+        options="--socket --json --timeout --help --scope --reason --expires --note --remove"
+        ;;
+    "suppress export"*)
+        options="--socket --json --timeout --help"
+        ;;
+    "suppress show"*)
+        options="--socket --json --timeout --help"
+        ;;
     "reload"*)
         options="--socket --json --timeout --help"
         ;;
@@ -207,7 +228,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve reload debug shutdown simulate hash-password dkim version help"
+        operands="status show classify why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
         ;;
     esac
 

@@ -3,6 +3,7 @@
  * nobody behind it, no permission, silence, a line without end; each is one line for the operator.
  */
 #include "client.h"
+#include "command.h"
 
 #include "base/clock.h"
 
@@ -11,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+enum { DEFAULT_TIMEOUT_S = 60 };
 
 static const char *advice(int error)
 {
@@ -131,4 +134,29 @@ int client_line(struct client *c, struct strview *ret, struct err *e)
         if (rc <= 0)
             return rc;
     }
+}
+
+/* --- what the operator said --- */
+
+static const char *socket_path(const struct parsed *p)
+{
+    const char *from_env = getenv("PMTA_ADMIN_SOCKET");
+
+    if (p->options[OPT_SOCKET])
+        return p->options[OPT_SOCKET];
+    return from_env && *from_env ? from_env : CTL_DEFAULT_SOCKET;
+}
+
+static int timeout_ms(const struct parsed *p)
+{
+    uint64_t seconds = DEFAULT_TIMEOUT_S;
+
+    if (p->options[OPT_TIMEOUT])
+        sv_to_u64(sv_of(p->options[OPT_TIMEOUT]), &seconds);
+    return seconds == 0 ? -1 : (int)(MIN_OF(seconds, (uint64_t)INT32_MAX / 1000) * 1000);
+}
+
+int client_open(struct client *c, const struct parsed *p, struct err *e)
+{
+    return client_connect(c, socket_path(p), timeout_ms(p), e);
 }

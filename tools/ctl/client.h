@@ -23,6 +23,10 @@ struct client {
 int client_connect(struct client *c, const char *path, int timeout_ms, struct err *e);
 void client_close(struct client *c);
 
+/* To the socket, and with the patience, that the command line or the environment says. */
+struct parsed;
+int client_open(struct client *c, const struct parsed *p, struct err *e);
+
 /* Sends text and a newline. */
 int client_send(struct client *c, struct strview text, struct err *e);
 

@@ -65,6 +65,14 @@ enum option_kind {
            "domain of the return path, when it is another one")                                    \
     OPTION(PRIVATE, "private", 0, OPTION_SWITCH, "", "private",                                    \
            "check private and loopback addresses, too")                                            \
+    OPTION(SCOPE, "scope", 0, OPTION_TEXT, "SCOPE", "scope",                                       \
+           "global (as without it), pipe:NAME, domain:NAME or job:NAME")                           \
+    OPTION(REASON, "reason", 0, OPTION_TEXT, "REASON", "reason",                                   \
+           "manual (as without it), bounce, complaint or unsubscribe")                             \
+    OPTION(EXPIRES, "expires", 0, OPTION_TEXT, "TIME", "expires",                                  \
+           "never (as without it), after an interval such as 90d, or at a date such as 2027-01-31") \
+    OPTION(NOTE, "note", 0, OPTION_TEXT, "TEXT", "note", "one line that is kept with it")          \
+    OPTION(REMOVE, "remove", 0, OPTION_SWITCH, "", NULL, "take the addresses off the list")        \
     OPTION(CONFIG, "config", 0, OPTION_TEXT, "DIR", NULL, "configuration (/etc/pmta/config.d)")    \
     OPTION(VOLUME, "volume", 0, OPTION_TEXT, "DOMAIN=N", NULL,                                     \
            "so many messages to this domain; may be repeated")                                     \

@@ -6,6 +6,7 @@
 #include "password.h"
 #include "render.h"
 #include "simulate.h"
+#include "suppress.h"
 
 #include <stdio.h>
 
@@ -425,6 +426,74 @@ const struct command commands[] = {
             "the answer is that of one pipe; without --vmta it is for that pipe's default "
             "virtual MTA.",
         .render = render_resolve,
+    },
+    {
+        .words = "suppress add",
+        .verb = VERB_SUPPRESS_ADD,
+        .operands = "ADDRESS",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "address",
+        .options =
+            OPTION_BIT(SCOPE) | OPTION_BIT(REASON) | OPTION_BIT(EXPIRES) | OPTION_BIT(NOTE),
+        .more = "What happens to mail for it is up to the directive suppression. An entry that is "
+                "there in this scope gets the new reason, time and note.",
+        .render = render_suppress_change,
+    },
+    {
+        .words = "suppress del",
+        .verb = VERB_SUPPRESS_DEL,
+        .operands = "ADDRESS",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "address",
+        .options = OPTION_BIT(SCOPE),
+        .more = "In other scopes it stays; 'suppress find' shows all of them.",
+        .render = render_suppress_change,
+    },
+    {
+        .words = "suppress find",
+        .verb = VERB_SUPPRESS_FIND,
+        .operands = "ADDRESS",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "address",
+        .more = "Finds by address also where only hashes are kept. Without regard to upper and "
+                "lower case.",
+        .render = render_suppress_find,
+    },
+    {
+        .words = "suppress import",
+        .verb = VERB_SUPPRESS_IMPORT,
+        .operands = "FILE",
+        .operand_kind = OPERAND_ARGUMENT,
+        .operand_required = true,
+        .operand_json = "lines",
+        .options = OPTION_BIT(SCOPE) | OPTION_BIT(REASON) | OPTION_BIT(EXPIRES) |
+                   OPTION_BIT(NOTE) | OPTION_BIT(REMOVE),
+        .help = "put the addresses of a file on the suppression list, or take them off",
+        .more = "FILE has an address a line, or is CSV whose first line names the columns address, "
+                "scope, reason, expires, note, as export writes it; - is standard input. Options "
+                "are for lines that do not say otherwise. Wrong lines are named and passed over; "
+                "exit status 1 when there were any. It may be run again: what is on the list "
+                "already costs nothing.",
+        .run = suppress_import,
+        .render = render_suppress_change,
+    },
+    {
+        .words = "suppress export",
+        .verb = VERB_SUPPRESS_EXPORT,
+        .help = "print the suppression list as CSV",
+        .more = "One line per entry, oldest first: address, scope, reason, expires, added, note. "
+                "Addresses that are kept as hashes are printed as hashes, which import takes back "
+                "on an installation with the same secret.",
+        .run = suppress_export,
+        .render = render_suppress_change,
+    },
+    {
+        .words = "suppress show",
+        .verb = VERB_SUPPRESS_SHOW,
+        .render = render_suppress_show,
     },
     {
         .words = "reload",

@@ -53,6 +53,43 @@
           "policies: domains (known now), bytes, fetches, failures, evictions")                    \
     FIELD(STATUS, "resolver", "servers", "list",                                                   \
           "name servers: address, rtt_ms, failures (in a row), queries, answers, timeouts")        \
+    FIELD(STATUS, "suppress", "loaded", "flag", "the list was read")                               \
+    FIELD(STATUS, "suppress", "entries", "number", "on the suppression list")                      \
+    FIELD(STATUS, "suppress", "adds", "number", "entries that pipes and the web process sent")     \
+    FIELD(STATUS, "suppress", "refused", "number", "of these, that could not be entries")          \
+    FIELD(SUPPRESS_ADD, "suppress", "added", "number", "entries that are new")                     \
+    FIELD(SUPPRESS_ADD, "suppress", "changed", "number", "entries that say something else now")    \
+    FIELD(SUPPRESS_ADD, "suppress", "removed", "number", "entries that are gone")                  \
+    FIELD(SUPPRESS_ADD, "suppress", "same", "number", "for which nothing had to change")           \
+    FIELD(SUPPRESS_DEL, "suppress", "removed", "number", "entries that are gone; the others as in suppress-add") \
+    FIELD(SUPPRESS_FIND, "suppress", "address", "text", "as it is compared")                       \
+    FIELD(SUPPRESS_FIND, "suppress", "scope", "text", "global, pipe, domain or job")               \
+    FIELD(SUPPRESS_FIND, "suppress", "name", "text", "of the pipe, domain or job")                 \
+    FIELD(SUPPRESS_FIND, "suppress", "reason", "text", "manual, bounce, complaint or unsubscribe") \
+    FIELD(SUPPRESS_FIND, "suppress", "added_ms", "number", "when it was last changed")             \
+    FIELD(SUPPRESS_FIND, "suppress", "expires_ms", "number", "0: never")                           \
+    FIELD(SUPPRESS_FIND, "suppress", "hashed", "flag", "the address is kept as a hash")            \
+    FIELD(SUPPRESS_FIND, "suppress", "note", "text", "what was said with it")                      \
+    FIELD(SUPPRESS_IMPORT, "suppress", "lines", "number", "of this piece; added, changed, removed, same as in suppress-add") \
+    FIELD(SUPPRESS_IMPORT, "suppress", "invalid", "number", "of these, that are no entry")         \
+    FIELD(SUPPRESS_IMPORT, "suppress", "complaints", "list", "the first of these: line (in this piece, from 1), error") \
+    FIELD(SUPPRESS_EXPORT, "suppress", "entries", "number", "in this piece")                       \
+    FIELD(SUPPRESS_EXPORT, "suppress", "next", "text", "'from' of the next piece; empty: this was the last") \
+    FIELD(SUPPRESS_EXPORT, "suppress", "lines", "text", "CSV without a header line")               \
+    FIELD(SUPPRESS_SHOW, "suppress", "entries", "number", "on the list")                           \
+    FIELD(SUPPRESS_SHOW, "suppress", "by_scope", "list", "of these: global, pipe, domain, job")    \
+    FIELD(SUPPRESS_SHOW, "suppress", "expiring", "number", "of these, that have a time when they end") \
+    FIELD(SUPPRESS_SHOW, "suppress", "names", "number", "different pipes, domains and jobs")       \
+    FIELD(SUPPRESS_SHOW, "suppress", "store", "text", "clear or hash")                             \
+    FIELD(SUPPRESS_SHOW, "suppress", "table_bytes", "number", "shared memory")                     \
+    FIELD(SUPPRESS_SHOW, "suppress", "log_bytes", "number", "on disk")                             \
+    FIELD(SUPPRESS_SHOW, "suppress", "segments", "number", "files of the log")                     \
+    FIELD(SUPPRESS_SHOW, "suppress", "records", "number", "in them, overtaken ones included")      \
+    FIELD(SUPPRESS_SHOW, "suppress", "hashed_records", "number", "of these, without an address in clear") \
+    FIELD(SUPPRESS_SHOW, "suppress", "damaged_bytes", "number", "that were no records at the start, set aside") \
+    FIELD(SUPPRESS_SHOW, "suppress", "load_ms", "number", "how long reading the log took")         \
+    FIELD(SUPPRESS_SHOW, "suppress", "adds", "number", "entries that pipes and the web process sent") \
+    FIELD(SUPPRESS_SHOW, "suppress", "trouble", "text", "why it cannot be written, or empty")      \
     FIELD(SHOW_PIPES, "pipe", "pipe", "text", "its name")                                          \
     FIELD(SHOW_PIPES, "pipe", "state", "text", "as in status")                                     \
     FIELD(SHOW_PIPES, "pipe", "queued", "number", "recipients that wait or are being sent")        \

@@ -16,7 +16,7 @@
 #include <stdio.h>
 
 enum { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
-enum { OBJECTS_MAX = 2000000, DEFAULT_TIMEOUT_S = 60 };
+enum { OBJECTS_MAX = 2000000 };
 
 /* "pmtactl: text", every line of it. */
 static void complain(const char *process, const char *text)
@@ -156,24 +156,6 @@ static void show_page(const struct answer *a)
 
 /* --- one command --- */
 
-static const char *socket_path(const struct parsed *p)
-{
-    const char *from_env = getenv("PMTA_ADMIN_SOCKET");
-
-    if (p->options[OPT_SOCKET])
-        return p->options[OPT_SOCKET];
-    return from_env && *from_env ? from_env : CTL_DEFAULT_SOCKET;
-}
-
-static int timeout_ms(const struct parsed *p)
-{
-    uint64_t seconds = DEFAULT_TIMEOUT_S;
-
-    if (p->options[OPT_TIMEOUT])
-        sv_to_u64(sv_of(p->options[OPT_TIMEOUT]), &seconds);
-    return seconds == 0 ? -1 : (int)(MIN_OF(seconds, (uint64_t)INT32_MAX / 1000) * 1000);
-}
-
 /* Asks, shows what came, and says what went wrong. */
 static int converse(struct client *c, const struct parsed *p, struct strview request)
 {
@@ -214,7 +196,7 @@ static int ask(const struct parsed *p)
 
     if (command_request(p, &request, &e) < 0) {
         complain("", e.text);
-    } else if (client_connect(&c, socket_path(p), timeout_ms(p), &e) < 0) {
+    } else if (client_open(&c, p, &e) < 0) {
         complain("", e.text);
     } else {
         status = converse(&c, p, buf_view(&request));

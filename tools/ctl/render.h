@@ -49,6 +49,9 @@ void render_check_sender(const struct answer *a, struct page *page);
 void render_check_spf(const struct answer *a, struct page *page);
 void render_classify(const struct answer *a, struct page *page);
 void render_unclassified(const struct answer *a, struct page *page);
+void render_suppress_change(const struct answer *a, struct page *page);
+void render_suppress_find(const struct answer *a, struct page *page);
+void render_suppress_show(const struct answer *a, struct page *page);
 void render_reload(const struct answer *a, struct page *page);
 
 #endif

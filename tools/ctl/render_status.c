@@ -107,25 +107,44 @@ static void pipes(const struct answer *a, struct page *p)
     table_print(&t);
 }
 
+/* The sum of that field over the objects of that role; false: none has it. */
+static bool sum_of(const struct answer *a, const char *role, const char *field, int64_t *ret)
+{
+    int64_t n;
+    bool seen = false;
+    size_t i;
+    json_t *o;
+
+    *ret = 0;
+    json_array_foreach(a->objects, i, o)
+    {
+        if (is_role(o, role) && field_number(o, field, &n) && n >= 0 && n < INT64_MAX / 4 - *ret) {
+            *ret += n;
+            seen = true;
+        }
+    }
+    return seen;
+}
+
 /* Adds "label N" to the line when any of the objects of that role has the field. */
 static void sum_part(const struct answer *a, const char *role, const char *field, const char *what,
                      struct page *p)
 {
-    int64_t sum = 0, n;
-    bool seen = false;
+    int64_t sum;
     char text[HUMAN_SIZE];
-    size_t i;
-    json_t *o;
 
-    json_array_foreach(a->objects, i, o)
-    {
-        if (is_role(o, role) && field_number(o, field, &n) && n >= 0 && n < INT64_MAX / 4 - sum) {
-            sum += n;
-            seen = true;
-        }
-    }
-    if (seen)
+    if (sum_of(a, role, field, &sum))
         page_printf(p, ", %s %s", human_count(sum, text), what);
+}
+
+/* The same where nothing is to be said of 0. */
+static void sum_part_of_some(const struct answer *a, const char *role, const char *field,
+                             const char *what, struct page *p)
+{
+    int64_t sum;
+
+    if (sum_of(a, role, field, &sum) && sum)
+        sum_part(a, role, field, what, p);
 }
 
 static size_t count_role(const struct answer *a, const char *role)
@@ -150,6 +169,9 @@ static void receivers(const struct answer *a, struct page *p)
     sum_part(a, "receiver", "messages", "messages", p);
     sum_part(a, "receiver", "recipients", "recipients", p);
     sum_part(a, "receiver", "rejected", "rejected", p);
+    sum_part_of_some(a, "receiver", "inbound", "for our own addresses", p);
+    sum_part_of_some(a, "receiver", "inbound_forged", "forged", p);
+    sum_part_of_some(a, "receiver", "inbound_expired", "too old", p);
     buf_append_char(&p->out, '\n');
 }
 
