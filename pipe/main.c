@@ -472,6 +472,7 @@ static void on_drain(void *owner, int64_t timeout_ms)
     p->state = PIPE_DRAINING;
     pipe_checks_cancel(p);
     pipe_traces_cancel(p);
+    pipe_probes_cancel(p);
     watch_free(p->watch);
     p->watch = NULL;
     intake_stop(p->intake);
@@ -533,6 +534,7 @@ int main(int argc, char **argv)
     };
     list_init(&p.checks);
     list_init(&p.tracings);
+    list_init(&p.probes);
     int status = child_main(argc, argv, &ops, &p, &p.child);
     pipe_fini(&p);
     return status;

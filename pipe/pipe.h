@@ -61,6 +61,7 @@ struct pipe {
     struct suppression *suppression;
     struct inbound *inbound;
     struct list checks; /* that operators asked for */
+    struct list probes; /* resolve --connect */
     struct spool *spool;
     struct limit_table *limit_table; /* from root; the engine takes it */
     struct memory memory;
@@ -80,5 +81,7 @@ void pipe_admin_cancel(void *owner, uint64_t token);
 void pipe_traces_cancel(struct pipe *p);
 /* Checks under way are given up; admin/check.c */
 void pipe_checks_cancel(struct pipe *p);
+/* Test connections end; admin/resolve.c */
+void pipe_probes_cancel(struct pipe *p);
 
 #endif

@@ -432,7 +432,7 @@ enum directive_flag {
     DIRECTIVE(DKIM_SIGN, "dkim-sign", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
         "sign with every key that matches")                                                        \
     DIRECTIVE(DOMAIN_KEY, "domain-key", KINDS_QUEUE, TYPE_DOMAIN_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
-        "selector,domain,file: signs for senders in this domain and below it; * is any domain")    \
+        "selector,domain,file[,from=DATE][,until=DATE]: signs for senders in this domain and below it, * is any domain; a date is 2026-12-01 or 2026-12-01T14:30, UTC, and until= is the first moment at which the key is not used any more") \
     DIRECTIVE(DKIM_KEY, "dkim-key", KINDS_QUEUE, TYPE_DKIM_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
         "the same as domain-key, written as: file selector domain")                                \
     DIRECTIVE(SECOND_DOMAIN_KEY, "second-domain-key", KINDS_QUEUE, TYPE_DOMAIN_KEY, NULL, 0, 0, RELOAD_LIVE, DIRECTIVE_REPEATABLE, NULL, \
@@ -491,6 +491,8 @@ enum directive_flag {
         "PEM file with its private key; the certificate's file when not set")                      \
     DIRECTIVE(TLS_BROKEN_FOR, "tls-broken-for", KINDS_QUEUE, TYPE_INTERVAL, "1h", 0, 2592000000, RELOAD_NEW_SESSION, 0, NULL, \
         "how long a host whose TLS handshake failed is sent to in clear, where nothing requires TLS") \
+    DIRECTIVE(ALLOW_TLS_REQUIRED_NO, "allow-tls-required-no", KINDS_QUEUE, TYPE_BOOL, "yes", 0, 0, RELOAD_NEW_SESSION, 0, NULL, \
+        "send mail with the header field TLS-Required: No (RFC 8689) also when TLS is not what DANE or MTA-STS of the domain ask for; require-starttls, and tls-verify beyond opportunistic, stand above it") \
     /* TLS reports */                                                                              \
     DIRECTIVE(TLS_REPORT, "tls-report", KIND_PIPE | KIND_PMTA, TYPE_BOOL, "no", 0, 0, RELOAD_LIVE, 0, NULL, \
         "report daily how TLS went to domains that ask for it with a TXT record at _smtp._tls (RFC 8460)") \

@@ -26,6 +26,7 @@ enum envelope_flag {
     ENVELOPE_SMTPUTF8 = 2, /* RFC 6531 */
     ENVELOPE_REQUIRETLS = 4, /* RFC 8689 */
     ENVELOPE_VERP = 8, /* plain VERP: each recipient gets a sender of its own, u-r=e@d */
+    ENVELOPE_TLS_OPTIONAL = 16, /* "TLS-Required: No" in its header (RFC 8689 section 5) */
 };
 
 struct envelope_rcpt {

@@ -20,7 +20,9 @@ void header_scan_reset(struct header_scan *h, size_t start, size_t max_bytes)
     h->status = HEADER_MORE;
     h->received_count = h->dots_removed = 0;
     h->field = -1;
-    h->taken_any = h->take_bimi = h->take_list = false;
+    h->taken_any = h->take_bimi = h->take_list = h->in_tls = false;
+    h->tls_count = 0;
+    h->tls_required[0] = '\0';
     for (int i = 0; i < HEADER_FIELD_COUNT; i++) {
         h->seen[i] = false;
         buf_reset(&h->values[i]);
@@ -62,9 +64,28 @@ static void remember(struct header_scan *h, struct strview value)
         buf_append_sv(&h->values[h->field], value);
 }
 
+/* One character more than "No" is kept, so that "None" is not taken for it. */
+static void remember_tls(struct header_scan *h, struct strview value)
+{
+    size_t n = strlen(h->tls_required);
+
+    for (size_t i = 0; i < value.len && n + 1 < sizeof(h->tls_required); i++)
+        if (value.ptr[i] != ' ' && value.ptr[i] != '\t')
+            h->tls_required[n++] = value.ptr[i];
+    h->tls_required[n] = '\0';
+}
+
+bool header_scan_tls_optional(const struct header_scan *h)
+{
+    return h->tls_count == 1 && sv_eq_nocase(sv_of(h->tls_required), SV("no"));
+}
+
 static void begin_field(struct header_scan *h, struct strview name, struct strview value)
 {
     h->field = -1;
+    h->in_tls = (name.ptr[0] | 0x20) == 't' && sv_eq_nocase(name, SV("TLS-Required"));
+    if (h->in_tls && h->tls_count++ == 0)
+        remember_tls(h, value);
     if ((name.ptr[0] | 0x20) == 'r' && sv_eq_nocase(name, SV("Received")))
         h->received_count++;
     char first = (char)(name.ptr[0] | 0x20);
@@ -94,6 +115,8 @@ static enum line_kind take_line(struct header_scan *h, struct strview line, bool
             return LINE_NO_FIELD;
         if (h->field >= 0)
             remember(h, line);
+        if (h->in_tls && h->tls_count == 1)
+            remember_tls(h, line);
         return LINE_MORE_OF_IT;
     }
     if (!field_name(line, &name, &value))

@@ -50,6 +50,9 @@ struct header_scan {
     unsigned dots_removed;   /* stuffed dots in what was taken out */
     bool take_bimi;          /* set after reset: BIMI-Selector is taken out as well */
     bool take_list;          /* the same with List-Unsubscribe and List-Unsubscribe-Post */
+    unsigned tls_count;      /* TLS-Required fields (RFC 8689 section 5), which stay where they are */
+    bool in_tls;             /* the line before was of one */
+    char tls_required[4];    /* its value without blanks, cut off */
     int field;               /* enum header_field being taken out, or -1 */
     bool taken_any;          /* something was taken out: at == start may not be the first line */
     bool field_first;        /* its value is the first of that name: remember it */
@@ -67,6 +70,9 @@ enum header_status header_scan_feed(struct header_scan *h, struct buf *content);
 /* The message has ended: whatever was seen is the header block. Content ends in CRLF, or is empty
  * from start on. */
 enum header_status header_scan_finish(struct header_scan *h, struct buf *content);
+
+/* "TLS-Required: No" is there, and nothing else of that name. */
+bool header_scan_tls_optional(const struct header_scan *h);
 
 /* Value of a field, trimmed; empty when it was not there. */
 struct strview header_scan_value(const struct header_scan *h, enum header_field f);

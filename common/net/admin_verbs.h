@@ -46,8 +46,8 @@ enum admin_level {
         "received = delivered + bounced + expired + deleted + queued, per pipe")                   \
     VERB(CONFIG_EXPLAIN, "config-explain", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pipe]",          \
         "each effective value, where it was written and what it overrode")                         \
-    VERB(RESOLVE, "resolve", ADMIN_READ, ROLE_PIPE, "domain [vmta]",                               \
-        "where mail for a domain would go, and which TLS that asks for")                           \
+    VERB(RESOLVE, "resolve", ADMIN_READ, ROLE_PIPE, "domain [vmta] [connect]",                     \
+        "where mail for a domain would go, and which TLS that asks for; connect: whether it works") \
     VERB(PAUSE_PIPE, "pause-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                   \
         "stop delivery of a pipe; mail is still accepted")                                         \
     VERB(RESUME_PIPE, "resume-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                 \

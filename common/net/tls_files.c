@@ -1,14 +1,16 @@
 /*
- * The TLS files of a process; see tls_files.h. Owned by struct delivery and struct receiver. Few: a list is searched. Reading
- * happens on the loop, once per file and set: from the page cache as a rule, as root has just opened
- * the file; a bundle of all public roots takes some ten milliseconds to parse, and only pipes that
- * check certificates against it pay for that, in time and memory.
+ * The TLS files of a process; see tls_files.h. Owned by struct delivery and struct receiver. Few: a
+ * list is searched. Files are read once per set, when they are needed first: certificates on the loop
+ * (from the page cache, as root has just opened the file), root certificates in the thread pool. Only
+ * pipes that check certificates against these pay for them, in time and memory.
+ *
+ * A reading has a descriptor of its own and outlives its file when a new set comes meanwhile.
  */
 #include "net/tls_files.h"
 
-#include "base/list.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 struct tls_file {
@@ -17,6 +19,16 @@ struct tls_file {
     int fd;
     bool is_read; /* as roots */
     struct tls_roots *roots;
+    struct roots_reading *reading; /* under way, or NULL */
+};
+
+struct roots_reading {
+    uv_work_t work;
+    struct tls_file *file; /* NULL: it is not in the set any more */
+    int fd;
+    struct tls_roots *roots;
+    struct err e;
+    struct list waiters;
 };
 
 /* A certificate with its key. */
@@ -47,6 +59,8 @@ static void free_files(struct list *all)
     for (struct list *n; (n = list_pop_front(all));) {
         struct tls_file *one = list_entry(n, struct tls_file, link);
         close(one->fd);
+        if (one->reading)
+            one->reading->file = NULL;
         tls_roots_unref(one->roots);
         free(one->name);
         free(one);
@@ -110,19 +124,84 @@ static struct tls_file *find(const struct tls_files *f, const char *name)
     return NULL;
 }
 
+/* Takes roots; NULL: e says why. */
+static void take_roots(struct tls_file *one, struct tls_roots *roots, const struct err *e)
+{
+    if (one->is_read) { /* somebody could not wait */
+        tls_roots_unref(roots);
+        return;
+    }
+    one->is_read = true;
+    one->roots = roots;
+    if (!roots)
+        log_error(LOG_TLS, "cannot use tls-ca-file '%s': %s, no certificate is trusted by it",
+                  one->name, e->text);
+}
+
 struct tls_roots *tls_files_roots(struct tls_files *f, const char *name)
 {
     struct tls_file *one = name ? find(f, name) : NULL;
     struct err e = {0};
 
+    if (one && !one->is_read)
+        take_roots(one, tls_roots_read(one->fd, &e), &e);
+    return one ? one->roots : NULL;
+}
+
+static void read_roots(uv_work_t *w)
+{
+    struct roots_reading *r = w->data;
+    r->roots = tls_roots_read(r->fd, &r->e);
+}
+
+static void on_read(uv_work_t *w, int status)
+{
+    struct roots_reading *r = w->data;
+
+    if (status < 0)
+        err_set(&r->e, status, "it was not read");
+    if (r->file) {
+        r->file->reading = NULL;
+        take_roots(r->file, r->roots, &r->e);
+    } else {
+        tls_roots_unref(r->roots);
+    }
+    for (struct list *n; (n = list_pop_front(&r->waiters));) {
+        struct tls_files_waiter *one = list_entry(n, struct tls_files_waiter, link);
+        one->ready(one);
+    }
+    close(r->fd);
+    free(r);
+}
+
+static struct roots_reading *start_reading(struct tls_file *one, uv_loop_t *loop)
+{
+    int fd = fcntl(one->fd, F_DUPFD_CLOEXEC, 0);
+
+    if (fd < 0)
+        return NULL;
+    struct roots_reading *r = xcalloc(1, sizeof(*r));
+    r->work.data = r;
+    r->file = one;
+    r->fd = fd;
+    list_init(&r->waiters);
+    BUG_ON(uv_queue_work(loop, &r->work, read_roots, on_read) < 0); /* only for bad arguments */
+    return r;
+}
+
+bool tls_files_load_roots(struct tls_files *f, uv_loop_t *loop, const char *name,
+                          struct tls_files_waiter *w)
+{
+    struct tls_file *one = name ? find(f, name) : NULL;
+
     if (!one || one->is_read)
-        return one ? one->roots : NULL;
-    one->is_read = true;
-    one->roots = tls_roots_read(one->fd, &e);
-    if (!one->roots)
-        log_error(LOG_TLS, "cannot use tls-ca-file '%s': %s, no certificate is trusted by it", name,
-                  e.text);
-    return one->roots;
+        return true;
+    if (!one->reading)
+        one->reading = start_reading(one, loop);
+    if (!one->reading)
+        return true; /* no descriptor left: on the loop, then */
+    list_push_back(&one->reading->waiters, &w->link);
+    return false;
 }
 
 static struct tls_identity *read_pair(struct tls_files *f, const char *cert, const char *key)

@@ -1,18 +1,19 @@
 /*
  * Where mail for a domain would go from here, and what the outside world says about TLS on the way:
  * the routes that a queue of this domain and virtual MTA would ask for, asked for (or found in the
- * cache) and put into words.
+ * cache) and put into words; with `connect`, also how the hosts answer (connect.c).
  *
- * One struct resolving per request; it waits for all its routes or for the end of its time, answers,
- * and is freed when its timer is closed.
+ * One struct resolving per request; it waits for all its routes and then its connections, or for the
+ * end of its time, answers, and is freed when its timer is closed.
  */
+#include "admin/connect.h"
 #include "admin/verbs.h"
 #include "base/clock.h"
 #include "rollup/rollup.h"
 
 #include <arpa/inet.h>
 
-enum { PATIENCE_MS = 50 * 1000 };
+enum { PATIENCE_MS = 25 * 1000, CONNECT_PATIENCE_MS = 30 * 1000 };
 
 struct asked {
     struct route_waiter waiter;
@@ -31,9 +32,25 @@ struct resolving {
     struct strview route_domain; /* the domain, or what queue-to says */
     struct asked *asked;
     size_t count, pending;
-    bool use_starttls, use_dane, use_mta_sts;
+    struct tls_settings tls;
+    struct connects *connects; /* NULL: nobody asked, or not yet */
+    struct list link;          /* in pipe->probes while there are connections */
+    bool connect;
+    size_t at; /* of the connections, while the answer is made */
     uv_timer_t timer;
 };
+
+static struct tls_host tls_host_of(const struct resolving *v, const struct route *r,
+                                   const char *name)
+{
+    return (struct tls_host){
+        .settings = &v->tls,
+        .policy = r ? &r->policy : NULL,
+        .name = name,
+        .configured = !r || r->kind == ROUTE_HOST,
+        .nexthop = v->route_domain,
+    };
+}
 
 /* --- in words --- */
 
@@ -59,26 +76,6 @@ static const struct dane_host *dane_of(const struct tls_policy *p, struct strvie
     return NULL;
 }
 
-/* What DANE, else MTA-STS, asks for on the way to this host. */
-static const char *asks_for(const struct tls_policy *p, const struct dane_host *d,
-                            struct strview host)
-{
-    if (d && d->status == DANE_FAILED)
-        return "not to be used now: its TLSA records are not to be had";
-    if (d && d->status == DANE_USABLE)
-        return "TLS, and a certificate that a TLSA record matches";
-    if (d && d->status == DANE_UNUSABLE)
-        return "TLS, with any certificate: no TLSA record is usable";
-    if (p->sts.mode == STS_NONE)
-        return "nothing";
-    if (!sts_policy_matches(&p->sts, host))
-        return p->sts.mode == STS_ENFORCE ? "not to be used: the MTA-STS policy does not list it"
-                                          : "nothing: the MTA-STS policy, which is tested only, "
-                                            "does not list it";
-    return p->sts.mode == STS_ENFORCE ? "TLS, and a valid certificate for this name"
-                                      : "nothing: the MTA-STS policy is tested only";
-}
-
 /* --- objects --- */
 
 static json_t *tlsa_object(const struct tlsa_record *t)
@@ -93,17 +90,22 @@ static json_t *tlsa_object(const struct tlsa_record *t)
     return o;
 }
 
-static json_t *host_object(const struct route *r, const struct route_address *first)
+static json_t *host_object(const struct resolving *v, const struct route *r,
+                           const struct route_address *first)
 {
     const struct dane_host *d = dane_of(&r->policy, first->host);
+    char name[256], asks[TLS_WHY_SIZE + 100];
     json_t *tlsa = json_array();
+
+    snprintf(name, sizeof(name), "%.*s", SV_ARG(first->host));
+    struct tls_host h = tls_host_of(v, r, name);
+    connects_asks(&h, asks, sizeof(asks));
 
     for (size_t i = 0; d && i < d->count; i++)
         json_array_append_new(tlsa, tlsa_object(&d->records[i]));
     json_t *o = json_pack("{s:i, s:o, s:o, s:s, s:o, s:s}", "preference", first->preference, "host",
                           admin_json_text(first->host), "addresses", json_array(), "dane",
-                          dane_word(d ? d->status : DANE_NONE), "tlsa", tlsa, "asks",
-                          asks_for(&r->policy, d, first->host));
+                          dane_word(d ? d->status : DANE_NONE), "tlsa", tlsa, "asks", asks);
     if (d && d->base_domain.len)
         json_object_set_new(o, "tlsa_base", admin_json_text(d->base_domain));
     if (r->policy.sts.mode != STS_NONE)
@@ -124,14 +126,14 @@ static void add_address(json_t *host, const struct sockaddr_storage *addr)
 }
 
 /* Addresses of one host stand together. */
-static json_t *hosts_array(const struct route *r)
+static json_t *hosts_array(const struct resolving *v, const struct route *r)
 {
     json_t *hosts = json_array(), *host = NULL;
 
     for (size_t i = 0; i < r->address_count; i++) {
         const struct route_address *a = &r->addresses[i];
         if (!host || !sv_eq(a[-1].host, a->host) || a[-1].preference != a->preference) {
-            host = host_object(r, a);
+            host = host_object(v, r, a);
             json_array_append_new(hosts, host);
         }
         add_address(host, &a->addr);
@@ -180,7 +182,7 @@ static void add_route(json_t *o, const struct resolving *v, const struct asked *
         return;
     json_object_set_new(o, "ttl_s",
                         json_integer(MAX_OF(r->expires_ms - clock_mono_ms(), (int64_t)0) / 1000));
-    json_object_set_new(o, "hosts", hosts_array(r));
+    json_object_set_new(o, "hosts", hosts_array(v, r));
     if (r->kind == ROUTE_MX)
         json_object_set_new(o, "mx_secure", json_boolean(r->policy.mx_secure));
     if (r->kind == ROUTE_MX &&
@@ -189,10 +191,15 @@ static void add_route(json_t *o, const struct resolving *v, const struct asked *
     add_group(o, v, r);
 }
 
-static void add_literal(json_t *o, const struct asked *a)
+static void add_literal(json_t *o, const struct resolving *v, const struct asked *a)
 {
+    char name[256], asks[TLS_WHY_SIZE + 100];
+
+    snprintf(name, sizeof(name), "%.*s", SV_ARG(a->host->name));
+    struct tls_host h = tls_host_of(v, NULL, name);
+    connects_asks(&h, asks, sizeof(asks));
     json_t *host = json_pack("{s:i, s:s, s:[], s:s, s:[], s:s}", "preference", 0, "host", "",
-                             "addresses", "dane", "none", "tlsa", "asks", "nothing");
+                             "addresses", "dane", "none", "tlsa", "asks", asks);
 
     add_address(host, &a->host->addr);
     json_object_set_new(o, "kind", json_string("address"));
@@ -202,19 +209,32 @@ static void add_literal(json_t *o, const struct asked *a)
     json_object_set_new(o, "hosts", json_pack("[o]", host));
 }
 
-static json_t *asked_object(const struct resolving *v, const struct asked *a)
+/* Those of its addresses, which come in the same order as they were added. */
+static void add_sessions(json_t *o, struct resolving *v, const struct asked *a)
+{
+    size_t n = !a->route ? 1 : a->route->status == ROUTE_OK ? a->route->address_count : 0;
+    json_t *list = json_array(), *one;
+
+    for (; n && (one = connects_result(v->connects, v->at)); n--, v->at++)
+        json_array_append(list, one);
+    json_object_set_new(o, "sessions", list);
+}
+
+static json_t *asked_object(struct resolving *v, const struct asked *a)
 {
     json_t *o = json_pack("{s:s, s:o, s:o, s:i, s:b, s:b, s:b}", "pipe", v->pipe->name, "domain",
                           admin_json_text(v->query.domain), "vmta", admin_json_text(v->query.vmta),
-                          "port", a->port, "use_starttls", v->use_starttls, "use_dane", v->use_dane,
-                          "use_mta_sts", v->use_mta_sts);
+                          "port", a->port, "use_starttls", v->tls.use_starttls, "use_dane",
+                          v->tls.use_dane, "use_mta_sts", v->tls.use_mta_sts);
 
     if (!sv_eq(v->route_domain, v->query.domain))
         json_object_set_new(o, "queue_to", admin_json_text(v->route_domain));
     if (a->route)
         add_route(o, v, a);
     else
-        add_literal(o, a);
+        add_literal(o, v, a);
+    if (v->connects)
+        add_sessions(o, v, a);
     return o;
 }
 
@@ -229,8 +249,12 @@ static void on_closed(uv_handle_t *h)
     free(v);
 }
 
+static void on_timer(uv_timer_t *t);
+
 static void finish(struct resolving *v)
 {
+    v->at = 0;
+    list_remove(&v->link);
     for (size_t i = 0; i < v->count; i++)
         admin_send(&v->admin, asked_object(v, &v->asked[i]));
     admin_end(&v->admin);
@@ -238,27 +262,86 @@ static void finish(struct resolving *v)
         list_remove(&v->asked[i].waiter.link);
         route_unref(v->pipe->routes, v->asked[i].route);
     }
+    connects_free(v->connects);
+    v->connects = NULL;
     uv_close((uv_handle_t *)&v->timer, on_closed);
+}
+
+static void on_connected(void *arg)
+{
+    finish(arg);
+}
+
+static void add_connections(struct resolving *v, const struct asked *a)
+{
+    const struct route *r = a->route;
+    char name[256];
+
+    for (size_t i = 0; r && r->status == ROUTE_OK && i < r->address_count; i++) {
+        snprintf(name, sizeof(name), "%.*s", SV_ARG(r->addresses[i].host));
+        struct tls_host h = tls_host_of(v, r, name);
+        connects_add(v->connects, &h, &r->addresses[i].addr, a->port);
+    }
+    if (r)
+        return;
+    snprintf(name, sizeof(name), "%.*s", SV_ARG(a->host->name));
+    struct tls_host h = tls_host_of(v, NULL, name);
+    connects_add(v->connects, &h, &a->host->addr, a->port);
+}
+
+/* From the first address of the virtual MTA, if it is one that this machine has. */
+static void connect_all(struct resolving *v)
+{
+    struct engine *g = v->pipe->engine;
+    const struct queue *q = engine_ask_queue(g, v->query.domain, v->query.vmta);
+    bool has_source = q && !q->vmta->is_stranded;
+
+    v->connects =
+        connects_new(v->pipe, v->config, &v->query, has_source ? &q->vmta->sources[0] : NULL);
+    for (size_t i = 0; i < v->count; i++)
+        add_connections(v, &v->asked[i]);
+    list_push_back(&v->pipe->probes, &v->link);
+    uv_timer_start(&v->timer, on_timer, CONNECT_PATIENCE_MS, 0);
+    connects_start(v->connects, on_connected, v);
+}
+
+/* All routes are known, or it has taken too long. */
+static void routes_done(struct resolving *v)
+{
+    if (v->connect && v->pipe->state == PIPE_RUNNING)
+        connect_all(v);
+    else
+        finish(v);
+}
+
+void pipe_probes_cancel(struct pipe *p)
+{
+    list_for_each (l, &p->probes)
+        connects_abort(list_entry(l, struct resolving, link)->connects);
 }
 
 static void on_answered(struct route_waiter *w)
 {
     struct resolving *v = container_of(w, struct asked, waiter)->all;
-    if (--v->pending == 0)
-        finish(v);
+    if (--v->pending == 0 && !v->connects)
+        routes_done(v);
 }
 
 static void on_timer(uv_timer_t *t)
 {
-    finish(t->data);
+    struct resolving *v = t->data;
+
+    if (v->connects)
+        connects_abort(v->connects);
+    else
+        routes_done(v);
 }
 
 static void ask(struct resolving *v, struct asked *a, const struct host_entry *host)
 {
     bool mx = !host || host->kind == HOST_LOOKUP_MX;
     struct route_wants wants = {
-        .bits = (uint8_t)((v->use_starttls && v->use_dane ? ROUTE_WANT_TLSA : 0) |
-                          (v->use_starttls && v->use_mta_sts ? ROUTE_WANT_STS : 0)),
+        .bits = tls_settings_wants(&v->tls),
         .port = host && host->port ? host->port
                                    : (uint16_t)config_number(v->config, &v->query, DIR_SMTP_PORT),
     };
@@ -301,9 +384,7 @@ static void configure(struct resolving *v, struct strview domain, struct strview
         v->query.pool = v->query.vmta;
     const char *to = config_text(v->config, &v->query, DIR_QUEUE_TO);
     v->route_domain = to && *to ? lower_copy(&v->arena, sv_of(to)) : v->query.domain;
-    v->use_starttls = config_bool(v->config, &v->query, DIR_USE_STARTTLS);
-    v->use_dane = config_bool(v->config, &v->query, DIR_USE_DANE);
-    v->use_mta_sts = config_bool(v->config, &v->query, DIR_USE_MTA_STS);
+    tls_settings_resolve(&v->tls, v->config, &v->query, TLS_ASK_NOTHING);
 }
 
 static void start(struct resolving *v)
@@ -321,7 +402,7 @@ static void start(struct resolving *v)
     uv_timer_init(child_loop(v->pipe->child), &v->timer);
     v->timer.data = v;
     if (!v->pending)
-        finish(v);
+        routes_done(v);
     else
         uv_timer_start(&v->timer, on_timer, PATIENCE_MS, 0);
 }
@@ -338,6 +419,8 @@ void resolve_domain(void *owner, struct admin *a)
     v->admin = *a;
     v->admin.args = NULL;
     v->pipe = owner;
+    v->connect = json_is_true(json_object_get(a->args, "connect"));
+    list_init(&v->link);
     configure(v, domain, vmta);
     start(v);
 }

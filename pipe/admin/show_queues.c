@@ -134,7 +134,7 @@ static json_t *queue_object(const struct pipe *p, struct queue *q)
     if (buf_len(&held))
         json_object_set_new(o, "held_by", admin_json_text(buf_view(&held)));
     buf_free(&held);
-    if (q->group && q->group->is_shared)
+    if (queue_group_domain(q).len)
         json_object_set_new(o, "group", json_string(queue_identity(q)));
     if (q->last_text && (q->retry_at_ms || q->deferred.count))
         json_object_set_new(o, "last_text", admin_json_text(sv_of(q->last_text)));
@@ -194,7 +194,7 @@ static bool is_group_name(const struct config *cfg, struct strview domain)
 /* In words: why the queue is in its group, or that it is in none. */
 static void group_reason(const struct pipe *p, const struct queue *q, struct buf *ret)
 {
-    const struct queue_group *in = q->group && q->group->is_shared ? q->group : NULL;
+    const struct queue_group *of = queue_base(q)->group, *in = of && of->is_shared ? of : NULL;
     const struct config *cfg = p->engine->config;
     const struct config_query query = {
         .domain = q->domain,

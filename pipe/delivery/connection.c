@@ -51,6 +51,8 @@ struct delivery_conn {
     struct smtp_hearing hearing;
     unsigned heard_jobs; /* slots whose message was begun while somebody listens */
     bool heard_one;      /* there was such a message */
+    bool needs_roots; /* before the first host is tried */
+    struct tls_files_waiter roots_waiter;
     struct tls_roots *roots; /* references, or NULL */
     struct tls_identity *identity;
     bool in_clear;              /* TLS failed on this host a moment ago */
@@ -59,6 +61,7 @@ struct delivery_conn {
     char tls_text[200];
     struct arena arena; /* needs of the hosts */
     bool has_outcome;
+    bool some_may_do;       /* a host was passed over, or did not say no for good */
     struct outcome outcome; /* of the last host, or of the end */
     struct buf text;
     char tls[80];
@@ -128,6 +131,7 @@ static void keep_outcome(struct delivery_conn *c, const struct outcome *o)
     memcpy(c->tls, c->client_open ? c->client.tls : "", c->client_open ? sizeof(c->tls) : 1);
     c->outcome.tls = c->tls;
     c->outcome.tls_verify = c->tls_verify;
+    c->some_may_do |= o->class_ != OUTCOME_BOUNCED;
 }
 
 /* --- who listens --- */
@@ -290,7 +294,12 @@ static void on_timer_closed(uv_handle_t *h)
 
 static void finish(struct delivery_conn *c)
 {
+    list_remove(&c->roots_waiter.link);
     c->state = CONN_DONE;
+    if (!c->established && c->outcome.class_ == OUTCOME_BOUNCED && c->some_may_do) {
+        c->outcome.class_ = OUTCOME_DEFERRED;
+        c->outcome.enhanced.class_digit = 4;
+    }
     NOTE(c, "the connection is over%s%.*s", c->has_outcome ? ": " : "",
          c->has_outcome ? (int)c->outcome.text.len : 0, c->has_outcome ? c->outcome.text.ptr : "");
     stop_listening(c);
@@ -327,16 +336,35 @@ static void after_close(struct delivery_conn *c)
 static void skip_full_hosts(struct delivery_conn *c)
 {
     while (c->ops->may_use && c->host < c->params.host_count &&
-           !c->ops->may_use(c->owner, c, &c->hosts[c->host]))
+           !c->ops->may_use(c->owner, c, &c->hosts[c->host])) {
+        c->some_may_do = true;
         c->host++;
+    }
+}
+
+/* The root certificates that hosts are checked against. False: they are being read. */
+static bool have_roots(struct delivery_conn *c)
+{
+    list_remove(&c->roots_waiter.link);
+    if (!c->needs_roots)
+        return true;
+    if (!tls_files_load_roots(c->d->files, c->d->loop, c->params.tls_ca_file, &c->roots_waiter))
+        return false;
+    struct tls_roots *roots = tls_files_roots(c->d->files, c->params.tls_ca_file);
+    c->roots = roots ? tls_roots_ref(roots) : NULL;
+    c->needs_roots = false;
+    return true;
 }
 
 void delivery_conn_run(struct list *node)
 {
     struct delivery_conn *c = list_entry(node, struct delivery_conn, run);
 
-    if (c->state == CONN_START && !c->want_close && !c->want_abort)
+    if (c->state == CONN_START && !c->want_close && !c->want_abort) {
+        if (!have_roots(c))
+            return;
         skip_full_hosts(c);
+    }
     if (c->state == CONN_START &&
         (c->want_close || c->want_abort || c->host >= c->params.host_count)) {
         finish(c);
@@ -436,6 +464,7 @@ static void on_connected(void *owner, struct stream *s, int status)
         .max_messages = c->params.max_messages,
         .use_starttls = required || (c->params.use_starttls && !broken),
         .require_tls = required,
+        .requiretls = c->params.requiretls,
         .tls_verify = c->tls_verify,
         .use_pipelining = c->params.use_pipelining,
     };
@@ -781,12 +810,10 @@ static const struct content_ops content_callbacks = {
 static void copy_params(struct delivery_conn *c, const struct delivery_params *p)
 {
     c->params = *p;
-    struct tls_roots *roots = NULL;
-    for (size_t i = 0; i < p->host_count && !roots; i++)
+    for (size_t i = 0; i < p->host_count; i++)
         if (p->hosts[i].tls && p->hosts[i].tls->check == TLS_CHECK_ROOTS)
-            roots = tls_files_roots(c->d->files, p->tls_ca_file);
+            c->needs_roots = true;
     struct tls_identity *identity = tls_files_identity(c->d->files, p->tls_certificate, p->tls_key);
-    c->roots = roots ? tls_roots_ref(roots) : NULL;
     c->identity = identity ? tls_identity_ref(identity) : NULL;
     c->params.tls_ca_file = p->tls_ca_file ? arena_strdup(&c->arena, p->tls_ca_file) : NULL;
     c->params.tls_certificate =
@@ -809,6 +836,11 @@ static void copy_params(struct delivery_conn *c, const struct delivery_params *p
     }
 }
 
+static void on_roots(struct tls_files_waiter *w)
+{
+    schedule(container_of(w, struct delivery_conn, roots_waiter));
+}
+
 struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_params *params,
                                     const struct delivery_ops *ops, void *owner)
 {
@@ -819,6 +851,8 @@ struct delivery_conn *delivery_open(struct delivery *d, const struct delivery_pa
     c->owner = owner;
     copy_params(c, params);
     list_init(&c->run);
+    list_init(&c->roots_waiter.link);
+    c->roots_waiter.ready = on_roots;
     uv_timer_init(d->loop, &c->timer);
     c->timer.data = c;
     c->armed_ms = c->wait_until_ms = INT64_MAX;
@@ -869,4 +903,10 @@ void delivery_info(const struct delivery_conn *c, struct delivery_info *ret)
         .messages = c->messages,
         .opened_ms = c->opened_ms,
     };
+}
+
+void delivery_keywords(const struct delivery_conn *c, struct buf *out)
+{
+    if (c->client_open)
+        smtp_client_keywords(&c->client, out);
 }

@@ -6,6 +6,7 @@
 #ifndef PMTA_PIPE_DELIVERY_H
 #define PMTA_PIPE_DELIVERY_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "mail/envelope.h"
 #include "mail/outcome.h"
@@ -44,6 +45,7 @@ struct delivery_params {
     int64_t data_timeout_ms;
     int64_t idle_timeout_ms;
     bool use_starttls;
+    bool requiretls; /* only hosts that are proven and offer REQUIRETLS are any good */
     bool use_pipelining;
     enum tls_version tls_min_version;
     int64_t tls_broken_ms;       /* a host whose TLS is broken is sent to in clear for so long */
@@ -102,8 +104,9 @@ struct delivery_ops {
     void (*tls_done)(void *owner, struct delivery_conn *c, const struct delivery_host *host,
                      enum tls_result result, const char *tls, const char *text);
     /* The connection ended; last callback, c is freed after it. outcome is NULL when it ended in
-     * order; otherwise why: before `established`, no address worked and nothing was sent; after it,
-     * the peer went away (recipients under way were told with rcpt_done). */
+     * order; otherwise why: before `established`, no address worked and nothing was sent (BOUNCED:
+     * with requiretls, and every one of them answered that it will never do); after it, the peer
+     * went away (recipients under way were told with rcpt_done). */
     void (*closed)(void *owner, struct delivery_conn *c, const struct outcome *outcome);
 };
 
@@ -130,5 +133,7 @@ struct delivery_info {
     int64_t opened_ms;      /* wall clock */
 };
 void delivery_info(const struct delivery_conn *c, struct delivery_info *ret);
+/* Appends what the server offered in its last EHLO and we know, a line each: "SIZE 1000". */
+void delivery_keywords(const struct delivery_conn *c, struct buf *out);
 
 #endif

@@ -109,6 +109,7 @@ struct smtp_client_params {
     bool use_starttls;
     bool proven; /* the peer is who it should be: set when TLS is up (RFC 8689 section 4.2.1) */
     bool require_tls; /* end rather than send a message in clear */
+    bool requiretls;  /* and unless the session is proven and the server offers REQUIRETLS */
     bool use_pipelining;
 };
 
@@ -209,6 +210,9 @@ static inline int64_t smtp_client_deadline(const struct smtp_client *c)
 {
     return c->deadline_ms;
 }
+
+/* Keywords of the last EHLO that are known here, a line each. */
+void smtp_client_keywords(const struct smtp_client *c, struct buf *out);
 
 /* For `show connections`. */
 const char *smtp_client_phase(const struct smtp_client *c);

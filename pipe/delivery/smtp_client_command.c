@@ -53,10 +53,16 @@ static void check_rcpts(struct smtp_job *j)
     }
 }
 
-/* RFC 8689 section 4.2.1 */
-static bool may_require_tls(const struct smtp_client *c)
+bool smtp_may_require_tls(const struct smtp_client *c)
 {
     return c->tls[0] && c->params.proven && (c->extensions & SMTP_EXT_REQUIRETLS);
+}
+
+const char *smtp_why_not_require_tls(const struct smtp_client *c)
+{
+    return !c->tls[0]          ? "the session is not encrypted"
+           : !c->params.proven ? "it was not proven whose server this is (tls-verify)"
+                               : "the server does not offer it";
 }
 
 void smtp_job_check(struct smtp_job *j)
@@ -75,13 +81,11 @@ void smtp_job_check(struct smtp_job *j)
                smtp_outcome_local(c, OUTCOME_BOUNCED, PHASE_MAIL,
                                   "SMTPUTF8 is required, but was not offered by the server"),
                6, 7);
-    else if ((j->job.env->flags & ENVELOPE_REQUIRETLS) && !may_require_tls(c))
+    else if ((j->job.env->flags & ENVELOPE_REQUIRETLS) && !smtp_may_require_tls(c))
         refuse(j,
-               smtp_outcome_local(
-                   c, OUTCOME_BOUNCED, PHASE_MAIL, "REQUIRETLS support is required, but %s",
-                   !c->tls[0]          ? "the session is not encrypted"
-                   : !c->params.proven ? "it was not proven whose server this is (tls-verify)"
-                                       : "the server does not offer it"),
+               smtp_outcome_local(c, OUTCOME_BOUNCED, PHASE_MAIL,
+                                  "REQUIRETLS support is required, but %s",
+                                  smtp_why_not_require_tls(c)),
                7, 30);
     else if (!is_clean(sender_of(&j->job)))
         refuse(j,

@@ -22,8 +22,23 @@ static bool send_line(struct smtp_client *c, const char *command, const char *ar
     return true;
 }
 
+/* The host is no good for what is to be sent; others of the domain may be. */
+static void refuse_host(struct smtp_client *c)
+{
+    struct outcome o =
+        smtp_outcome_local(c, OUTCOME_BOUNCED, PHASE_HELO, "REQUIRETLS support is required, but %s",
+                           smtp_why_not_require_tls(c));
+
+    o.enhanced = (struct enhanced_code){5, 7, 30};
+    smtp_end(c, &o, true);
+}
+
 static void establish(struct smtp_client *c)
 {
+    if (c->params.requiretls && !smtp_may_require_tls(c)) {
+        refuse_host(c);
+        return;
+    }
     c->established = true;
     c->established_ms = clock_mono_ms() - c->params.connect_start_ms;
     c->sent.state = SMTP_READY;
@@ -66,20 +81,29 @@ static void note_keyword(struct smtp_client *c, struct strview word)
     c->esmtp[n + word.len] = '\0';
 }
 
+static const struct {
+    const char *name;
+    enum smtp_extension bit;
+} known[] = {
+    {"PIPELINING", SMTP_EXT_PIPELINING}, {"SIZE", SMTP_EXT_SIZE}, {"8BITMIME", SMTP_EXT_8BITMIME},
+    {"SMTPUTF8", SMTP_EXT_SMTPUTF8},     {"DSN", SMTP_EXT_DSN},   {"STARTTLS", SMTP_EXT_STARTTLS},
+    {"REQUIRETLS", SMTP_EXT_REQUIRETLS},
+};
+
+void smtp_client_keywords(const struct smtp_client *c, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (!(c->extensions & known[i].bit))
+            continue;
+        buf_append_str(out, known[i].name);
+        if (known[i].bit == SMTP_EXT_SIZE && c->size_limit)
+            buf_printf(out, " %llu", (unsigned long long)c->size_limit);
+        buf_append_char(out, '\n');
+    }
+}
+
 static void take_keyword(struct smtp_client *c, struct strview line)
 {
-    static const struct {
-        const char *name;
-        enum smtp_extension bit;
-    } known[] = {
-        {"PIPELINING", SMTP_EXT_PIPELINING},
-        {"SIZE", SMTP_EXT_SIZE},
-        {"8BITMIME", SMTP_EXT_8BITMIME},
-        {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
-        {"DSN", SMTP_EXT_DSN},
-        {"STARTTLS", SMTP_EXT_STARTTLS},
-        {"REQUIRETLS", SMTP_EXT_REQUIRETLS},
-    };
     struct strview word;
 
     line = sv_trim(line);

@@ -59,6 +59,10 @@ void smtp_end_protocol(struct smtp_client *c, const struct reply *r, const char 
 
 /* --- smtp_client_command.c --- */
 
+/* RFC 8689 section 4.2.1: a message with REQUIRETLS may be sent in this session. */
+bool smtp_may_require_tls(const struct smtp_client *c);
+/* Why not. */
+const char *smtp_why_not_require_tls(const struct smtp_client *c);
 /* Checks that need no MAIL: tells the recipients that cannot be sent to here, maybe all of them. */
 void smtp_job_check(struct smtp_job *j);
 void smtp_put_mail(struct smtp_client *c, const struct smtp_job *j);

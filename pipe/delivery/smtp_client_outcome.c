@@ -137,7 +137,8 @@ static void fail(struct smtp_client *c, struct enhanced_code code, const char *f
         smtp_end(c, NULL, false);
         return;
     }
-    struct outcome o = outcome_begin(c, OUTCOME_DEFERRED, smtp_client_phase_now(c));
+    enum outcome_class class_ = code.class_digit == 5 ? OUTCOME_BOUNCED : OUTCOME_DEFERRED;
+    struct outcome o = outcome_begin(c, class_, smtp_client_phase_now(c));
     buf_vprintf(&c->text, fmt, ap);
     o.text = buf_view(&c->text);
     o.enhanced = code;
@@ -158,6 +159,9 @@ void smtp_client_fail_tls(struct smtp_client *c, const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    fail(c, (struct enhanced_code){4, 7, 5}, fmt, ap);
+    if (c->params.requiretls) /* RFC 8689 section 4.2.1 */
+        fail(c, (struct enhanced_code){5, 7, 10}, fmt, ap);
+    else
+        fail(c, (struct enhanced_code){4, 7, 5}, fmt, ap);
     va_end(ap);
 }

@@ -143,6 +143,8 @@ static bool asked_for_another(const struct queue *q)
 
 void engine_configure_queue(struct engine *g, struct queue *q)
 {
+    if (q->base && q->base->config_generation != g->config_generation)
+        engine_configure_queue(g, q->base); /* its group is that of the other */
     if (q->config_generation != g->config_generation)
         routing_configure(g, q);
     struct config_query query = {
@@ -161,7 +163,7 @@ void engine_configure_queue(struct engine *g, struct queue *q)
     q->backoff_reroute_to = backoff && *backoff ? backoff : NULL;
     queue_settings_fini(&q->settings);
     queue_settings_resolve(&q->settings, g->config, sv_of(g->pipe), q->vmta, q->domain,
-                           queue_group_domain(q));
+                           queue_group_domain(q), q->ask);
     if (was_static || q->settings.host_count || asked_for_another(q))
         scheduler_forget_route(g, q);
     q->config_generation = g->config_generation;
@@ -199,11 +201,15 @@ void engine_configure(struct engine *g, struct config *cfg)
 
 /* --- messages in --- */
 
-struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta)
+struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta,
+                              enum tls_ask ask)
 {
     char name[600];
     struct strview d = sv(domain.ptr, MIN_OF(domain.len, (size_t)255));
-    int len = snprintf(name, sizeof(name), "%.*s/%s", SV_ARG(d), vmta->name);
+    struct queue *base = ask ? engine_queue_of(g, domain, vmta, TLS_ASK_NOTHING) : NULL;
+    if (ask == TLS_ASK_OPTIONAL && !base->settings.tls.heeds_optional)
+        return base;
+    int len = snprintf(name, sizeof(name), "%.*s/%s%s", SV_ARG(d), vmta->name, tls_ask_suffix(ask));
     struct strview key = sv(name, MIN_OF((size_t)len, sizeof(name) - 1));
 
     str_lower(name, d.len);
@@ -211,7 +217,7 @@ struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vm
     struct hash_node *n = hash_find(&g->queues, h, &key);
     if (n)
         return container_of(n, struct queue, node);
-    struct queue *q = queue_new(g, sv(name, d.len), vmta);
+    struct queue *q = queue_new(g, sv(name, d.len), vmta, base, ask);
     engine_configure_queue(g, q);
     q->paused = pauses_match(g, q);
     actions_adopt(g, q);
@@ -230,23 +236,27 @@ struct queue *engine_ask_queue(struct engine *g, struct strview domain, struct s
     if (!domain.len || !vmta.len || vmta.len > 255 || !vmta_is_known(g->config, vmta) ||
         config_has_section(g->config, KIND_VIRTUAL_MTA_POOL, vmta))
         return NULL;
-    return engine_queue_of(g, domain, choose_get_vmta(g, vmta));
+    return engine_queue_of(g, domain, choose_get_vmta(g, vmta), TLS_ASK_NOTHING);
 }
 
-static struct queue *queue_of_domain(struct engine *g, struct vmta *vmta, struct strview address)
+static struct queue *queue_of_domain(struct engine *g, struct vmta *vmta, struct strview address,
+                                     enum tls_ask ask)
 {
     struct strview domain = vmta->to_pipe ? SV(QUEUE_NOTICES) : address_domain(address);
-    struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta);
+    enum tls_ask asks = vmta->to_pipe ? TLS_ASK_NOTHING : ask;
+    struct queue *q = engine_queue_of(g, domain.len ? domain : SV("local"), vmta, asks);
     return routing_target(q) ? routing_final(g, q) : q;
 }
 
-static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address)
+static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strview address,
+                               enum tls_ask ask)
 {
     const struct local_queue *l = g->local ? g->local->queue_of(g->local_arg, address) : NULL;
 
     if (!l)
-        return queue_of_domain(g, vmta, address);
-    struct queue *q = engine_queue_of(g, sv_of(l->name), choose_get_vmta(g, SV(VMTA_DEFAULT)));
+        return queue_of_domain(g, vmta, address, ask);
+    struct queue *q = engine_queue_of(g, sv_of(l->name), choose_get_vmta(g, SV(VMTA_DEFAULT)),
+                                      TLS_ASK_NOTHING);
     q->local = l;
     return q;
 }
@@ -261,7 +271,7 @@ void engine_send_out(struct engine *g, struct entry *e, const struct envelope *e
 {
     struct queue *q = e->queue;
     struct vmta *vmta = choose_of_rcpt(g, env, e->rcpt, choose_of_message(g, env));
-    struct queue *to = queue_of_domain(g, vmta, env->rcpts[e->rcpt].address);
+    struct queue *to = queue_of_domain(g, vmta, env->rcpts[e->rcpt].address, tls_ask_of(env));
 
     BUG_ON(e->state != ENTRY_SENDING);
     q->live--;
@@ -326,12 +336,13 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
     struct message *m =
         index_add(&g->index, id, place, env->received_ms, (uint16_t)env->rcpt_count);
     struct vmta *vmta = choose_of_message(g, env);
+    enum tls_ask ask = tls_ask_of(env);
     bool suppressed = false;
 
     m->body = body;
     message_order(m, env, g->jobs, &g->windows);
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
-        struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
+        struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address, ask);
         q->live++;
         if (env->rcpts[i].suppressed) {
             finish_now(q, &m->entries[i]);
@@ -369,7 +380,7 @@ static const char *queue_name_by_address(void *arg, uint32_t i)
 {
     struct recovered_names *n = arg;
     return queue_for(n->engine, choose_of_rcpt(n->engine, n->env, i, n->vmta),
-                     n->env->rcpts[i].address)
+                     n->env->rcpts[i].address, tls_ask_of(n->env))
         ->name;
 }
 
@@ -389,7 +400,8 @@ void engine_recovered(struct engine *g, message_id id, const struct spool_place 
         if (spool_state_is_final(rcpts[i].state))
             continue;
         struct entry *e = &m->entries[at++];
-        struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address);
+        struct queue *q =
+            queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address, tls_ask_of(env));
         e->rcpt = (uint16_t)i;
         e->attempts = rcpts[i].attempts;
         if (rcpts[i].first_attempt_s)
@@ -528,6 +540,7 @@ void engine_tell_tls(const struct queue *q, const struct tls_told *t)
                  q->name, t->host, tls_result_text(t->result),
                  t->need && *t->need->policy ? t->need->policy : "none",
                  t->text && *t->text ? t->text : "the server does not offer STARTTLS");
-    if (g->tls_told)
+    /* of mail that asks for no TLS nothing is reported: no policy was applied */
+    if (g->tls_told && !(q->ask == TLS_ASK_OPTIONAL && q->settings.tls.heeds_optional))
         g->tls_told(g->tls_told_arg, routing_domain(q), r ? &r->policy : NULL, t);
 }

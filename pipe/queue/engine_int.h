@@ -100,7 +100,8 @@ struct engine {
 };
 
 /* engine.c */
-struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta);
+struct queue *engine_queue_of(struct engine *g, struct strview domain, struct vmta *vmta,
+                              enum tls_ask ask);
 /* Reads the settings of q again. */
 void engine_configure_queue(struct engine *g, struct queue *q);
 
@@ -156,6 +157,7 @@ struct load;
 struct sender_places {
     struct throttle_set set, host_set;
     uint32_t credit;
+    bool hosts_missing; /* hosts of the queue that may be usable later are not among those given */
 };
 void sender_open(struct engine *g, struct queue *q, const struct vmta_source *source,
                  const struct delivery_host *hosts, size_t host_count,

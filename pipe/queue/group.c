@@ -26,27 +26,35 @@ void queue_groups_fini(struct engine *g)
 
 const char *queue_identity(const struct queue *q)
 {
+    q = queue_base(q);
     return q->group && q->group->is_shared ? q->group->name : q->name;
 }
 
 struct strview queue_identity_domain(const struct queue *q)
 {
+    q = queue_base(q);
     return q->group && q->group->is_shared ? q->group->domain : q->domain;
 }
 
 struct strview queue_group_domain(const struct queue *q)
 {
+    q = queue_base(q);
     return q->group && q->group->is_shared ? q->group->domain : sv(NULL, 0);
 }
 
 struct queue *queue_sibling_next(const struct queue *q, struct queue *prev)
 {
-    const struct queue_group *p = q->group;
+    const struct queue *base = queue_base(q);
+    const struct queue_group *p = base->group;
+    struct queue *of = prev && prev->base ? prev->base : prev;
     struct list *next;
 
+    for (int i = prev ? prev->ask + 1 : TLS_ASK_COUNT; i < TLS_ASK_COUNT; i++)
+        if (of->variants[i])
+            return of->variants[i];
     if (!p || !p->is_shared)
-        return prev ? NULL : (struct queue *)(uintptr_t)q;
-    next = prev ? prev->in_group.next : p->members.next;
+        return prev ? NULL : (struct queue *)(uintptr_t)base;
+    next = prev ? of->in_group.next : p->members.next;
     return next == &p->members ? NULL : list_entry(next, struct queue, in_group);
 }
 

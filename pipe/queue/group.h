@@ -38,7 +38,8 @@ const char *queue_identity(const struct queue *q);
 struct strview queue_identity_domain(const struct queue *q);
 /* The domain of the group alone, empty when there is none: `group` of a config_query. */
 struct strview queue_group_domain(const struct queue *q);
-/* The queues with q's identity, q among them: NULL begins, NULL ends. */
+/* The queues with q's identity, q among them, each followed by the ones beside it (queue->base): NULL
+ * begins, NULL ends. */
 struct queue *queue_sibling_next(const struct queue *q, struct queue *prev);
 
 /* Puts q into the group of that name (made when it is new), out of any other; empty domain: none.

@@ -38,7 +38,9 @@ static bool matches(const char *pattern, const char *name)
 /* The queue by its own name, or by that of its group. */
 static bool names(const char *pattern, const struct queue *q)
 {
-    return matches(pattern, q->name) || (q->group && matches(pattern, queue_identity(q)));
+    bool other = q->base || q->group;
+    return matches(pattern, q->name) || (other && matches(pattern, queue_base(q)->name)) ||
+           (other && matches(pattern, queue_identity(q)));
 }
 
 bool engine_pattern_matches(struct strview pattern, const char *queue_name)

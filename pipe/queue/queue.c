@@ -10,12 +10,17 @@
 
 #include <stdio.h>
 
-struct queue *queue_new(struct engine *engine, struct strview domain, struct vmta *vmta)
+struct queue *queue_new(struct engine *engine, struct strview domain, struct vmta *vmta,
+                        struct queue *base, enum tls_ask ask)
 {
     struct queue *q = xcalloc(1, sizeof(*q));
     struct buf name = {0};
 
-    buf_printf(&name, "%.*s/%s", SV_ARG(domain), vmta->name);
+    buf_printf(&name, "%.*s/%s%s", SV_ARG(domain), vmta->name, tls_ask_suffix(ask));
+    q->ask = ask;
+    q->base = base;
+    if (base)
+        base->variants[ask] = q;
     q->name = buf_take(&name);
     q->domain = sv(q->name, domain.len);
     q->engine = engine;
@@ -51,6 +56,11 @@ void queue_free(struct queue *q)
     list_remove(&q->configured);
     throttle_fini(q);
     queue_group_leave(q);
+    if (q->base)
+        q->base->variants[q->ask] = NULL;
+    for (size_t i = 0; i < TLS_ASK_COUNT; i++)
+        if (q->variants[i])
+            q->variants[i]->base = NULL;
     queue_settings_fini(&q->settings);
     lanes_free_all(q);
     heap_fini(&q->turns);

@@ -38,6 +38,9 @@ struct queue {
     struct strview domain; /* part of name */
     struct vmta *vmta;
     const struct local_queue *local; /* handled in this process; NULL: it has connections */
+    enum tls_ask ask;   /* of its messages; then the name says so, too, and: */
+    struct queue *base; /* the usual queue, whose identity and group it shares; NULL: this is one */
+    struct queue *variants[TLS_ASK_COUNT]; /* of a usual queue, by ask; NULL where there is none */
     struct queue_settings settings;
     struct throttle *throttle; /* its limits; NULL until it wants to connect */
     enum queue_mode mode;
@@ -97,10 +100,18 @@ struct queue {
     uint64_t config_generation;
 };
 
-/* Domain is lower case. Never NULL. */
-struct queue *queue_new(struct engine *engine, struct strview domain, struct vmta *vmta);
+/* Domain is lower case. base: NULL for a usual queue (ask 0), else that of the same domain and virtual
+ * MTA. Never NULL. */
+struct queue *queue_new(struct engine *engine, struct strview domain, struct vmta *vmta,
+                        struct queue *base, enum tls_ask ask);
 /* No entries and no connections are left. */
 void queue_free(struct queue *q);
+
+/* The usual queue that q is or stands beside. */
+static inline const struct queue *queue_base(const struct queue *q)
+{
+    return q->base ? q->base : q;
+}
 
 /* State moves of an entry that belongs to q. queue_ready_front puts back what a connection could
  * not send. */

@@ -77,7 +77,7 @@ struct queue *routing_final(struct engine *g, struct queue *q)
         struct vmta *v = target_vmta(g, at, target);
         if (v == at->vmta) /* the pool says that it stays */
             return at;
-        at = engine_queue_of(g, at->domain, v);
+        at = engine_queue_of(g, at->domain, v, q->ask);
         for (size_t i = 0; i <= n; i++)
             if (passed[i] == at)
                 return loop_found(g, q);
@@ -148,12 +148,21 @@ void routing_turn(struct engine *g)
 /* --- groups --- */
 
 /* Identity decides limits, mode and settings: all of them are read again. */
-static void identity_changed(struct engine *g, struct queue *q)
+static void identity_changed_one(struct engine *g, struct queue *q)
 {
     log_debug(LOG_QUEUE, "queue is counted as queue=%s as=%s", q->name, queue_identity(q));
     engine_configure_queue(g, q);
     actions_regroup(g, q);
     q->paused = pauses_match(g, q);
+}
+
+/* q is no variant; those beside it go with it. */
+static void identity_changed(struct engine *g, struct queue *q)
+{
+    identity_changed_one(g, q);
+    for (size_t i = 0; i < TLS_ASK_COUNT; i++)
+        if (q->variants[i])
+            identity_changed_one(g, q->variants[i]);
 }
 
 static void join(struct engine *g, struct queue *q, struct strview name, enum queue_group_kind kind)
@@ -168,13 +177,14 @@ static void join(struct engine *g, struct queue *q, struct strview name, enum qu
     /* The second one makes a site a group for the first one as well. */
     if (q->group && q->group->kind == GROUP_SITE && q->group->member_count == 2)
         for (struct queue *o = NULL; (o = queue_sibling_next(q, o));)
-            if (o != q)
+            if (o != q && !o->base)
                 identity_changed(g, o);
 }
 
 struct strview routing_domain(const struct queue *q)
 {
-    return q->group && q->group->kind == GROUP_QUEUE_TO ? q->group->domain : q->domain;
+    const struct queue_group *group = queue_base(q)->group;
+    return group && group->kind == GROUP_QUEUE_TO ? group->domain : q->domain;
 }
 
 /* The group that the answer says. */
@@ -204,21 +214,23 @@ static void join_by_route(struct engine *g, struct queue *q, const struct route 
 void routing_regroup(struct engine *g, struct queue *q)
 {
     const struct route *r = q->route.count == 1 ? q->route.routes[0] : NULL;
-    bool is_static = q->settings.host_count || (q->group && q->group->kind == GROUP_QUEUE_TO);
+    struct queue *base = q->base ? q->base : q;
+    bool is_static = q->settings.host_count || (base->group && base->group->kind == GROUP_QUEUE_TO);
 
     if (!r || is_static || r->status == ROUTE_PENDING || r->token == q->grouped_by)
         return;
     q->grouped_by = r->token;
     if (r->status == ROUTE_OK) /* else it stays where it is until the DNS answers */
-        join_by_route(g, q, r);
-    q->only_named_hosts =
-        q->group && q->group->rollup.len && rollup_is_explicit(g->config, q->group->rollup);
+        join_by_route(g, base, r);
+    base->only_named_hosts = base->group && base->group->rollup.len &&
+                             rollup_is_explicit(g->config, base->group->rollup);
 }
 
 bool routing_uses_host(const struct queue *q, struct strview host)
 {
-    return !q->only_named_hosts || !q->group || !q->group->rollup.len ||
-           rollup_has_host(q->engine->config, q->group->rollup, host);
+    const struct queue *base = queue_base(q);
+    return !base->only_named_hosts || !base->group || !base->group->rollup.len ||
+           rollup_has_host(q->engine->config, base->group->rollup, host);
 }
 
 static const char *own_text(const struct engine *g, const struct queue *q, enum directive d)
@@ -247,6 +259,8 @@ void routing_configure(struct engine *g, struct queue *q)
     struct strview group = sv_of(to);
 
     q->grouped_by = 0;
+    if (q->base) /* it is in the group of that */
+        return;
     if (to && group.len < sizeof(name)) {
         memcpy(name, to, group.len);
         str_lower(name, group.len);

@@ -176,6 +176,7 @@ struct host_plan {
     const struct route *worst; /* an answer that gave nothing, when count is 0 */
     bool skipped;              /* hosts were left out (skip-mx) */
     bool insecure;          /* hosts were left out because TLS to them would not be good enough */
+    bool may_change;        /* some of them because the DNS is in trouble */
     char why[TLS_WHY_SIZE]; /* of the last of these */
 };
 
@@ -183,12 +184,19 @@ struct host_plan {
 static bool plan_tls(struct host_plan *p, const struct queue *q, const struct route *r,
                      const char *name, const struct tls_need **ret)
 {
-    struct tls_host h = {&q->settings.tls, r ? &r->policy : NULL, name, routing_domain(q)};
+    struct tls_host h = {
+        .settings = &q->settings.tls,
+        .policy = r ? &r->policy : NULL,
+        .name = name,
+        .configured = !r || r->kind == ROUTE_HOST,
+        .nexthop = routing_domain(q),
+    };
     enum tls_result result = tls_rules_host(&h, &p->arena, ret, p->why);
 
     if (result == TLS_RESULT_VERIFIED)
         return true;
     p->insecure = true;
+    p->may_change |= result == TLS_RESULT_DNSSEC_INVALID;
     engine_tell_tls(q, &(struct tls_told){.host = name, .result = result, .text = p->why});
     return false;
 }
@@ -337,18 +345,26 @@ static void no_address(struct engine *g, struct queue *q, const struct route *r)
     finisher_queue(g, q, &o);
 }
 
-/* TLS to none of the hosts would be good enough. */
-static void no_secure_host(struct engine *g, struct queue *q, const char *why)
+/* TLS to none of the hosts would be good enough. For mail with REQUIRETLS that is the end (RFC 8689
+ * section 4.2.1). */
+static void no_secure_host(struct engine *g, struct queue *q, const char *why, bool may_change)
 {
+    bool final = q->ask == TLS_ASK_REQUIRETLS && !may_change;
     struct outcome o = {
-        .class_ = OUTCOME_DEFERRED,
+        .class_ = final ? OUTCOME_BOUNCED : OUTCOME_DEFERRED,
         .phase = PHASE_STARTTLS,
         .enhanced = {4, 7, 5},
         .text = sv_of(why),
         .connect_ms = -1,
         .transmit_ms = -1,
     };
-    settle_queue_failure(g, q, &o);
+
+    if (final) {
+        o.enhanced = (struct enhanced_code){5, 7, 30};
+        finisher_queue(g, q, &o);
+    } else {
+        settle_queue_failure(g, q, &o);
+    }
 }
 
 /* --- what limits say --- */
@@ -431,7 +447,7 @@ static void plan_begin_with(struct host_plan *p, size_t i)
 static bool connect_from(struct engine *g, struct queue *q, const struct vmta_source *source,
                          struct host_plan *plan, struct limit **line, bool *ret_host)
 {
-    struct sender_places p = {.credit = 0};
+    struct sender_places p = {.hosts_missing = plan->skipped || plan->may_change};
     struct limit *full = NULL, *first = NULL;
     bool opened = false;
 
@@ -480,7 +496,7 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
     const struct route *worst = NULL;
     struct limit *line = NULL;
     size_t planned = 0;
-    bool opened = false, of_host = false, skipped = false, asked = false;
+    bool opened = false, of_host = false, skipped = false, asked = false, may_change = false;
     char insecure[TLS_WHY_SIZE] = "";
 
     for (size_t i = 0; i < q->vmta->source_count && !opened; i++) {
@@ -493,6 +509,7 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
         plan_make(q, source, &plan);
         planned += plan.count;
         skipped |= plan.skipped;
+        may_change |= plan.may_change;
         if (plan.insecure)
             snprintf(insecure, sizeof(insecure), "%s", plan.why);
         if (!plan.count)
@@ -506,7 +523,7 @@ static enum turn connect_queue(struct engine *g, struct queue *q)
     if (!planned && skipped)
         react_all_hosts_skipped(g, q);
     else if (!planned && insecure[0])
-        no_secure_host(g, q, insecure);
+        no_secure_host(g, q, insecure, may_change);
     else if (!planned && asked)
         no_address(g, q, worst);
     else if (!planned)
@@ -707,6 +724,14 @@ static void wake_due(struct engine *g)
     }
 }
 
+static bool has_variants(const struct queue *q)
+{
+    for (size_t i = 0; i < TLS_ASK_COUNT; i++)
+        if (q->variants[i])
+            return true;
+    return false;
+}
+
 /* Forgets queues that have been empty for a while. */
 static void sweep(struct engine *g)
 {
@@ -717,7 +742,7 @@ static void sweep(struct engine *g)
     for (struct hash_node *n = hash_next(&g->queues, NULL), *next; n; n = next) {
         next = hash_next(&g->queues, n);
         struct queue *q = container_of(n, struct queue, node);
-        if (q->live || q->sender_count || q->route.pending ||
+        if (q->live || q->sender_count || q->route.pending || has_variants(q) ||
             now - q->idle_since_ms < QUEUE_KEEP_MS)
             continue;
         hash_remove(&g->queues, n);

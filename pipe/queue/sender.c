@@ -57,9 +57,10 @@ struct sender {
     uint32_t in_hand;  /* handed over, not yet done */
     uint64_t accepted; /* recipients the peer took */
     bool was_established;
-    bool source_lost; /* this machine does not have that address any more */
-    bool quit;        /* a rule ends this connection */
-    bool leaving;     /* counted in queue->leaving */
+    bool source_lost;   /* this machine does not have that address any more */
+    bool quit;          /* a rule ends this connection */
+    bool leaving;       /* counted in queue->leaving */
+    bool hosts_missing; /* see sender_places */
 };
 
 static void set_state(struct sender *s, enum sender_state to)
@@ -615,7 +616,9 @@ static void on_closed(void *owner, struct delivery_conn *c, const struct outcome
     pace_pair_put(s->pair);
     /* when the source is gone, the next attempt takes another one: not the hosts' fault */
     if (o && !s->was_established && !g->draining && !s->source_lost) {
-        if (q->sender_count) {
+        if (o->class_ == OUTCOME_BOUNCED && !s->hosts_missing && !q->established) {
+            finisher_queue(g, q, o); /* REQUIRETLS, and no host can do that */
+        } else if (q->sender_count) {
             q->hold_until_ms = clock_wall_ms() + HOLD_MS;
             scheduler_rewake(g, q);
         } else {
@@ -681,6 +684,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
     s->host_places = places->host_set;
     s->pair = throttle_pair(g, q, source);
     s->version = numbers->version;
+    s->hosts_missing = places->hosts_missing;
     s->credit = places->credit;
     s->credit_epoch = limits_epoch(g->limits);
     s->credit_at_ms = s->opened_ms = clock_mono_ms();
@@ -707,6 +711,7 @@ void sender_open(struct engine *g, struct queue *q, const struct vmta_source *so
             .data_timeout_ms = set->data_timeout_ms,
             .idle_timeout_ms = set->idle_timeout_ms,
             .use_starttls = set->tls.use_starttls,
+            .requiretls = q->ask == TLS_ASK_REQUIRETLS,
             .tls_min_version = set->tls.min_version,
             .tls_broken_ms = set->tls.broken_ms,
             .tls_ca_file = set->tls.ca_file,

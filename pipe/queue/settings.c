@@ -46,7 +46,8 @@ void queue_pace_resolve(struct pace_settings *ret, const struct config *cfg,
 }
 
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
-                            const struct vmta *vmta, struct strview domain, struct strview group)
+                            const struct vmta *vmta, struct strview domain, struct strview group,
+                            enum tls_ask ask)
 {
     struct config_query q = {
         .domain = domain,
@@ -72,7 +73,7 @@ void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, stru
     if (config_bool(cfg, &q, DIR_VERP))
         ret->bounce_base = verp_base_of(config_text(cfg, &q, DIR_BOUNCE_ADDRESS));
     ret->verp = ret->bounce_base.local.len > 0;
-    tls_settings_resolve(&ret->tls, cfg, &q);
+    tls_settings_resolve(&ret->tls, cfg, &q, ask);
     retry_settings_resolve(&ret->retry, cfg, &q);
     react_settings_resolve(&ret->react, cfg, &q);
     if (hosts && *hosts)

@@ -63,7 +63,8 @@ struct queue_settings {
 /* Fills *ret; group: queue_group_domain, what the queue is counted as. Empty it with queue_settings_fini. */
 struct vmta;
 void queue_settings_resolve(struct queue_settings *ret, struct config *cfg, struct strview pipe,
-                            const struct vmta *vmta, struct strview domain, struct strview group);
+                            const struct vmta *vmta, struct strview domain, struct strview group,
+                            enum tls_ask ask);
 void queue_settings_fini(struct queue_settings *s);
 
 /* What a limit of a queue is in that mode: in back-off the backoff- twin where one is set. Never

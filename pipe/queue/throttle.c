@@ -173,7 +173,8 @@ static void queue_rules(const struct rules *k)
 
 static void rollup_rules(const struct rules *k)
 {
-    struct strview name = k->q->group ? k->q->group->rollup : sv(NULL, 0);
+    const struct queue_group *group = queue_base(k->q)->group;
+    struct strview name = group ? group->rollup : sv(NULL, 0);
 
     for (size_t i = 0; name.len && i < ARRAY_LEN(measures); i++) {
         const struct config_value *v =

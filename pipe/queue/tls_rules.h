@@ -7,6 +7,7 @@
 #define PMTA_PIPE_QUEUE_TLS_RULES_H
 
 #include "mail/config.h"
+#include "mail/envelope.h"
 #include "mail/tls_policy.h"
 #include "pipe/delivery/tls_need.h"
 
@@ -19,10 +20,31 @@ enum tls_verify {
     TLS_VERIFY_MANDATORY,
 };
 
+/* What a message says about TLS by itself (RFC 8689). Mail that says something has queues of its own
+ * beside the usual one of its domain and virtual MTA (queue->base). */
+enum tls_ask {
+    TLS_ASK_NOTHING,
+    TLS_ASK_REQUIRETLS, /* MAIL FROM … REQUIRETLS */
+    TLS_ASK_OPTIONAL,   /* TLS-Required: No */
+    TLS_ASK_COUNT
+};
+
+static inline enum tls_ask tls_ask_of(const struct envelope *env)
+{
+    return env->flags & ENVELOPE_REQUIRETLS     ? TLS_ASK_REQUIRETLS
+           : env->flags & ENVELOPE_TLS_OPTIONAL ? TLS_ASK_OPTIONAL
+                                                : TLS_ASK_NOTHING;
+}
+
+/* Behind the name of a queue: "", "+requiretls", "+tls-optional". */
+const char *tls_ask_suffix(enum tls_ask ask);
+
 /* Texts live in the configuration. */
 struct tls_settings {
+    enum tls_ask ask;
     bool use_starttls;
     bool required;
+    bool heeds_optional; /* TLS-Required: No makes a difference */
     bool use_dane;
     bool use_mta_sts;
     enum tls_verify verify;
@@ -34,7 +56,7 @@ struct tls_settings {
 };
 
 void tls_settings_resolve(struct tls_settings *ret, const struct config *cfg,
-                          const struct config_query *q);
+                          const struct config_query *q, enum tls_ask ask);
 /* ROUTE_WANT_ bits. */
 uint8_t tls_settings_wants(const struct tls_settings *s);
 
@@ -42,6 +64,7 @@ struct tls_host {
     const struct tls_settings *settings;
     const struct tls_policy *policy; /* of the route that names the host; NULL: an address */
     const char *name;                /* MX host, or "[address]" */
+    bool configured;                 /* the configuration names it, not the DNS */
     struct strview nexthop;          /* domain of the queue */
 };
 

@@ -77,6 +77,7 @@ void routes_free(struct routes *r)
         return;
     ipc_edge_close(r->edge);
     lookups_close(r);
+    posts_close(r);
     for (struct hash_node *n; (n = hash_next(&r->by_name, NULL));)
         uncache(r, container_of(n, struct route, node));
     hash_fini(&r->by_name);
@@ -229,6 +230,8 @@ static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
     (void)edge;
     if (frame->id == IPC_lookup_reply)
         return lookups_take(r, frame->bytes);
+    if (frame->id == IPC_post_reply)
+        return posts_take(r, frame->bytes);
     if (frame->id != IPC_route_reply || ipc_decode_route_reply(frame->bytes, &m) < 0)
         return ERR_PROTOCOL;
     struct route *route = find_pending(r, m.token);
@@ -243,12 +246,15 @@ static void on_down(void *owner, struct ipc_edge *edge, int code)
     (void)edge;
     log_debug(LOG_DNS, "resolver went away, waiting for the next one reason='%s'", err_name(code));
     r->edge = NULL;
+    posts_lost(r);
 }
 
 void routes_set_edge(struct routes *r, int fd)
 {
     static const struct ipc_edge_ops ops = {.frame = on_frame, .down = on_down};
 
+    if (r->edge) /* another one takes its place */
+        posts_lost(r);
     ipc_edge_close(r->edge);
     r->edge = ipc_edge_open(r->loop, fd, ROLE_PIPE, ROLE_RESOLVER, &ops, r);
     for (struct hash_node *n = NULL; (n = hash_next(&r->pending, n));)

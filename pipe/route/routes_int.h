@@ -5,8 +5,10 @@
 #define PMTA_PIPE_ROUTE_ROUTES_INT_H
 
 #include "route/lookups.h"
+#include "route/posts.h"
 
 struct lookup_room; /* lookups.c */
+struct post_room;   /* posts.c */
 
 struct routes {
     uv_loop_t *loop;
@@ -15,6 +17,7 @@ struct routes {
     struct hash pending; /* by token */
     uint64_t last_token;
     struct lookup_room *lookups; /* NULL before the first one */
+    struct post_room *posts;     /* the same */
 };
 
 /* A new edge is there: asks what is open again. */
@@ -23,5 +26,10 @@ void lookups_ask_again(struct routes *r);
 int lookups_take(struct routes *r, struct strview frame);
 /* No done will fire. */
 void lookups_close(struct routes *r);
+
+/* The same of posts; what was under way when the edge went down is lost. */
+void posts_lost(struct routes *r);
+int posts_take(struct routes *r, struct strview frame);
+void posts_close(struct routes *r);
 
 #endif

@@ -114,7 +114,7 @@ static void put_header(const struct tlsrpt_report *r, const char *boundary, int6
         "\r\nSubject: Report Domain: %s\r\n Submitter: %s\r\n Report-ID: <%s>\r\n"
         "Message-ID: <tlsrpt.%s>\r\n"
         "TLS-Report-Domain: %s\r\nTLS-Report-Submitter: %s\r\n"
-        "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+        "TLS-Required: No\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
         "Content-Type: multipart/report; report-type=\"tlsrpt\";\r\n boundary=\"%s\"\r\n\r\n",
         r->domain, r->organization, id, id, r->domain, r->organization, boundary);
     env->header_bytes = (uint32_t)buf_len(out);
@@ -125,7 +125,10 @@ void tlsrpt_letter(const struct tlsrpt_report *r, struct strview gz, const char 
 {
     char boundary[64], name[TLSRPT_NAME_SIZE];
 
-    *env = (struct envelope){.received_ms = clock_wall_ms(), .source = SV("{tls-report}")};
+    /* RFC 8460 section 3: reports are delivered whatever is wrong with TLS on their way */
+    *env = (struct envelope){.received_ms = clock_wall_ms(),
+                             .source = SV("{tls-report}"),
+                             .flags = ENVELOPE_TLS_OPTIONAL};
     env->rcpts = arena_alloc(a, (count + 1) * sizeof(env->rcpts[0]));
     for (size_t i = 0; i < count; i++)
         env->rcpts[env->rcpt_count++] =

@@ -6,20 +6,17 @@
  * met first, the domain is asked whether it wants reports (TXT at _smtp._tls.DOMAIN): if not, the
  * entry stays without counts until the day is over, so that it is not asked again. After midnight
  * (UTC) and a delay of its own the domain is asked once more, and the report goes to the places that
- * it names. What can go wrong: no answer (again in half an hour, for a day), a full or closed spool
- * (the same). Memory: an entry goes in drop_entry alone, after its lookup is cancelled.
+ * it names (send.c). What can go wrong: no answer, a full or closed spool, a web server that does not
+ * take it; then it is tried again, for a day. Memory: an entry goes in drop_entry alone, after its
+ * lookup and its posts are cancelled.
  */
 #include "tlsrpt/tlsrpt.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "queue/choose.h"
 #include "state/saver.h"
-#include "tlsrpt/letter.h"
-#include "tlsrpt/record.h"
+#include "tlsrpt/send.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -27,8 +24,10 @@ enum {
     DAY_MS = 86400 * 1000,
     TICK_MS = 60 * 1000,
     SAVE_MS = 60 * 1000,
-    AGAIN_MS = 30 * 60 * 1000,
-    TRIES_MAX = 48,
+    AGAIN_MIN_MS = 5 * 60 * 1000, /* doubling */
+    AGAIN_MAX_MS = 4 * 3600 * 1000,
+    POLICY_TEXT_MAX = 2048,
+    POLICY_MX_MAX = 16,
     PER_TICK = 100, /* reports begun in one turn of the timer */
 };
 
@@ -39,25 +38,25 @@ struct day_entry {
     struct tlsrpt *t;
     struct lookup lookup;
     bool asking;
-    bool sending; /* the answer decides where the report goes */
+    bool sending; /* the answer decides where the report goes, or it is going there */
+    struct tlsrpt_sending *places; /* of the last attempt; or NULL */
     enum entry_wish wish;
     int64_t day;
     int64_t due_ms; /* wall */
     unsigned tries;
+    int64_t first_ms; /* wall; of the first failed attempt */
     json_t *policies; /* {"policy": RFC 8460, "ok": n, "failed": n, "details": […]} */
     char domain[];
 };
 
 struct tlsrpt {
-    uv_loop_t *loop;
-    struct engine *engine;
-    struct routes *routes;
+    struct tlsrpt_outlet *outlet;
     struct hash entries;
     uv_timer_t timer;
     struct saver saver;
     bool is_open, closing;
     bool enabled;
-    uint32_t refs; /* the room itself, its timer, letters under way */
+    uint32_t refs; /* the room itself, its timer */
     char host[256];
     char *contact, *from, *dir;
     uint64_t uncounted; /* sessions beyond TLSRPT_MAX_DOMAINS */
@@ -100,6 +99,8 @@ static void drop_entry(struct day_entry *e)
     if (e->asking)
         lookup_cancel(&e->lookup);
     hash_remove(&e->t->entries, &e->node);
+    tlsrpt_sending_fini(e->places);
+    free(e->places);
     json_decref(e->policies);
     free(e);
 }
@@ -115,7 +116,7 @@ static void ask(struct day_entry *e)
     snprintf(name, sizeof(name), "_smtp._tls.%s", e->domain);
     e->asking = true;
     e->lookup = (struct lookup){.done = on_record, .owner = e};
-    lookup_start(e->t->routes, &e->lookup, LOOKUP_TXT, sv_of(name));
+    lookup_start(e->t->outlet->routes, &e->lookup, LOOKUP_TXT, sv_of(name));
 }
 
 /* --- counting --- */
@@ -132,10 +133,12 @@ static json_t *sts_json(const struct sts_policy *p, struct strview domain)
     json_t *lines = json_array(), *mx = json_array();
     struct strview rest = p->text, line;
 
+    /* long ones are cut: what is kept of 4,000 domains has to have an end */
+    rest.len = MIN_OF(rest.len, (size_t)POLICY_TEXT_MAX);
     while (sv_split(&rest, '\n', &line))
         if (sv_trim(line).len)
             json_array_append_new(lines, text_json(sv_trim(line)));
-    for (size_t i = 0; i < p->mx_count; i++)
+    for (size_t i = 0; i < p->mx_count && i < POLICY_MX_MAX; i++)
         json_array_append_new(mx, text_json(p->mx[i]));
     return json_pack("{s:s, s:o, s:o, s:o}", "policy-type", "sts", "policy-string", lines,
                      "policy-domain", text_json(domain), "mx-host", mx);
@@ -185,6 +188,7 @@ static void add_one(json_t *o, const char *name)
     json_object_set_new(o, name, json_integer(json_integer_value(json_object_get(o, name)) + 1));
 }
 
+/* Takes policy. NULL: the domain had more policies today than are kept. */
 static json_t *counts_for(struct day_entry *e, json_t *policy)
 {
     json_t *o;
@@ -196,6 +200,10 @@ static json_t *counts_for(struct day_entry *e, json_t *policy)
             continue;
         json_decref(policy);
         return o;
+    }
+    if (i >= TLSRPT_MAX_POLICIES) {
+        json_decref(policy);
+        return NULL;
     }
     o = json_pack("{s:o, s:i, s:i, s:[]}", "policy", policy, "ok", 0, "failed", 0, "details");
     json_array_append_new(e->policies, o);
@@ -267,6 +275,8 @@ static void count(struct day_entry *e, const struct tls_policy *p, const struct 
     enum tls_result result;
     struct strview text;
 
+    if (!counts)
+        return;
     if (!failure_of(p, told, &result, &text)) {
         add_one(counts, "ok");
         return;
@@ -316,126 +326,36 @@ void tlsrpt_told(void *arg, struct strview domain, const struct tls_policy *poli
 
 /* --- sending --- */
 
-struct under_way {
-    struct spool_append append;
-    struct tlsrpt *t;
-    struct arena arena;
-    struct envelope env;
-    struct buf envelope, content;
-};
-
-static void unref(struct tlsrpt *t)
+static void try_again(struct day_entry *e)
 {
-    if (--t->refs)
-        return;
-    free(t->contact);
-    free(t->from);
-    free(t->dir);
-    free(t);
-}
+    int64_t now = clock_wall_ms();
 
-static void finish(struct under_way *u)
-{
-    unref(u->t);
-    arena_free(&u->arena);
-    buf_free(&u->envelope);
-    buf_free(&u->content);
-    free(u);
-}
-
-static void on_durable(struct spool_append *a, int status)
-{
-    struct under_way *u = container_of(a, struct under_way, append);
-
-    if (status < 0)
-        log_warn(LOG_TLS, "TLS report lost: %s", err_name(status));
-    else if (u->t->engine)
-        engine_accept(u->t->engine, a->id, &a->place, &u->env, NULL);
-    finish(u);
-}
-
-/* False: not now. */
-static bool send_mail(struct tlsrpt *t, const struct tlsrpt_report *r, struct strview gz,
-                      const char *const *to, size_t count)
-{
-    struct under_way *u = xcalloc(1, sizeof(*u));
-    const char *why = NULL;
-
-    u->t = t;
-    t->refs++;
-    tlsrpt_letter(r, gz, to, count, &u->arena, &u->content, &u->env);
-    if (!engine_spool(t->engine) || engine_refuses(t->engine, &u->env, &why)) {
-        finish(u);
-        return false;
-    }
-    envelope_encode(&u->envelope, &u->env);
-    if (choose_vmta(t->engine, &u->env))
-        envelope_append_choice(&u->envelope, &u->env);
-    u->append.envelope = buf_view(&u->envelope);
-    u->append.rcpt_count = u->env.rcpt_count;
-    u->append.content = buf_view(&u->content);
-    u->append.content_fd = -1;
-    u->append.content_bytes = buf_len(&u->content);
-    u->append.done = on_durable;
-    spool_append(engine_spool(t->engine), &u->append);
-    return true;
-}
-
-/* A file in tls-report-dir, written in the thread pool. */
-struct file_job {
-    uv_work_t work;
-    struct tlsrpt *t;
-    char *path;
-    struct buf bytes;
-    int status;
-};
-
-static void write_file(uv_work_t *w)
-{
-    struct file_job *j = w->data;
-    int fd = open(j->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
-
-    if (fd < 0) {
-        j->status = -errno;
+    if (!e->first_ms)
+        e->first_ms = now;
+    if (now - e->first_ms >= DAY_MS) { /* RFC 8460 section 5.5 */
+        log_warn(LOG_TLS, "TLS report domain=%s could not be sent everywhere for a day, dropped",
+                 e->domain);
+        drop_entry(e);
         return;
     }
-    if (write(fd, buf_data(&j->bytes), buf_len(&j->bytes)) != (ssize_t)buf_len(&j->bytes))
-        j->status = errno ? -errno : -EIO;
-    close(fd);
+    e->sending = false;
+    e->due_ms = now + MIN_OF((int64_t)AGAIN_MIN_MS << MIN_OF(e->tries, 10u), (int64_t)AGAIN_MAX_MS);
+    e->tries++;
 }
 
-static void on_written(uv_work_t *w, int status)
+static void on_sent(struct tlsrpt_sending *s, bool all)
 {
-    struct file_job *j = w->data;
+    struct day_entry *e = s->entry;
 
-    (void)status;
-    if (j->status < 0)
-        log_warn(LOG_TLS, "cannot write TLS report '%s': %s", j->path, err_name(j->status));
-    unref(j->t);
-    free(j->path);
-    buf_free(&j->bytes);
-    free(j);
+    saver_touch(&e->t->saver);
+    if (all)
+        drop_entry(e);
+    else
+        try_again(e);
 }
 
-static void keep_file(struct tlsrpt *t, const struct tlsrpt_report *r, struct strview gz)
-{
-    struct file_job *j = xcalloc(1, sizeof(*j));
-    struct buf path = {0};
-    char name[TLSRPT_NAME_SIZE];
-
-    tlsrpt_file_name(r, name);
-    buf_printf(&path, "%s/%s", t->dir, name);
-    j->path = buf_take(&path);
-    j->work.data = j;
-    j->t = t;
-    t->refs++;
-    buf_append_sv(&j->bytes, gz);
-    if (uv_queue_work(t->loop, &j->work, write_file, on_written) < 0)
-        on_written(&j->work, 0);
-}
-
-/* To every place that the domain names. False: not now. */
-static bool deliver(struct day_entry *e, const struct tlsrpt_record *record)
+/* To every place that the domain names. */
+static void deliver(struct day_entry *e, const struct tlsrpt_record *record)
 {
     struct tlsrpt *t = e->t;
     struct tlsrpt_report r = {
@@ -443,43 +363,18 @@ static bool deliver(struct day_entry *e, const struct tlsrpt_record *record)
         .organization = t->host,
         .contact = t->contact,
         .from = t->from,
-        .pipe = engine_pipe(t->engine),
+        .pipe = engine_pipe(t->outlet->engine),
         .day = e->day,
         .policies = e->policies,
     };
-    char address[TLSRPT_MAX_RUA][320];
-    const char *to[TLSRPT_MAX_RUA];
-    struct buf gz = {0};
-    size_t n = 0;
 
-    for (size_t i = 0; i < record->count; i++) {
-        if (tlsrpt_mailto(record->rua[i], address[n], sizeof(address[n]))) {
-            to[n] = address[n];
-            n++;
-        } else {
-            log_info(LOG_TLS, "TLS report domain=%s does not go to '%s': only mailto: is served",
-                     e->domain, log_safe(record->rua[i].ptr, record->rua[i].len, 200));
-        }
+    if (!e->places) {
+        e->places = xcalloc(1, sizeof(*e->places));
+        *e->places = (struct tlsrpt_sending){.outlet = t->outlet, .ended = on_sent, .entry = e};
     }
-    tlsrpt_compress(&r, &gz);
-    bool sent = !n || send_mail(t, &r, buf_view(&gz), to, n);
-    if (sent && t->dir)
-        keep_file(t, &r, buf_view(&gz));
-    if (sent)
-        log_info(LOG_TLS, "TLS report domain=%s day=%lld addresses=%zu", e->domain,
-                 (long long)e->day, n);
-    buf_free(&gz);
-    return sent;
-}
-
-static void try_again(struct day_entry *e)
-{
-    if (++e->tries >= TRIES_MAX) {
-        log_warn(LOG_TLS, "TLS report domain=%s could not be sent for a day, dropped", e->domain);
-        drop_entry(e);
-        return;
-    }
-    e->due_ms = clock_wall_ms() + AGAIN_MS;
+    enum tlsrpt_sent sent = tlsrpt_send(e->places, &r, record, t->dir);
+    if (sent != TLSRPT_UNDER_WAY)
+        on_sent(e->places, sent == TLSRPT_SENT);
 }
 
 static void on_record(struct lookup *l, const struct lookup_result *r)
@@ -500,10 +395,10 @@ static void on_record(struct lookup *l, const struct lookup_result *r)
         json_array_clear(e->policies);
     if (!e->sending)
         return;
-    if (!wanted || deliver(e, &record))
-        drop_entry(e);
+    if (wanted)
+        deliver(e, &record);
     else
-        try_again(e);
+        drop_entry(e);
 }
 
 void tlsrpt_tick(struct tlsrpt *t)
@@ -515,7 +410,7 @@ void tlsrpt_tick(struct tlsrpt *t)
     for (struct hash_node *n = hash_next(&t->entries, NULL); n && begun < PER_TICK; n = next) {
         struct day_entry *e = container_of(n, struct day_entry, node);
         next = hash_next(&t->entries, n);
-        if (e->due_ms > now || e->asking)
+        if (e->due_ms > now || e->sending)
             continue;
         begun++;
         if (e->wish == WISH_NO || !json_array_size(e->policies)) {
@@ -581,9 +476,9 @@ struct tlsrpt *tlsrpt_new(uv_loop_t *loop, struct engine *engine, struct routes 
 {
     struct tlsrpt *t = xcalloc(1, sizeof(*t));
 
-    t->loop = loop;
-    t->engine = engine;
-    t->routes = routes;
+    t->outlet = xcalloc(1, sizeof(*t->outlet));
+    *t->outlet =
+        (struct tlsrpt_outlet){.refs = 1, .loop = loop, .engine = engine, .routes = routes};
     t->refs = 1;
     hash_init(&t->entries, entry_match);
     return t;
@@ -593,8 +488,8 @@ int tlsrpt_open(struct tlsrpt *t, int dirfd, struct err *e)
 {
     struct buf text = {0};
     struct strview rest, line;
-    int status =
-        saver_open(&t->saver, t->loop, dirfd, "tls-reports", SAVE_MS, write_state, t, &text, e);
+    int status = saver_open(&t->saver, t->outlet->loop, dirfd, "tls-reports", SAVE_MS, write_state,
+                            t, &text, e);
 
     if (status < 0)
         return status;
@@ -604,7 +499,7 @@ int tlsrpt_open(struct tlsrpt *t, int dirfd, struct err *e)
             read_entry(t, line);
     buf_free(&text);
     t->is_open = true;
-    uv_timer_init(t->loop, &t->timer);
+    uv_timer_init(t->outlet->loop, &t->timer);
     t->timer.data = t;
     t->refs++;
     uv_timer_start(&t->timer, on_timer, 1000, TICK_MS);
@@ -642,6 +537,17 @@ static void drop_all(struct tlsrpt *t)
         drop_entry(container_of(n, struct day_entry, node));
 }
 
+static void unref(struct tlsrpt *t)
+{
+    if (--t->refs)
+        return;
+    tlsrpt_outlet_unref(t->outlet);
+    free(t->contact);
+    free(t->from);
+    free(t->dir);
+    free(t);
+}
+
 static void on_timer_closed(uv_handle_t *h)
 {
     unref(h->data);
@@ -660,7 +566,7 @@ void tlsrpt_free(struct tlsrpt *t)
 {
     if (!t)
         return;
-    t->engine = NULL;
+    t->outlet->engine = NULL;
     drop_all(t);
     hash_fini(&t->entries);
     unref(t);

@@ -1,6 +1,6 @@
 /*
  * TLS reports (RFC 8460): how TLS went on the way to each domain that asks to be told, counted per UTC
- * day, policy and kind of failure, and sent by mail in the night after. Sessions are counted, not
+ * day, policy and kind of failure, and sent by mail or HTTPS in the night after. Sessions are counted, not
  * messages. Counts survive a restart (state file "tls-reports"). Each pipe reports its own sessions.
  */
 #ifndef PMTA_PIPE_TLSRPT_TLSRPT_H
@@ -15,6 +15,7 @@ struct tlsrpt;
 
 enum {
     TLSRPT_MAX_DOMAINS = 4000, /* per day; sessions to further ones are not counted */
+    TLSRPT_MAX_POLICIES = 8, /* of a domain on one day; sessions under further ones do not count */
     TLSRPT_MAX_DETAILS =
         32, /* kinds of failure per domain and policy; further ones only in the sum */
     TLSRPT_SPREAD_MS = 4 * 3600 * 1000, /* after midnight, so that not everybody reports at once */

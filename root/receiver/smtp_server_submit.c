@@ -199,6 +199,9 @@ static void honour_fields(struct smtp_server *s)
     if (set->process_x_delivery_priority && priority.len)
         honour_priority(s, priority);
     name_remote(s);
+    /* RFC 8689 section 5: of no effect together with REQUIRETLS */
+    if (header_scan_tls_optional(&tx->header) && !(tx->envelope.flags & ENVELOPE_REQUIRETLS))
+        tx->envelope.flags |= ENVELOPE_TLS_OPTIONAL;
 }
 
 void smtp_server_route(struct smtp_server *s)

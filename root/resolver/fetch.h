@@ -1,21 +1,13 @@
 /*
- * fetch: MTA-STS policy files by HTTPS (RFC 8461 section 3.3) with libcurl on the loop. The name of
- * the server is looked up by our own lookup.c, its certificate is verified, nothing is followed or
- * cached. A few at a time, the rest wait their turn.
+ * fetch: MTA-STS policy files by HTTPS (RFC 8461 section 3.3).
  */
 #ifndef PMTA_RESOLVER_FETCH_H
 #define PMTA_RESOLVER_FETCH_H
 
+#include "https.h"
 #include "sts.h"
 
-#include <uv.h>
-
-enum {
-    FETCH_MAX = 16, /* under way at a time; who asks bounds the rest */
-    FETCH_TIMEOUT_S = 60,
-    FETCH_CONNECT_TIMEOUT_S = 20,
-    FETCH_MAX_ADDRESSES = 8, /* of each family, tried in the order of the answer */
-};
+enum { FETCH_MAX = 16 /* under way at a time */ };
 
 struct fetch_pool;
 
@@ -26,8 +18,7 @@ struct fetch_options {
 
 struct fetch_pool *fetch_pool_new(uv_loop_t *loop, struct lookups *lookups);
 void fetch_pool_configure(struct fetch_pool *p, const struct fetch_options *options);
-/* No callback fires; memory goes when libuv is done with it. Before the lookups end. NULL is fine.
- */
+/* No callback fires. Before the lookups end. NULL is fine. */
 void fetch_pool_close(struct fetch_pool *p);
 
 /* For sts_ops: owner is the pool. */

@@ -7,10 +7,11 @@
  * Name servers come from the configuration (name-server), else from /etc/resolv.conf, else
  * 127.0.0.1. A pipe that goes away loses what waits for it; a pipe that breaks the protocol loses
  * its edge. A drain answers what is under way, and what is not answered in time as a temporary
- * failure.
+ * failure. A pipe may also have a report sent by HTTPS (post_request, post.c).
  */
 #include "exchange.h"
 #include "policies.h"
+#include "post.h"
 
 #include "base/log.h"
 #include "mail/config.h"
@@ -21,6 +22,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char resolv_conf[] = "/etc/resolv.conf";
@@ -30,6 +32,7 @@ struct process {
     struct exchange_pool *pool;
     struct resolve *resolve;
     struct policies policies;
+    struct posts *posts;
     struct list peers;
     struct config *config;
     uv_timer_t drain_timer;
@@ -109,9 +112,11 @@ static void configure_policies(struct process *p)
         .port = (uint16_t)config_number(p->config, NULL, DIR_MTA_STS_PORT),
     };
     policies_configure(&p->policies, &options);
+    posts_configure(p->posts, options.ca_file);
 }
 
 static void on_wake(void *arg);
+static void send_posted(void *owner, uint64_t token, unsigned status, const char *text);
 
 /* Before the first word of root there is a loop and nothing else. */
 static void set_up(struct process *p)
@@ -124,6 +129,7 @@ static void set_up(struct process *p)
     p->pool = exchange_pool_new(child_loop(p->child), on_wake, p);
     p->resolve = resolve_new(&exchange_pool_ops, p->pool, &limits);
     policies_start(&p->policies, child_loop(p->child), p->resolve);
+    p->posts = posts_new(child_loop(p->child), resolve_own_lookups(p->resolve), send_posted);
     uv_timer_init(child_loop(p->child), &p->drain_timer);
     p->drain_timer.data = p;
 }
@@ -136,6 +142,8 @@ static void exit_now(struct process *p)
         return;
     p->exiting = true;
     policies_stop(&p->policies);
+    posts_close(p->posts);
+    p->posts = NULL;
     exchange_pool_close(p->pool);
     p->pool = NULL;
     uv_timer_stop(&p->drain_timer);
@@ -262,6 +270,63 @@ static int take_lookup_request(struct peer *peer, struct strview frame)
     return 0;
 }
 
+static void send_posted(void *owner, uint64_t token, unsigned status, const char *text)
+{
+    struct peer *peer = owner;
+
+    ipc_send(peer->edge, post_reply,
+             (&(struct ipc_post_reply){
+                 .token = token, .http_status = (uint16_t)status, .text = sv_of(text)}));
+}
+
+/* The body of a post: inline, or all of a small file in memory (memfd). */
+static int body_of_post(struct ipc_frame *frame, struct strview inline_, struct buf *ret)
+{
+    struct stat st;
+    int fd = ipc_frame_take_fd(frame, 0);
+    int status = 0;
+
+    if (fd < 0) {
+        buf_append_sv(ret, inline_);
+        return 0;
+    }
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > POST_MAX_BYTES)
+        status = ERR_PROTOCOL;
+    while (status == 0 && buf_len(ret) < (size_t)st.st_size) {
+        size_t left = (size_t)st.st_size - buf_len(ret);
+        ssize_t n = pread(fd, buf_reserve(ret, left), left, (off_t)buf_len(ret));
+        if (n > 0)
+            buf_advance(ret, (size_t)n);
+        else if (n == 0 || errno != EINTR)
+            status = ERR_PROTOCOL;
+    }
+    close(fd);
+    return status;
+}
+
+static int take_post_request(struct peer *peer, struct ipc_frame *frame)
+{
+    struct process *p = peer->process;
+    struct ipc_post_request m;
+    struct arena arena = {0};
+    struct buf body = {0};
+    struct err e = {0};
+    int rc = ipc_decode_post_request(frame->bytes, &m);
+
+    if (rc == 0)
+        rc = body_of_post(frame, m.body, &body);
+    if (rc == 0 && p->draining)
+        send_posted(peer, m.token, 0, "the resolver is stopping");
+    else if (rc == 0 &&
+             posts_start(p->posts, peer, m.token, arena_strndup(&arena, m.url.ptr, m.url.len),
+                         arena_strndup(&arena, m.content_type.ptr, m.content_type.len),
+                         buf_view(&body), &e) < 0)
+        send_posted(peer, m.token, 0, e.text);
+    buf_free(&body);
+    arena_free(&arena);
+    return rc;
+}
+
 static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
 {
     (void)edge;
@@ -269,6 +334,8 @@ static int on_frame(void *owner, struct ipc_edge *edge, struct ipc_frame *frame)
         return take_route_request(owner, frame->bytes);
     if (frame->id == IPC_lookup_request)
         return take_lookup_request(owner, frame->bytes);
+    if (frame->id == IPC_post_request)
+        return take_post_request(owner, frame);
     return ERR_PROTOCOL;
 }
 
@@ -278,6 +345,8 @@ static void peer_free(struct peer *peer)
 {
     list_remove(&peer->link);
     resolve_client_close(peer->client);
+    if (peer->process->posts)
+        posts_forget(peer->process->posts, peer);
     free(peer->name);
     free(peer);
 }

@@ -3,7 +3,7 @@
  * bytes whole and in pieces of 1, 2, 3 and 7. One step a line; every file holds scenarios:
  *
  *   scenario NAME              begins one; "# ..." is a comment
- *   param KEY=VALUE ...        pipelining, starttls, require-tls, proven (0/1), max; before the first
+ *   param KEY=VALUE ...        pipelining, starttls, require-tls, requiretls, proven (0/1), max; before the first
  *                              other step
  *   job ID KEY=VALUE ...       next() will give it: rcpts, 8bit, utf8, reqtls, dsn, dots, file, open (no
  * CRLF at its end), bad (position of an address with a CR) empty wait|idle|quit       what next()
@@ -279,6 +279,8 @@ static void setup_step(struct play *p, const char *line)
             p->params.require_tls = true;
         if (option(rest, " proven=") == 1)
             p->params.proven = true;
+        if (option(rest, " requiretls=") == 1)
+            p->params.requiretls = p->params.require_tls = true;
         if (option(rest, " max=") > 0)
             p->params.max_messages = (uint32_t)option(rest, " max=");
     } else if (starts(line, "job ", &rest)) {

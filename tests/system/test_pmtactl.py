@@ -430,13 +430,30 @@ class Rendering(Base):
             "  MTA-STS  enforce, id 7, for 7d: *.x.example",
             "  group    x.rollup",
             "",
-            "PREF  HOST           ADDRESS      DANE    POLICIES ASK FOR",
+            "PREF  HOST           ADDRESS      DANE    ASKED FOR",
             "  10  mx1.x.example  192.0.2.1    usable  TLS, and so on",
             "                     2001:db8::1",
             "  20  mx2.x.example  192.0.2.2    failed  not to be used now",
             "",
             "TLSA _25._tcp.mx1.x.example",
             "  DANE-EE, public key, SHA-256   " + "ab" * 32])
+        talked = dict(answer, hosts=[], sessions=[
+            {"host": "mx1.x.example", "address": "192.0.2.1", "status": "ok", "tls": "TLSv1.3/TLS_AES_128",
+             "tls_verify": "dane", "tls_result": "ok", "tls_text": "", "keywords": ["SIZE 1000", "DSN"], "ms": 12},
+            {"host": "mx2.x.example", "address": "192.0.2.2", "status": "failed", "phase": "starttls",
+             "text": "no \x1b[1m", "tls_result": "certificate-expired", "tls_text": "it is over"}])
+        page = self.ask("resolve", "--connect", "x.example", "--pipe", "b", answer=[talked, DONE])
+        self.assertEqual([x.rstrip() for x in page.splitlines()][-10:], [
+            "",
+            "mx1.x.example 192.0.2.1",
+            "  SMTP     answered in 12 ms",
+            "  TLS      TLSv1.3, TLS_AES_128",
+            "  peer     proven by a TLSA record (DANE)",
+            "  offers   SIZE 1000, DSN",
+            "",
+            "mx2.x.example 192.0.2.2",
+            "  SMTP     failed: no ?[1m",
+            "  peer     certificate-expired: it is over"])
         gone = {"process": "pipe/b", "pipe": "b", "domain": "y", "vmta": "v", "kind": "mx", "name": "y",
                 "port": 25, "status": "no such domain", "text": "domain 'y' does not exist", "ttl_s": 60,
                 "hosts": []}

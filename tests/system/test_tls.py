@@ -161,6 +161,27 @@ class Out(Base):
         self.assertIn('cannot be opened', str(answer))
         self.assertIn('90-bad.conf:2', str(answer))
 
+    def test_keys_that_others_can_read(self):
+        """As with DKIM keys: refused with file and line, and what is in force stays."""
+        self.start({'x.example': (self.peer(self.good), '')})
+        cert, key = self.ca.issue('open', ['open.example'])
+        both = os.path.join(self.ca.path, 'open-both.pem')
+        with open(both, 'w') as f:
+            for part in (cert, key):
+                with open(part) as g:
+                    f.write(g.read())
+        os.chmod(key, 0o644)
+        os.chmod(both, 0o644)
+        for text, line in ((f'[domain y.example]\ntls-client-certificate = {cert}\ntls-client-key = {key}\n', 3),
+                           (f'[domain y.example]\ntls-client-certificate = {both}\n', 2),
+                           (f'[listener z]\naddress = 127.0.0.1:0\ntls-certificate = {cert}\ntls-key = {key}\n', 4),
+                           (f'[listener in]\ntls-certificate = {cert}\ntls-key = {cert}\n'
+                            f'tls-certificate-for = open.example {both}\n', 4)):
+            self.pmta.write_config('90-bad.conf', text)
+            answer = str(self.pmta.admin('reload root'))
+            self.assertIn(f'90-bad.conf:{line}', answer)
+            self.assertIn('with a private key is open to others, mode 0644', answer)
+
 
 class In(Base):
     """Sessions of applications."""
@@ -202,6 +223,7 @@ class In(Base):
             for part in one:
                 with open(part) as g:
                     f.write(g.read())
+        os.chmod(f.name, 0o600)
         self.start_listener(f'tls-certificate-for = one.example {f.name}\n'
                             f'tls-certificate-for = *.two.example {two[0]} {two[1]}\n')
         for asked, shown in [('one.example', 'one.example'), ('a.two.example', 'a.two.example'),
@@ -228,6 +250,7 @@ class In(Base):
                 for part in (cert, key):
                     with open(part) as g:
                         f.write(g.read())
+            os.chmod(file + '.new', 0o600)
             os.rename(file + '.new', file)
         use(['before.example'])
         self.start({'x.example': (self.peer(self.good), '')}, source='pipe = bulk\n', listener=
@@ -296,7 +319,7 @@ class In(Base):
         self.assertTrue(any(c.endswith(' REQUIRETLS') for c in offers.sessions[0]['commands']))
         for d in ('no', 'unproven'):
             row = self.record(f'x@{d}.example', 'db')
-            self.assertEqual((row['type'], row['dsnStatus']), ('b', '5.7.30'))
+            self.assertEqual((row['type'], row['dsnStatus']), ('b', '5.7.30' if d == 'no' else '5.7.10'), row)
 
 
 class Policies(Base):

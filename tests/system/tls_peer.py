@@ -58,8 +58,8 @@ subjectAltName = {', '.join(kinds) or 'DNS:nobody.invalid'}
         dates = ['-startdate', '20200101000000Z', '-enddate', '20200201000000Z'] if expired else ['-days', '20']
         by = ['-selfsign', '-keyfile', key] if self_signed else ['-cert', self.cert, '-keyfile', self.key]
         self._run('ca', '-batch', '-notext', '-config', config, '-in', request, '-out', cert, *by, *dates)
-        for file in (cert, key):
-            os.chmod(file, 0o644)
+        os.chmod(cert, 0o644)
+        os.chmod(key, 0o600)
         return cert, key
 
 

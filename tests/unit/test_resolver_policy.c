@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "dane.h"
+#include "post.h"
 #include "resolve.h"
 
 #include <stdio.h>
@@ -599,6 +600,49 @@ static void ad_bit_counts_only_where_it_is_trusted(void **state)
     assert_false(resolve_cached_answer(w.r, LOOKUP_A, SV("a.test"), &r));
 }
 
+/* --- addresses of reports --- */
+
+static void post_urls(void **state)
+{
+    static const struct {
+        const char *url, *host, *path;
+        uint16_t port;
+    } rows[] = {
+        {"https://r.example/v1/report?a=b", "r.example", "/v1/report?a=b", 443},
+        {"HTTPS://r.example:8443", "r.example", "/", 8443},
+        {"https://r.example:8443/", "r.example", "/", 8443},
+        {"http://r.example/", NULL, NULL, 0},
+        {"https://", NULL, NULL, 0},
+        {"https:///x", NULL, NULL, 0},
+        {"https://user@r.example/", NULL, NULL, 0},
+        {"https://user:pass@r.example/", NULL, NULL, 0},
+        {"https://127.0.0.1/", NULL, NULL, 0},
+        {"https://2130706433/", NULL, NULL, 0},
+        {"https://[::1]/", NULL, NULL, 0},
+        {"https://r.example:0/", NULL, NULL, 0},
+        {"https://r.example:65536/", NULL, NULL, 0},
+        {"https://r.example:/", NULL, NULL, 0},
+        {"https://r.example/a b", NULL, NULL, 0},
+        {"https://r.example/a\r\nX: y", NULL, NULL, 0},
+        {"https://r.example/#x", NULL, NULL, 0},
+        {"https://r.example?x", NULL, NULL, 0},
+        {"https://r.ex\xc3\xa4mple/", NULL, NULL, 0},
+    };
+    char host[DOMAIN_SIZE];
+    const char *path;
+    uint16_t port;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (post_url_parse(rows[i].url, host, &port, &path) != (rows[i].host != NULL))
+            fail_msg("%s", rows[i].url);
+        if (!rows[i].host)
+            continue;
+        assert_string_equal(host, rows[i].host);
+        assert_string_equal(path, rows[i].path);
+        assert_int_equal(port, rows[i].port);
+    }
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -608,6 +652,7 @@ int main(void)
         cmocka_unit_test(ptr_in_a_delegated_zone),
         cmocka_unit_test(records_that_are_usable),
         cmocka_unit_test(sts_records),
+        cmocka_unit_test(post_urls),
         WITH_WORLD(policy_is_kept_and_refreshed),
         WITH_WORLD(policy_outlives_its_record_until_max_age),
         WITH_WORLD(failures_are_tried_again_after_five_minutes_or_with_another_id),

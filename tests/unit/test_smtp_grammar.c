@@ -170,11 +170,53 @@ static void headers(void **state)
     header_scan_free(&h);
 }
 
+static bool is_optional(const char *in, size_t cut)
+{
+    struct header_scan h = {0};
+    struct buf b = {0};
+
+    header_scan_reset(&h, 0, 1000);
+    buf_append(&b, in, cut);
+    header_scan_feed(&h, &b);
+    buf_append_str(&b, in + cut);
+    assert_int_equal(header_scan_finish(&h, &b), HEADER_DONE);
+    assert_string_equal(buf_data(&b), in); /* the field stays: the next server wants it, too */
+    bool is = header_scan_tls_optional(&h);
+    buf_free(&b);
+    header_scan_free(&h);
+    return is;
+}
+
+/* RFC 8689 section 5, wherever the input is cut. */
+static void tls_required_no(void **state)
+{
+    static const struct {
+        const char *header;
+        bool is;
+    } rows[] = {
+        {"TLS-Required: No\r\n\r\n", true},
+        {"A: 1\r\ntls-required:no\r\nB: 2\r\n\r\n", true},
+        {"TLS-Required:\r\n\tNO \r\nTo: x\r\n more\r\n\r\n", true},
+        {"TLS-Required: None\r\n\r\n", false},
+        {"TLS-Required: Yes\r\n\r\n", false},
+        {"TLS-Required: No\r\nTLS-Required: No\r\n\r\n", false},
+        {"TLS-Required: Yes\r\nTLS-Required: No\r\n\r\n", false},
+        {"X-TLS-Required: No\r\n\r\n", false},
+        {"A: 1\r\n\r\nTLS-Required: No\r\n", false},
+        {"TLS-Required:\r\n\r\n", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        for (size_t cut = 0; cut <= strlen(rows[i].header); cut++)
+            if (is_optional(rows[i].header, cut) != rows[i].is)
+                fail_msg("row %zu cut %zu", i, cut);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths),      cmocka_unit_test(verbs),   cmocka_unit_test(mail_lines),
-        cmocka_unit_test(bdat_lines), cmocka_unit_test(headers),
+        cmocka_unit_test(bdat_lines), cmocka_unit_test(headers), cmocka_unit_test(tls_required_no),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

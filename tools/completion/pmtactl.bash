@@ -193,7 +193,7 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "resolve"*)
-        options="--socket --json --timeout --help --pipe --vmta"
+        options="--socket --json --timeout --help --pipe --connect --vmta"
         ;;
     "suppress add"*)
         options="--socket --json --timeout --help --scope --reason --expires --note"

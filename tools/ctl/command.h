@@ -39,6 +39,8 @@ enum option_kind {
     OPTION(RCPT, "rcpt", 0, OPTION_TEXT, "ADDRESS", "rcpt", "this recipient; with * and ? where several may be meant")        \
     OPTION(SENDER, "sender", 0, OPTION_TEXT, "ADDRESS", "sender",                                  \
            "messages of this envelope sender, with * and ?")                                       \
+    OPTION(CONNECT, "connect", 0, OPTION_SWITCH, "", "connect",                                    \
+           "connect to each host: EHLO, STARTTLS, certificate; no mail is sent")                   \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
            "only count what would be deleted")                                                     \
     OPTION(BY, "by", 0, OPTION_TEXT, "WHAT", "by",                                                 \

@@ -452,12 +452,16 @@ const struct command commands[] = {
         .operand_kind = OPERAND_ARGUMENT,
         .operand_required = true,
         .operand_json = "domain",
-        .options = WITH_PIPE | OPTION_BIT(VMTA),
-        .more = "MX hosts with their addresses, the MTA-STS policy, TLSA records and what they ask "
-                "for, as a queue of DOMAIN would see them: smtp-hosts, smtp-port, use-dane and "
-                "use-mta-sts count. What the resolver knows is not asked for again. Without --pipe "
-                "the answer is that of one pipe; without --vmta it is for that pipe's default "
-                "virtual MTA.",
+        .options = WITH_PIPE | OPTION_BIT(VMTA) | OPTION_BIT(CONNECT),
+        .more =
+            "MX hosts with their addresses, the MTA-STS policy, TLSA records and what "
+            "configuration and policies ask for, as a queue of DOMAIN would see them: smtp-hosts, "
+            "smtp-port, use-dane, use-mta-sts, tls-verify and require-starttls count. With "
+            "--connect each address is connected to, up to EHLO inside TLS, and the certificate "
+            "is checked as for mail. What the resolver knows is not asked for again. Without "
+            "--pipe "
+            "the answer is that of one pipe; without --vmta it is for that pipe's default "
+            "virtual MTA.",
         .render = render_resolve,
     },
     {

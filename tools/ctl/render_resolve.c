@@ -139,7 +139,7 @@ static void hosts_table(struct page *p, const json_t *hosts)
     table_column(&t, "host", COLUMN_LEFT);
     table_column(&t, "address", COLUMN_LEFT);
     table_column(&t, "DANE", COLUMN_LEFT);
-    table_column(&t, "policies ask for", COLUMN_REST);
+    table_column(&t, "asked for", COLUMN_REST);
     json_array_foreach(hosts, i, host) host_rows(&t, host);
     table_print(&t);
 }
@@ -190,6 +190,74 @@ static void tlsa_of_host(struct page *p, const json_t *host, int64_t port)
     buf_free(&line);
 }
 
+/* "TLSv1.3, TLS_AES_256_GCM_SHA384" */
+static void session_tls(struct page *p, const json_t *s)
+{
+    const char *tls = field_text(s, "tls"), *verify = field_text(s, "tls_verify");
+    const char *result = field_text(s, "tls_result"), *text = field_text(s, "tls_text");
+    struct buf b = {0};
+
+    if (tls && *tls) {
+        const char *slash = strchr(tls, '/');
+        buf_printf(&b, "%.*s%s%s", (int)(slash ? slash - tls : (ptrdiff_t)strlen(tls)), tls,
+                   slash ? ", " : "", slash ? slash + 1 : "");
+        named_line(p, "TLS", COLOUR_GOOD, buf_data(&b));
+    } else if (field_text(s, "status") && strcmp(field_text(s, "status"), "ok") == 0) {
+        named_line(p, "TLS", COLOUR_WARN, "none: mail would go in clear");
+    }
+    bool failed = result && strcmp(result, "ok") != 0;
+    bool bare = failed && strcmp(result, "starttls-not-supported") == 0;
+    if (!failed && verify && *verify)
+        named_line(p, "peer", strcmp(verify, "unchecked") == 0 ? COLOUR_DIM : COLOUR_GOOD,
+                   strcmp(verify, "dane") == 0      ? "proven by a TLSA record (DANE)"
+                   : strcmp(verify, "sts") == 0     ? "proven by its certificate (MTA-STS)"
+                   : strcmp(verify, "trusted") == 0 ? "proven by its certificate"
+                                                    : "not checked, nothing asks for it");
+    buf_reset(&b);
+    if (failed) {
+        buf_printf(&b, "%s%s%s", bare ? "STARTTLS is not offered" : result,
+                   !bare && text && *text ? ": " : "", !bare && text ? text : "");
+        named_line(p, "peer", COLOUR_BAD, buf_data(&b));
+    }
+    buf_free(&b);
+}
+
+static void session(struct page *p, const json_t *s)
+{
+    const char *host = field_text(s, "host"), *address = field_text(s, "address");
+    const char *status = field_text(s, "status"), *text = field_text(s, "text");
+    bool ok = status && strcmp(status, "ok") == 0;
+    struct buf line = {0};
+    int64_t ms;
+    size_t i;
+    json_t *word;
+
+    page_clean(&line, host ? host : "?");
+    page_printf(p, "\n%s", buf_data(&line));
+    if (host && address && strcmp(host, address) != 0) {
+        buf_reset(&line);
+        page_clean(&line, address);
+        page_printf(p, " %s", buf_data(&line));
+    }
+    page_printf(p, "\n");
+    buf_reset(&line);
+    if (field_text(s, "not_used"))
+        named_line(p, "not used", COLOUR_BAD, field_text(s, "not_used"));
+    if (ok && field_number(s, "ms", &ms))
+        buf_printf(&line, "answered in %lld ms", (long long)ms);
+    else
+        buf_printf(&line, "%s%s%s", status ? status : "?", text && *text ? ": " : "",
+                   text ? text : "");
+    named_line(p, "SMTP", ok ? COLOUR_GOOD : COLOUR_BAD, buf_data(&line));
+    session_tls(p, s);
+    buf_reset(&line);
+    json_array_foreach(json_object_get(s, "keywords"), i, word) buf_printf(
+        &line, "%s%s", i ? ", " : "", json_string_value(word) ? json_string_value(word) : "?");
+    if (buf_len(&line))
+        named_line(p, "offers", COLOUR_NONE, buf_data(&line));
+    buf_free(&line);
+}
+
 void render_resolve(const struct answer *a, struct page *page)
 {
     const json_t *first = json_array_get(a->objects, 0);
@@ -212,5 +280,6 @@ void render_resolve(const struct answer *a, struct page *page)
         hosts_table(page, hosts);
         field_number(o, "port", &port);
         json_array_foreach(hosts, k, host) tlsa_of_host(page, host, port);
+        json_array_foreach(json_object_get(o, "sessions"), k, host) session(page, host);
     }
 }
