@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | --since | -n | --lines | --file | --count) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,14 +31,14 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | --since | -n | --lines | --file | --count)
         return
         ;;
     esac
 
     case $typed in
     "")
-        operands="status show classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
+        operands="status show stats classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug logs trace rotate shutdown simulate hash-password dkim version help"
         ;;
     "show")
         operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions events unclassified"
@@ -75,6 +75,9 @@ _pmtactl()
         ;;
     "suppress")
         operands="add del find import export show"
+        ;;
+    "rotate")
+        operands="log"
         ;;
     "status"*)
         options="--socket --json --timeout --help"
@@ -117,6 +120,9 @@ _pmtactl()
         ;;
     "show unclassified"*)
         options="--socket --json --timeout --help --pipe --limit"
+        ;;
+    "stats"*)
+        options="--socket --json --timeout --help --pipe --limit --by --since"
         ;;
     "classify"*)
         options="--socket --json --timeout --help --pipe --phase"
@@ -217,8 +223,17 @@ _pmtactl()
         options="--socket --json --timeout --help"
         ;;
     "debug"*)
-        options="--socket --json --timeout --help"
+        options="--socket --json --timeout --help --pipe --queue --for"
         operands="all none main config ipc admin smtp-in spool queue limit delivery sign report dns tls"
+        ;;
+    "logs"*)
+        options="--socket --json --timeout --help --pipe --queue --id --job --rcpt --sender --follow --level --since --lines --file"
+        ;;
+    "trace"*)
+        options="--socket --json --timeout --help --pipe --count --now"
+        ;;
+    "rotate log"*)
+        options="--socket --json --timeout --help"
         ;;
     "shutdown"*)
         options="--socket --json --timeout --help"
@@ -237,7 +252,7 @@ _pmtactl()
         ;;
     "help"*)
         options="--socket --json --timeout --help"
-        operands="status show classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug shutdown simulate hash-password dkim version help"
+        operands="status show stats classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug logs trace rotate shutdown simulate hash-password dkim version help"
         ;;
     esac
 
