@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | --since | -n | --lines | --file | --count) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | -n | --lines | --file | --count) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,7 +31,7 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | --since | -n | --lines | --file | --count)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | -n | --lines | --file | --count)
         return
         ;;
     esac
@@ -227,7 +227,7 @@ _pmtactl()
         operands="all none main config ipc admin smtp-in spool queue limit delivery sign report dns tls"
         ;;
     "logs"*)
-        options="--socket --json --timeout --help --pipe --queue --id --job --rcpt --sender --follow --level --since --lines --file"
+        options="--socket --json --timeout --help --pipe --queue --id --job --rcpt --sender --since --follow --level --lines --file"
         ;;
     "trace"*)
         options="--socket --json --timeout --help --pipe --count --now"

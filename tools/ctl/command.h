@@ -29,14 +29,15 @@ enum option_kind {
     OPTION(HELP, "help", 'h', OPTION_SWITCH, "", NULL, "print help and exit")                      \
     OPTION(VERSION, "version", 0, OPTION_SWITCH, "", NULL, "print the version and exit")           \
     OPTION(PIPE, "pipe", 0, OPTION_TEXT, "PIPE", NULL, "only this pipe")                           \
-    OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many rows") \
+    OPTION(LIMIT, "limit", 0, OPTION_NUMBER, "N", "limit", "at most so many rows")                 \
     OPTION(GROUPS, "groups", 0, OPTION_SWITCH, "", "groups",                                       \
            "groups of queues that share limits, and their members")                                \
     OPTION(QUEUE, "queue", 0, OPTION_TEXT, "QUEUE", "queue",                                       \
            "queues of this name, DOMAIN/VMTA with * and ?")                                        \
     OPTION(ID, "id", 0, OPTION_TEXT, "ID", "id", "this message")                                   \
     OPTION(JOB, "job", 0, OPTION_TEXT, "JOB", "job", "messages of this job, with * and ?")         \
-    OPTION(RCPT, "rcpt", 0, OPTION_TEXT, "ADDRESS", "rcpt", "this recipient; with * and ? where several may be meant")        \
+    OPTION(RCPT, "rcpt", 0, OPTION_TEXT, "ADDRESS", "rcpt",                                        \
+           "this recipient; with * and ? where several may be meant")                              \
     OPTION(SENDER, "sender", 0, OPTION_TEXT, "ADDRESS", "sender",                                  \
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(CONNECT, "connect", 0, OPTION_SWITCH, "", "connect",                                    \
@@ -46,7 +47,7 @@ enum option_kind {
     OPTION(BY, "by", 0, OPTION_TEXT, "WHAT", "by",                                                 \
            "pipe, domain, vmta, job, queue, category or time (default pipe)")                      \
     OPTION(SINCE, "since", 0, OPTION_TEXT, "TIME", "since",                                        \
-           "what happened in the last 15m, 6h, 7d (default 1h)")                                   \
+           "from then on: 15m, 6h, 7d ago; logs also 2026-11-21T04:05 (UTC)")                      \
     OPTION(VMTA, "vmta", 0, OPTION_TEXT, "NAME", "vmta", "for this virtual MTA")                   \
     OPTION(MODE, "mode", 0, OPTION_TEXT, "backoff|normal", "mode", "the mode to set")              \
     OPTION(REENABLE_AFTER, "reenable-after", 0, OPTION_TEXT, "TIME", "reenable_after",             \
@@ -74,8 +75,9 @@ enum option_kind {
            "global (as without it), pipe:NAME, domain:NAME or job:NAME")                           \
     OPTION(REASON, "reason", 0, OPTION_TEXT, "REASON", "reason",                                   \
            "manual (as without it), bounce, complaint or unsubscribe")                             \
-    OPTION(EXPIRES, "expires", 0, OPTION_TEXT, "TIME", "expires",                                  \
-           "never (as without it), after an interval such as 90d, or at a date such as 2027-01-31") \
+    OPTION(                                                                                        \
+        EXPIRES, "expires", 0, OPTION_TEXT, "TIME", "expires",                                     \
+        "never (as without it), after an interval such as 90d, or at a date such as 2027-01-31")   \
     OPTION(NOTE, "note", 0, OPTION_TEXT, "TEXT", "note", "one line that is kept with it")          \
     OPTION(REMOVE, "remove", 0, OPTION_SWITCH, "", NULL, "take the addresses off the list")        \
     OPTION(CONFIG, "config", 0, OPTION_TEXT, "DIR", NULL, "configuration (/etc/pmta/config.d)")    \
@@ -98,8 +100,6 @@ enum option_kind {
     OPTION(FOLLOW, "follow", 'f', OPTION_SWITCH, "", NULL, "go on with new lines as they come")    \
     OPTION(LEVEL, "level", 0, OPTION_TEXT, "LEVEL", NULL,                                          \
            "only lines of this level and above: debug, info, warn, error")                         \
-    OPTION(LOG_SINCE, "since", 0, OPTION_TEXT, "TIME", NULL,                                       \
-           "only lines since then: 90s, 2h, 1d ago, or 2026-11-21T04:05 (UTC)")                    \
     OPTION(LINES, "lines", 'n', OPTION_NUMBER, "N", NULL, "the last N lines of those")             \
     OPTION(FILE, "file", 0, OPTION_TEXT, "PATH", NULL,                                             \
            "this log file, without asking pmtad where it is")                                      \
@@ -147,10 +147,10 @@ struct answer;
 struct page;
 
 struct command {
-    const char *words;    /* "show queues" */
-    enum admin_verb verb; /* VERB_COUNT: answered here, by run */
+    const char *words;          /* "show queues" */
+    enum admin_verb verb;       /* VERB_COUNT: answered here, by run */
     enum admin_verb queue_verb; /* with --queue another one; 0: not */
-    const char *operands; /* as help prints it */
+    const char *operands;       /* as help prints it */
     enum operand_kind operand_kind;
     bool operand_required;
     const char *operand_json; /* of OPERAND_ARGUMENT; the first of OPERAND_TWO */

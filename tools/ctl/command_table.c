@@ -558,7 +558,7 @@ const struct command commands[] = {
         .verb = VERB_COUNT,
         .options = WITH_PIPE | OPTION_BIT(FOLLOW) | OPTION_BIT(RCPT) | OPTION_BIT(SENDER) |
                    OPTION_BIT(QUEUE) | OPTION_BIT(ID) | OPTION_BIT(JOB) | OPTION_BIT(LEVEL) |
-                   OPTION_BIT(LOG_SINCE) | OPTION_BIT(LINES) | OPTION_BIT(FILE),
+                   OPTION_BIT(SINCE) | OPTION_BIT(LINES) | OPTION_BIT(FILE),
         .help = "lines of the log: the last ones, new ones, those of a recipient, pipe, queue ...",
         .more = "Reads the log file that pmtad writes (or --file), and the old ones of before as far "
                 "as --since goes back; with a filter and without --since, all of them. Without "

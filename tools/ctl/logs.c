@@ -97,10 +97,10 @@ static int read_options(struct logs *g, struct err *e)
                            p->options[OPT_LEVEL]);
         g->filter.level = (int)level;
     }
-    if (p->options[OPT_LOG_SINCE] &&
-        parse_since(p->options[OPT_LOG_SINCE], g->filter.since, sizeof(g->filter.since), e) < 0)
+    if (p->options[OPT_SINCE] &&
+        parse_since(p->options[OPT_SINCE], g->filter.since, sizeof(g->filter.since), e) < 0)
         return e->code;
-    bool all = p->options[OPT_LOG_SINCE] || p->options[OPT_LEVEL] || log_filter_is_set(&g->filter);
+    bool all = p->options[OPT_SINCE] || p->options[OPT_LEVEL] || log_filter_is_set(&g->filter);
     if (p->options[OPT_LINES])
         sv_to_u64(sv_of(p->options[OPT_LINES]), &lines);
     if (lines > LINES_MAX)
