@@ -175,9 +175,11 @@ static void remote_mta(struct wire *w, const struct dsn_letter *l, const struct 
 
     if (!o->peer_host.len && !o->peer_ip.len)
         return;
-    buf_append_sv(&text, o->peer_host.len ? o->peer_host : o->peer_ip);
-    if (o->peer_host.len && o->peer_ip.len)
-        buf_printf(&text, " (%.*s)", SV_ARG(o->peer_ip));
+    bool named = o->peer_host.len && !sv_eq(o->peer_host, o->peer_ip);
+    if (named)
+        buf_append_sv(&text, o->peer_host);
+    if (o->peer_ip.len)
+        buf_printf(&text, named ? " (%.*s)" : "[%.*s]", SV_ARG(o->peer_ip));
     field(w, l, "Remote-MTA", SV("dns"), buf_view(&text));
     buf_free(&text);
 }

@@ -168,14 +168,14 @@ static void fill_request(struct sign_request *r, const struct load *l, struct si
     r->done = on_signed;
 }
 
-/* Only a message to one recipient can name him. The receiver takes the application's fields out as
+/* Only a message to one recipient can name him; reports and notices (null sender) are of no list. The receiver takes the application's fields out as
  * soon as one pipe replaces them. */
 static bool unsubscribes(const struct load *l, const struct sign_plan *plan)
 {
     const struct sign_unsubscribe *u = &plan->unsubscribe;
 
-    return u->mode != UNSUBSCRIBE_OFF && l->env.rcpt_count == 1 && l->engine->parts.verp &&
-           (u->replace || !l->env.list_fields.len);
+    return u->mode != UNSUBSCRIBE_OFF && l->env.rcpt_count == 1 && l->env.sender.len &&
+           l->engine->parts.verp && (u->replace || !l->env.list_fields.len);
 }
 
 static void put_unsubscribe(struct signing *s, const struct load *l)

@@ -106,6 +106,12 @@ class Web(unittest.TestCase):
             return 'suppression' in str(e)
         return False
 
+    def test_reports_are_of_no_list(self):
+        self.mta.send('joe@one.example', pipe='bulk', headers=HEADERS, sender='')
+        m = self.message()
+        self.assertEqual(self.field(m, 'List-Unsubscribe'), [])
+        self.assertEqual(self.field(m, 'List-Unsubscribe-Post'), [])
+
     def test_header_fields_are_signed(self):
         self.mta.send('Joe@one.example', pipe='bulk', headers=HEADERS)
         m = self.message()
