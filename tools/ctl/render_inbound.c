@@ -65,6 +65,7 @@ static void waiting_line(struct page *page, const json_t *o)
         return;
     buf_printf(&b, "pipe %s: %s message%s for the suppression list", pipe ? pipe : "?",
                human_count(n, text), n == 1 ? " waits" : "s wait");
+    page_printf(page, "\n");
     page_text(page, COLOUR_WARN, buf_data(&b));
     page_printf(page, "\n");
     buf_free(&b);
