@@ -92,6 +92,8 @@ enum admin_level {
         "event sinks: how far each is behind, what it sent, and what is wrong")                    \
     VERB(SHOW_UNCLASSIFIED, "show-unclassified", ADMIN_READ, ROLE_PIPE, "[limit]",                 \
         "replies that no rule gave a category, in groups, most frequent first")                    \
+    VERB(SHOW_INBOUND, "show-inbound", ADMIN_READ, ROLE_PIPE, "",                                  \
+        "what became of the bounces, complaints and unsubscriptions that came in by mail")         \
     VERB(VERP_DECODE, "verp-decode", ADMIN_READ, ROLE_PIPE, "address [rcpt]",                      \
         "what a bounce or unsubscribe address of ours says, or that it is forged")                 \
     VERB(STATS, "stats", ADMIN_READ, ROLE_PIPE, "[by] [since] [limit]",                            \

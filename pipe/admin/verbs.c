@@ -38,6 +38,7 @@ static const struct admin_handler handlers[] = {
     {VERB_RESUME_JOB, act_resume_job},
     {VERB_SET_JOB, act_set_job},
     {VERB_CLASSIFY, classify_reply},
+    {VERB_SHOW_INBOUND, show_inbound},
     {VERB_VERP_DECODE, verp_decode},
     {VERB_SHOW_UNCLASSIFIED, show_unclassified},
     {VERB_STATS, show_stats},

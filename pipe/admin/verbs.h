@@ -1,7 +1,7 @@
 /*
  * The admin verbs of a pipe, by file: looking (show.c, show_queues.c), why (why.c), what a setting
  * is (explain.c), where mail would go (resolve.c), acting (act.c), what holds queues (actions.c),
- * jobs (jobs.c), bounce categories (classify.c), bounce addresses (verp.c).
+ * jobs (jobs.c), bounce categories (classify.c), bounce addresses (verp.c), inbound mail (inbound.c).
  */
 #ifndef PMTA_PIPE_ADMIN_VERBS_H
 #define PMTA_PIPE_ADMIN_VERBS_H
@@ -54,6 +54,7 @@ void queue_wait_text(const struct pipe *p, struct queue *q, struct buf *out);
 
 void classify_reply(void *owner, struct admin *a);
 void show_unclassified(void *owner, struct admin *a);
+void show_inbound(void *owner, struct admin *a);
 void verp_decode(void *owner, struct admin *a);
 void show_stats(void *owner, struct admin *a);
 

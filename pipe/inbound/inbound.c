@@ -223,7 +223,10 @@ static void count(struct task *t)
     s->reports += t->judgement.matched;
     s->unmatched += !t->judgement.matched;
     s->errors += t->report.trouble != NULL;
-    s->kinds[t->report.kind]++;
+    if (t->judgement.matched && t->settings.use == INBOUND_UNSUBSCRIBE)
+        s->unsubscriptions++;
+    else
+        s->kinds[t->report.kind]++;
 }
 
 static void conclude(struct task *t, bool forwarded)
@@ -605,7 +608,33 @@ void inbound_on_suppress(struct inbound *in, inbound_suppress_fn *add, void *arg
     in->suppress_arg = arg;
 }
 
+const char *inbound_kind_counter(size_t i)
+{
+    static const char *const names[] = {
+        [INBOUND_OTHER] = "others",
+        [INBOUND_BOUNCE] = "bounces",
+        [INBOUND_STATUS] = "statuses",
+        [INBOUND_COMPLAINT] = "complaints",
+        [INBOUND_AUTO_REPLY] = "auto_replies",
+        [INBOUND_CHALLENGE] = "challenges",
+        [INBOUND_MDN] = "read_notices",
+    };
+    _Static_assert(ARRAY_LEN(names) == INBOUND_KIND_COUNT, "each kind has a name");
+    _Static_assert(INBOUND_KIND_COUNT <= ARRAY_LEN(((struct inbound_stats *)0)->kinds), "room");
+
+    return i < ARRAY_LEN(names) ? names[i] : NULL;
+}
+
 void inbound_stats(const struct inbound *in, struct inbound_stats *ret)
 {
+    char name[64];
+
     *ret = in->stats;
+    for (size_t i = 0; i < ARRAY_LEN(queues); i++) {
+        if (!queues[i].name)
+            continue;
+        snprintf(name, sizeof(name), "%s/%s", queues[i].name, VMTA_DEFAULT);
+        struct queue *q = engine_find_queue(in->engine, sv_of(name));
+        ret->queued += q ? q->live : 0;
+    }
 }

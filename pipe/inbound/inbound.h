@@ -35,9 +35,13 @@ enum { INBOUND_PARALLEL = 4 }; /* messages of one queue at a time */
 struct inbound_stats {
     uint64_t reports, unmatched, errors; /* messages */
     uint64_t records, suppressed, forwarded;
-    uint64_t kinds[8];           /* messages by enum inbound_kind */
+    uint64_t kinds[8];           /* messages by enum inbound_kind, without the unsubscriptions */
+    uint64_t unsubscriptions;    /* messages to unsubscribe addresses that were some */
     uint32_t under_way, waiting; /* messages; waiting: for the suppression list */
+    uint64_t queued;             /* recipients in our queues, those under way included */
 };
 void inbound_stats(const struct inbound *in, struct inbound_stats *ret);
+/* The name of kinds[i] for JSON, or NULL: there is no such kind. */
+const char *inbound_kind_counter(size_t i);
 
 #endif

@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import unittest
@@ -80,6 +81,12 @@ class World(unittest.TestCase):
     def suppressed(self, address):
         done = self.ctl('suppress', 'find', address, '--json')
         return [o for o in (json.loads(x) for x in done.stdout.splitlines()) if 'reason' in o]
+
+    def inbound(self):
+        """What `show inbound` says of the pipe that reads the reports."""
+        done = self.ctl('show', 'inbound', '--pipe', 'bulk', '--json')
+        found = [o for o in map(json.loads, done.stdout.splitlines()) if 'reports' in o]
+        return found[0] if found else {}
 
     def send_one(self, rcpt, headers='X-Job: j1\r\n'):
         return self.pmta.send(rcpt, pipe='bulk', headers='From: n@sender.example\r\nTo: ' + rcpt +
@@ -186,6 +193,17 @@ class RealPeers(World):
         self.play(peers.Exim)
 
 
+def arf(address, text, rcpt):
+    """A complaint about the message `text`, which went out to rcpt with that return path."""
+    return ('From: fbl@isp.example\r\nSubject: complaint\r\nMIME-Version: 1.0\r\n'
+            'Content-Type: multipart/report; report-type=feedback-report; boundary=q\r\n\r\n'
+            '--q\r\n\r\nabuse\r\n--q\r\nContent-Type: message/feedback-report\r\n\r\n'
+            'Feedback-Type: abuse\r\nUser-Agent: isp/1\r\nVersion: 1\r\nSource-IP: 127.0.0.1\r\n'
+            '--q\r\nContent-Type: message/rfc822\r\n\r\n'
+            f'Return-Path: <{address}>\r\n' +
+            '\r\n'.join(text.splitlines()).replace('To: ' + rcpt, 'To: redacted') + '\r\n--q--\r\n')
+
+
 class Reports(World):
     def test_a_bounce_of_a_token_counts_and_a_forged_one_does_not(self):
         self.start()
@@ -228,16 +246,8 @@ class Reports(World):
     def test_a_complaint_finds_its_recipient_by_the_token(self):
         self.start()
         address, text = self.token_address('angry@dest.example')
-        arf = ('From: fbl@isp.example\r\nSubject: complaint\r\nMIME-Version: 1.0\r\n'
-               'Content-Type: multipart/report; report-type=feedback-report; boundary=q\r\n\r\n'
-               '--q\r\n\r\nabuse\r\n--q\r\nContent-Type: message/feedback-report\r\n\r\n'
-               'Feedback-Type: abuse\r\nUser-Agent: isp/1\r\nVersion: 1\r\nSource-IP: 127.0.0.1\r\n'
-               '--q\r\nContent-Type: message/rfc822\r\n\r\n'
-               f'Return-Path: <{address}>\r\n' +
-               '\r\n'.join(line for line in text.splitlines()).replace('To: angry@dest.example',
-                                                                       'To: redacted') +
-               '\r\n--q--\r\n')
-        self.assertEqual(self.report('fbl@back.test.example', arf, 'fbl@isp.example'), 250)
+        self.assertEqual(self.report('fbl@back.test.example', arf(address, text, 'angry@dest.example'),
+                                     'fbl@isp.example'), 250)
         f = self.wait_rows(1, 'f')[0]
         self.assertEqual((f['rcpt'], f['jobId'], f['feedbackType'], f['format']),
                          ('angry@dest.example', 'j1', 'abuse', 'arf'))
@@ -279,6 +289,113 @@ class Reports(World):
         self.assertEqual(len({r['msgId'] for r in rows}), 20)
         ended = {r['msgId'] for r in self.rows('d') if r['dlvType'] == 'bounce-processor'}
         self.assertEqual({r['msgId'].rsplit('.', 1)[0] for r in rows}, ended)
+
+
+class Shown(World):
+    def test_what_the_processors_did(self):
+        self.start()
+        self.assertEqual((self.inbound()['reports'], self.inbound()['queued']), (0, 0))
+        address, text = self.token_address('lost@dest.example')
+        self.report(address, dsn('lost@dest.example'))
+        self.report(address, dsn('lost@dest.example', 'delayed', '4.4.1', '451 4.4.1 later'))
+        self.report(address, 'From: p@dest.example\r\nSubject: Automatic reply: x\r\n'
+                             'Auto-Submitted: auto-replied\r\n\r\nI am away.\r\n')
+        self.report('plain@back.test.example', 'From: p@dest.example\r\nSubject: hi\r\n\r\nhi\r\n')
+        self.report('fbl@back.test.example', arf(address, text, 'lost@dest.example'), 'f@isp.example')
+        self.report('fbl@back.test.example', 'From: f@isp.example\r\nSubject: x\r\nContent-Type: '
+                    'multipart/report; report-type=feedback-report; boundary=nowhere\r\n\r\nx\r\n')
+        flat = re.sub(r'\r?\n[ \t]+', ' ', text)
+        leave = re.search(r'^List-Unsubscribe:.*<mailto:([^>?]+)', flat, re.M | re.I).group(1)
+        self.report(urllib.parse.unquote(leave), 'From: lost@dest.example\r\nSubject: unsubscribe'
+                    '\r\n\r\n\r\n', 'lost@dest.example')
+        self.pmta.wait_empty()
+        got = self.inbound()
+        want = {'pipe': 'bulk', 'reports': 4, 'unmatched': 3, 'errors': 1, 'records': 4,
+                'suppressed': 3, 'forwarded': 0, 'bounces': 1, 'statuses': 1, 'unsubscriptions': 1,
+                'auto_replies': 1, 'challenges': 0, 'read_notices': 0, 'queued': 0, 'under_way': 0,
+                'waiting': 0}
+        self.assertEqual({k: got.get(k) for k in want}, want)
+        # each message is of one kind
+        self.assertEqual(sum(got[k] for k in ('bounces', 'statuses', 'complaints', 'unsubscriptions',
+                                              'auto_replies', 'others')), 7)
+        page = self.ctl('show', 'inbound').stdout
+        self.assertRegex(page, r'(?m)^PIPE +REPORTS +UNMATCHED +UNREADABLE +RECORDS +SUPPRESSED')
+        self.assertRegex(page, r'(?m)^bulk +4 +3 +1 +4 +3 +0 +0 +0$')
+        self.assertRegex(page, r'(?m)^transactional +0 +0 ')
+        self.assertNotIn('suppression list', page)
+        # what waits is seen, too
+        self.ctl('pause', 'queue', '{bounce}')
+        self.report(address, dsn('lost@dest.example'))
+        wait_until(lambda: self.inbound()['queued'] == 1, 'a queued report')
+
+
+class SuppressionIsDown(World):
+    """A complaint that has to suppress somebody, while pmta-suppress does not answer or is dead."""
+
+    def complain(self):
+        self.start()
+        address, text = self.token_address('angry@dest.example')
+        self.pid = self.pmta.pids()['suppress']
+        os.kill(self.pid, signal.SIGSTOP)  # not dead for root, so that nobody starts it again
+        self.assertEqual(self.report('fbl@back.test.example',
+                                     arf(address, text, 'angry@dest.example'), 'fbl@isp.example'), 250)
+        wait_until(lambda: self.inbound()['waiting'] == 1, 'a report that waits')
+        self.assertIn('1 message waits for the suppression list', self.ctl('show', 'inbound').stdout)
+
+    def check_nothing_is_written(self):
+        self.assertEqual(self.rows('f'), [])
+        self.assertEqual(self.pmta.ledger()['bulk']['queued'], 1)
+        got = self.inbound()
+        self.assertEqual((got['reports'], got['suppressed'], got['queued']), (0, 0, 1))
+
+    def check_it_ended(self):
+        self.wait_rows(1, 'f')
+        books = self.pmta.wait_empty()['bulk']
+        self.assertEqual(books['received'], books['delivered'])
+        found = wait_until(lambda: self.suppressed('angry@dest.example'), 'a suppression')
+        self.assertEqual([o['reason'] for o in found], ['complaint'])
+        ended = [r for r in self.rows('d') if r['dlvType'] == 'feedback-loop-processor']
+        self.assertEqual(len(ended), 1)
+        self.assertEqual([r['rcpt'] for r in self.rows('f')], ['angry@dest.example'])
+        got = self.inbound()
+        self.assertEqual((got['reports'], got['records'], got['suppressed'], got['waiting'],
+                          got['under_way'], got['queued']), (1, 1, 1, 0, 0, 0))
+
+    def restarted(self):
+        wait_until(lambda: self.pmta.pids().get('suppress') not in (None, self.pid),
+                   'another pmta-suppress')
+
+    def test_it_goes_on_when_the_process_is_back(self):
+        self.complain()
+        self.check_nothing_is_written()
+        os.kill(self.pid, signal.SIGKILL)
+        self.restarted()
+        self.check_it_ended()
+
+    def test_it_is_tried_again_when_that_takes_long(self):
+        self.complain()
+        wait_until(lambda: 'the suppression list does not answer' in self.pmta.log_text(),
+                   'a deferral', 60)
+        # with its second attempt it waits again
+        wait_until(lambda: self.inbound()['waiting'] == 1, 'the next attempt')
+        self.check_nothing_is_written()
+        os.kill(self.pid, signal.SIGKILL)
+        self.restarted()
+        self.check_it_ended()
+
+    def test_the_pipe_dies_meanwhile(self):
+        self.complain()
+        pipe = self.pmta.pids()['pipe/bulk']
+        os.kill(pipe, signal.SIGKILL)
+        wait_until(lambda: self.pmta.pids().get('pipe/bulk') not in (None, pipe), 'another pipe')
+        wait_until(lambda: self.inbound().get('waiting') == 1, 'the report to wait again')
+        self.assertEqual(self.rows('f'), [])
+        os.kill(self.pid, signal.SIGKILL)
+        self.restarted()
+        self.wait_rows(1, 'f')
+        self.pmta.wait_empty()
+        self.assertEqual([r['rcpt'] for r in self.rows('f')], ['angry@dest.example'])
+        wait_until(lambda: self.suppressed('angry@dest.example'), 'a suppression')
 
 
 class Forwarding(World):

@@ -192,7 +192,7 @@ class Usage(Base):
         ("staus", "unknown command 'staus', did you mean 'status'?"),
         ("show qeues", "unknown command 'show qeues', did you mean 'show queues'?"),
         ("resume pip bulk", "unknown command 'resume pip', did you mean 'resume pipe'?"),
-        ("show", "'show' what? One of: pipes, queues, adaptive, warmup, limits, jobs, connections, vmtas, tls-report, message, actions, events, unclassified"),
+        ("show", "'show' what? One of: pipes, queues, adaptive, warmup, limits, jobs, connections, vmtas, tls-report, message, actions, events, unclassified, inbound"),
         ("frobnicate", "unknown command 'frobnicate', try 'pmtactl help'"),
         ("status --jsn", "unknown option '--jsn', did you mean '--json'?"),
         ("status -x", "unknown option '-x', try 'pmtactl help'"),

@@ -41,7 +41,7 @@ _pmtactl()
         operands="status show stats classify verp why ledger pause resume warmup resume set schedule cancel set disable enable delete config check resolve suppress reload debug logs trace rotate shutdown simulate hash-password dkim version help"
         ;;
     "show")
-        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions events unclassified"
+        operands="pipes queues adaptive warmup limits jobs connections vmtas tls-report message actions events unclassified inbound"
         ;;
     "verp")
         operands="decode"
@@ -120,6 +120,9 @@ _pmtactl()
         ;;
     "show unclassified"*)
         options="--socket --json --timeout --help --pipe --limit"
+        ;;
+    "show inbound"*)
+        options="--socket --json --timeout --help --pipe"
         ;;
     "stats"*)
         options="--socket --json --timeout --help --pipe --limit --by --since"

@@ -164,6 +164,16 @@ const struct command commands[] = {
         .render = render_unclassified,
     },
     {
+        .words = "show inbound",
+        .verb = VERB_SHOW_INBOUND,
+        .options = WITH_PIPE,
+        .more = "Messages to addresses of our own, since the pipe was started: what could be used "
+                "(REPORTS) and what not (UNMATCHED), what came of it, and of which kinds they were. "
+                "QUEUED counts those that still wait or are being read; what waits for the "
+                "suppression list is tried again until it is there.",
+        .render = render_inbound,
+    },
+    {
         .words = "stats",
         .verb = VERB_STATS,
         .options = WITH_PIPE | OPTION_BIT(BY) | OPTION_BIT(SINCE) | OPTION_BIT(LIMIT),

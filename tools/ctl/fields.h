@@ -231,6 +231,24 @@
     FIELD(VERP_DECODE, "pipe", "is_rcpt", "flag", "it was made for the recipient that was given")  \
     FIELD(VERP_DECODE, "pipe", "scope", "text", "what an unsubscribe address unsubscribes from: global, pipe, domain or job") \
     FIELD(VERP_DECODE, "pipe", "scope_name", "text", "which one")                                  \
+    FIELD(SHOW_INBOUND, "pipe", "pipe", "text", "the pipe's name")                                 \
+    FIELD(SHOW_INBOUND, "pipe", "reports", "number", "messages that could be used, since the pipe was started")\
+    FIELD(SHOW_INBOUND, "pipe", "unmatched", "number", "messages that said nothing of a recipient of ours")\
+    FIELD(SHOW_INBOUND, "pipe", "errors", "number", "messages that could not be read, or not to their end")\
+    FIELD(SHOW_INBOUND, "pipe", "records", "number", "rb, rs and f records written")               \
+    FIELD(SHOW_INBOUND, "pipe", "suppressed", "number", "entries that the suppression list took")  \
+    FIELD(SHOW_INBOUND, "pipe", "forwarded", "number", "messages sent on to people")               \
+    FIELD(SHOW_INBOUND, "pipe", "bounces", "number", "messages by what they are: failures")        \
+    FIELD(SHOW_INBOUND, "pipe", "statuses", "number", "the same: delays and deliveries")           \
+    FIELD(SHOW_INBOUND, "pipe", "complaints", "number", "the same: of feedback loops")             \
+    FIELD(SHOW_INBOUND, "pipe", "unsubscriptions", "number", "the same: to unsubscribe addresses") \
+    FIELD(SHOW_INBOUND, "pipe", "auto_replies", "number", "the same: automatic answers")           \
+    FIELD(SHOW_INBOUND, "pipe", "challenges", "number", "the same: whether the sender is a person")\
+    FIELD(SHOW_INBOUND, "pipe", "read_notices", "number", "the same: read, or thrown away (RFC 8098)")\
+    FIELD(SHOW_INBOUND, "pipe", "others", "number", "the same: none of these")                     \
+    FIELD(SHOW_INBOUND, "pipe", "queued", "number", "recipients that wait in these queues, or are being read")\
+    FIELD(SHOW_INBOUND, "pipe", "under_way", "number", "messages in hand now")                     \
+    FIELD(SHOW_INBOUND, "pipe", "waiting", "number", "of these, messages that wait for the suppression list")\
     FIELD(SHOW_UNCLASSIFIED, "pipe", "text", "text", "reply with {address}, {id} ... in it")       \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "sample", "text", "the last one as it came, cut")             \
     FIELD(SHOW_UNCLASSIFIED, "pipe", "count", "number", "replies of this group")                   \

@@ -53,6 +53,7 @@ void render_events(const struct answer *a, struct page *page);
 /* The lines of status about event sinks. */
 void render_events_short(const struct answer *a, struct page *page);
 void render_unclassified(const struct answer *a, struct page *page);
+void render_inbound(const struct answer *a, struct page *page);
 void render_stats(const struct answer *a, struct page *page);
 void render_suppress_change(const struct answer *a, struct page *page);
 void render_suppress_find(const struct answer *a, struct page *page);
