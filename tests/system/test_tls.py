@@ -1,6 +1,7 @@
 """TLS of outgoing and incoming sessions with real peers: versions, certificates of all sorts, stripping,
 injection, broken TLS that is remembered, client certificates, names asked for, reloads."""
 import hashlib
+import json
 import os
 import socket
 import ssl
@@ -372,6 +373,9 @@ class Policies(Base):
         for name, peer in self.peers.items():
             zone = 'signed.test' if name.startswith('d') else 'plain.test'
             text += f'[domain {name}.{zone}]\nsmtp-port = {peer.port}\n'
+        for name in ('good', 'changes'):
+            text += (f'[domain {name}.off.test]\nqueue-to = {name}.plain.test\nsmtp-port = {self.peers[name].port}\n'
+                     'use-mta-sts = no\n')
         self.pmta = Pmta(self.dir, 9, domain='smtp-hosts = ""\nretry-after-dns-error = 300ms\n'
                          f'tls-ca-file = {self.ca.cert}\n', extra=text, pmta=f'''
 name-server = 127.0.0.1:{self.dns.port}
@@ -407,6 +411,20 @@ mta-sts-port = {self.web.port}
                 self.assertFalse([r for r in self.pmta.records() if r['rcpt'] == f'waits@{d}'
                                   and r['type'] in 'db'])
         self.assertEqual(self.pmta.ledger()['bulk']['queued'], 2)
+
+    def test_connections_with_a_policy_that_is_not_configured(self):
+        """`pmtactl resolve --connect --use-mta-sts` tells what would become of mail."""
+        self.start_with_dns()
+
+        def session(domain, **options):
+            objects = self.pmta.admin('resolve pipe/bulk ' + json.dumps({'domain': domain, 'connect': True, **options}))
+            return [o for o in objects if 'sessions' in o][0]['sessions'][0]
+        for d, result, verified in (('good', 'ok', 'sts'), ('changes', 'certificate-host-mismatch', '')):
+            s = session(d + '.off.test')
+            self.assertEqual((s['status'], s['tls_result'], s['tls_verify']), ('ok', 'ok', 'unchecked'), s)
+            s = session(d + '.off.test', use_mta_sts=True)
+            self.assertEqual((s['status'], s['tls_result'], s.get('tls_verify', '')),
+                             ('ok' if verified else 'failed', result, verified), s)
 
     def test_policies(self):
         self.start_with_dns()

@@ -234,19 +234,30 @@ smtpd_tls_received_header = yes
         behind = self.peer(self.good)
         self.start({'x.example': (behind, '')}, source='pipe = bulk\n',
                    listener=f'tls-certificate = {cert}\ntls-key = {key}\n')
-        for n, version in enumerate(('TLSv1.2', 'TLSv1.3')):
-            with self.subTest(version):
-                p = self.postfix({'x.example': self.pmta.port}, f'''
+
+        def submit(n, version, name='mx.example'):
+            p = self.postfix({'x.example': self.pmta.port}, f'''
 smtp_tls_security_level = verify
-smtp_tls_verify_cert_match = mx.example
+smtp_tls_verify_cert_match = {name}
 smtp_tls_CAfile = {self.ca.cert}
 smtp_tls_mandatory_protocols = >={version}, <={version}
 ''')
-                with smtplib.SMTP('127.0.0.1', p.port, timeout=20) as s:
-                    s.sendmail('a@s.example', [f'x{n}@x.example'], b'Subject: x\r\n\r\nhello\r\n')
+            with smtplib.SMTP('127.0.0.1', p.port, timeout=20) as s:
+                s.sendmail('a@s.example', [f'x{n}@x.example'], b'Subject: x\r\n\r\nhello\r\n')
+            return p
+
+        def waits(p, text):
+            wait_until(lambda: text in subprocess.run(['postqueue', '-c', p.conf, '-p'], capture_output=True,
+                                                      text=True, timeout=20).stdout, 'Postfix to defer: ' + text)
+        for n, version in enumerate(('TLSv1.2', 'TLSv1.3')):
+            with self.subTest(version):
+                submit(n, version)
                 head = self.taken(behind, n + 1)
                 self.assertRegex(head, r'from postfix\.test\.example .* with ESMTPS ')
                 self.assertEqual(self.record(f'x{n}@x.example', 'd')['type'], 'd')
+        # it would not have sent without
+        waits(submit(2, 'TLSv1.3', 'other.example'), 'Server certificate not verified')
+        self.assertEqual(len(behind.messages), 2)
 
 
 class Asked(Base):
