@@ -46,7 +46,8 @@ enum admin_level {
         "received = delivered + bounced + expired + deleted + queued, per pipe")                   \
     VERB(CONFIG_EXPLAIN, "config-explain", ADMIN_READ, ROLE_PIPE, "domain [vmta] [pipe]",          \
         "each effective value, where it was written and what it overrode")                         \
-    VERB(RESOLVE, "resolve", ADMIN_READ, ROLE_PIPE, "domain [vmta] [connect]",                     \
+    VERB(RESOLVE, "resolve", ADMIN_READ, ROLE_PIPE,                                                \
+        "domain [vmta] [connect] [use_dane] [use_mta_sts]",                                        \
         "where mail for a domain would go, and which TLS that asks for; connect: whether it works") \
     VERB(PAUSE_PIPE, "pause-pipe", ADMIN_OPERATE, ROLE_PIPE, "",                                   \
         "stop delivery of a pipe; mail is still accepted")                                         \

@@ -36,7 +36,9 @@ struct resolving {
     struct connects *connects; /* NULL: nobody asked, or not yet */
     struct list link;          /* in pipe->probes while there are connections */
     bool connect;
-    size_t at; /* of the connections, while the answer is made */
+    bool show_dane, show_mta_sts; /* what the question names */
+    bool with_dane, with_mta_sts; /* because of the question only; not configured */
+    size_t at;                    /* of the connections, while the answer is made */
     uv_timer_t timer;
 };
 
@@ -225,8 +227,13 @@ static json_t *asked_object(struct resolving *v, const struct asked *a)
     json_t *o = json_pack("{s:s, s:o, s:o, s:i, s:b, s:b, s:b}", "pipe", v->pipe->name, "domain",
                           admin_json_text(v->query.domain), "vmta", admin_json_text(v->query.vmta),
                           "port", a->port, "use_starttls", v->tls.use_starttls, "use_dane",
-                          v->tls.use_dane, "use_mta_sts", v->tls.use_mta_sts);
+                          v->tls.use_dane && !v->with_dane, "use_mta_sts",
+                          v->tls.use_mta_sts && !v->with_mta_sts);
 
+    if (v->with_dane)
+        json_object_set_new(o, "with_dane", json_true());
+    if (v->with_mta_sts)
+        json_object_set_new(o, "with_mta_sts", json_true());
     if (!sv_eq(v->route_domain, v->query.domain))
         json_object_set_new(o, "queue_to", admin_json_text(v->route_domain));
     if (a->route)
@@ -337,11 +344,19 @@ static void on_timer(uv_timer_t *t)
         routes_done(v);
 }
 
+/* What the question names is looked for and shown also where it cannot matter to mail, as with
+ * tls-verify = mandatory; what is asked of the hosts tells that it does not. */
+static uint8_t wanted(const struct resolving *v)
+{
+    return (uint8_t)(tls_settings_wants(&v->tls) | (v->show_dane ? ROUTE_WANT_TLSA : 0) |
+                     (v->show_mta_sts ? ROUTE_WANT_STS : 0));
+}
+
 static void ask(struct resolving *v, struct asked *a, const struct host_entry *host)
 {
     bool mx = !host || host->kind == HOST_LOOKUP_MX;
     struct route_wants wants = {
-        .bits = tls_settings_wants(&v->tls),
+        .bits = wanted(v),
         .port = host && host->port ? host->port
                                    : (uint16_t)config_number(v->config, &v->query, DIR_SMTP_PORT),
     };
@@ -385,6 +400,10 @@ static void configure(struct resolving *v, struct strview domain, struct strview
     const char *to = config_text(v->config, &v->query, DIR_QUEUE_TO);
     v->route_domain = to && *to ? lower_copy(&v->arena, sv_of(to)) : v->query.domain;
     tls_settings_resolve(&v->tls, v->config, &v->query, TLS_ASK_NOTHING);
+    v->with_dane = v->show_dane && !v->tls.use_dane;
+    v->with_mta_sts = v->show_mta_sts && !v->tls.use_mta_sts;
+    v->tls.use_dane |= v->show_dane;
+    v->tls.use_mta_sts |= v->show_mta_sts;
 }
 
 static void start(struct resolving *v)
@@ -420,6 +439,8 @@ void resolve_domain(void *owner, struct admin *a)
     v->admin.args = NULL;
     v->pipe = owner;
     v->connect = json_is_true(json_object_get(a->args, "connect"));
+    v->show_dane = json_is_true(json_object_get(a->args, "use_dane"));
+    v->show_mta_sts = json_is_true(json_object_get(a->args, "use_mta_sts"));
     list_init(&v->link);
     configure(v, domain, vmta);
     start(v);

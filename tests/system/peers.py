@@ -68,7 +68,8 @@ class Postfix:
             return "Debian's postfix package is not installed"
         return None
 
-    def __init__(self, directory, routes):
+    def __init__(self, directory, routes, main=''):
+        """main: more of main.cf; the last line of a name counts."""
         self.port = pmta.free_port()
         self.path = os.path.join(directory.path, 'postfix')
         conf = self.conf = os.path.join(self.path, 'conf')
@@ -78,7 +79,7 @@ class Postfix:
         daemons = subprocess.run(['postconf', '-dh', 'daemon_directory'], capture_output=True,
                                  text=True, check=True).stdout.strip()
         with open(os.path.join(conf, 'main.cf'), 'w') as f:
-            f.write(POSTFIX_MAIN.format(dir=self.path, daemons=daemons))
+            f.write(POSTFIX_MAIN.format(dir=self.path, daemons=daemons) + main)
         with open(os.path.join(conf, 'transport'), 'w') as f:
             f.write(POSTFIX_TRANSPORT)
             for domain, port in routes.items():

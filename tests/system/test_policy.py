@@ -326,6 +326,14 @@ smtp-port = 2525
 queue-to = signed.test
 use-dane = no
 use-mta-sts = no
+[domain asked.plain.test]
+queue-to = good.plain.test
+use-dane = no
+use-mta-sts = no
+[domain unchecked.signed.test]
+queue-to = signed.test
+tls-verify = none
+use-dane = no
 """)
         cls.pmta.start()
         cls.addClassCleanup(cls.pmta.kill)
@@ -335,12 +343,12 @@ use-mta-sts = no
         cls.web.answers[f"mta-sts.{domain}.plain.test"] = (
             status, headers or {"Content-Type": "text/plain; charset=utf-8"}, body)
 
-    def resolve(self, domain, pipe="bulk"):
-        objects = self.pmta.admin(f"resolve pipe/{pipe} " + json.dumps({"domain": domain}))
+    def resolve(self, domain, pipe="bulk", **options):
+        objects = self.pmta.admin(f"resolve pipe/{pipe} " + json.dumps({"domain": domain, **options}))
         return [o for o in objects if "domain" in o]
 
-    def one(self, domain):
-        objects = self.resolve(domain)
+    def one(self, domain, **options):
+        objects = self.resolve(domain, **options)
         self.assertEqual(len(objects), 1, objects)
         return objects[0]
 
@@ -411,6 +419,30 @@ class Policies(Fixture):
         o = self.one("off.signed.test")
         self.assertEqual((o["queue_to"], o["use_dane"]), ("signed.test", False))
         self.assertEqual({h["dane"] for h in o["hosts"]}, {"none"})
+
+    def test_asked_for_where_it_is_switched_off(self):
+        """The options of `pmtactl resolve`: what sending would ask for with the directives on."""
+        o = self.one("off.signed.test", use_dane=True)
+        self.assertEqual((o["use_dane"], o["with_dane"], o.get("with_mta_sts")), (False, True, None))
+        self.assertEqual([(h["dane"], len(h["tlsa"])) for h in o["hosts"]], [("usable", 1), ("none", 0)])
+        self.assertEqual([h["asks"] for h in o["hosts"]],
+                         ["TLS, and a certificate that a TLSA record matches", "nothing"])
+
+        o = self.one("asked.plain.test", use_dane=True)
+        self.assertEqual((o.get("mta_sts"), o["hosts"][0]["asks"]), (None, "nothing"))
+        o = self.one("asked.plain.test", use_mta_sts=True)
+        self.assertEqual((o["use_mta_sts"], o["with_mta_sts"], o.get("with_dane")), (False, True, None))
+        self.assertEqual((o["mta_sts"]["mode"], o["hosts"][0]["in_policy"]), ("enforce", True))
+        self.assertEqual(o["hosts"][0]["asks"], "TLS, and a valid certificate for mx1.plain.test")
+
+        # nothing stays of the question, and where the directives are on it changes nothing
+        self.assertNotIn("mta_sts", self.one("asked.plain.test"))
+        o = self.one("signed.test", use_dane=True)
+        self.assertEqual((o["use_dane"], o.get("with_dane")), (True, None))
+        # tls-verify = none still counts: the records are shown, and are not asked for
+        o = self.one("unchecked.signed.test", use_dane=True)
+        self.assertEqual([(h["dane"], h["asks"]) for h in o["hosts"]],
+                         [("usable", "nothing"), ("none", "nothing")])
 
     # --- MTA-STS ---
 

@@ -1,6 +1,7 @@
 """TLS of outgoing and incoming sessions with real peers: versions, certificates of all sorts, stripping,
 injection, broken TLS that is remembered, client certificates, names asked for, reloads."""
 import hashlib
+import json
 import os
 import socket
 import ssl
@@ -338,12 +339,13 @@ class Policies(Base):
         rolled = cls.ca.issue('rolled', ['whatever.example'])
         wrong = cls.ca.issue('stswrong', ['mx2.plain.test'])
         for name, certificate in [('dgood', dane), ('dwrong', rolled), ('dclear', None), ('dunusable', dane),
-                                  ('good', sts), ('changes', wrong), ('type', None), ('testing', wrong)]:
+                                  ('dnone', rolled), ('good', sts), ('changes', wrong), ('type', None),
+                                  ('testing', wrong), ('missing', wrong)]:
             cls.peers[name] = Peer(certificate)
         cls.directory = Directory()
         cls.addClassCleanup(cls.directory.remove)
         signed = test_policy.SIGNED
-        for d in ('dgood', 'dwrong', 'dclear', 'dunusable'):
+        for d in ('dgood', 'dwrong', 'dclear', 'dunusable', 'dnone'):
             data = '1 1 1' if d == 'dunusable' else '3 1 1'
             signed += (f'{d} MX 10 mx{d}\nmx{d} A 127.0.0.1\n'
                        f'_{cls.peers[d].port}._tcp.mx{d} TLSA {data} {cls.spki(dane[0])}\n')
@@ -353,7 +355,7 @@ class Policies(Base):
         cls.authority = test_policy.Authority(cls.directory)
         cls.web = test_policy.Web(cls.authority)
         cls.addClassCleanup(cls.web.stop)
-        for d in ('good', 'changes', 'type', 'testing'):
+        for d in ('good', 'changes', 'type', 'testing', 'missing'):
             host = f'mta-sts.{d}.plain.test'
             mode = 'testing' if d == 'testing' else 'enforce'
             mx = 'other.plain.test' if d == 'dmx' else 'mx1.plain.test'
@@ -366,11 +368,14 @@ class Policies(Base):
                              capture_output=True)
         return hashlib.sha256(der.stdout).hexdigest()
 
-    def test_policies(self):
+    def start_with_dns(self):
         text = ''
         for name, peer in self.peers.items():
             zone = 'signed.test' if name.startswith('d') else 'plain.test'
             text += f'[domain {name}.{zone}]\nsmtp-port = {peer.port}\n'
+        for name in ('good', 'changes'):
+            text += (f'[domain {name}.off.test]\nqueue-to = {name}.plain.test\nsmtp-port = {self.peers[name].port}\n'
+                     'use-mta-sts = no\n')
         self.pmta = Pmta(self.dir, 9, domain='smtp-hosts = ""\nretry-after-dns-error = 300ms\n'
                          f'tls-ca-file = {self.ca.cert}\n', extra=text, pmta=f'''
 name-server = 127.0.0.1:{self.dns.port}
@@ -381,6 +386,48 @@ mta-sts-port = {self.web.port}
 ''')
         self.addCleanup(self.pmta.kill)
         self.pmta.start()
+
+    def test_tls_required_no_against_a_policy(self):
+        """Policies that the host fails: mail waits for a host that satisfies them, and mail that says that
+        it need not is sent meanwhile (RFC 8689 section 5)."""
+        self.start_with_dns()
+        for d, text in (('missing.plain.test', "is not for 'mx1.plain.test' (sts)"),
+                        ('dnone.signed.test', 'no TLSA record matches')):
+            peer = self.peers[d.split('.')[0]]
+            with self.subTest(d):
+                self.pmta.send(f'waits@{d}', pipe='bulk')
+                row = self.record(f'waits@{d}')
+                self.assertEqual((row['type'], row['dsnStatus'], row['queue']), ('tq', '4.7.5', f'{d}/default'), row)
+                self.assertIn(text, row['dsnDiag'])
+                self.assertEqual(peer.messages, [])
+                self.pmta.send(f'goes@{d}', pipe='bulk', headers='TLS-Required: No\r\n')
+                sent = wait_until(lambda: [r for r in self.pmta.records() if r['rcpt'] == f'goes@{d}'
+                                           and r['type'] == 'd'], f'mail to {d} to be sent')[0]
+                self.assertEqual(sent['queue'], f'{d}/default+tls-optional')
+                # in TLS all the same, which is there, with nothing proven
+                self.assertEqual((sent['dlvTlsVerified'], sent['dlvTlsProtocol']), ('unchecked', 'TLSv1.3'))
+                self.assertEqual(len(peer.messages), 1)
+                self.assertIn(b'TLS-Required: No', peer.messages[0][1])
+                self.assertFalse([r for r in self.pmta.records() if r['rcpt'] == f'waits@{d}'
+                                  and r['type'] in 'db'])
+        self.assertEqual(self.pmta.ledger()['bulk']['queued'], 2)
+
+    def test_connections_with_a_policy_that_is_not_configured(self):
+        """`pmtactl resolve --connect --use-mta-sts` tells what would become of mail."""
+        self.start_with_dns()
+
+        def session(domain, **options):
+            objects = self.pmta.admin('resolve pipe/bulk ' + json.dumps({'domain': domain, 'connect': True, **options}))
+            return [o for o in objects if 'sessions' in o][0]['sessions'][0]
+        for d, result, verified in (('good', 'ok', 'sts'), ('changes', 'certificate-host-mismatch', '')):
+            s = session(d + '.off.test')
+            self.assertEqual((s['status'], s['tls_result'], s['tls_verify']), ('ok', 'ok', 'unchecked'), s)
+            s = session(d + '.off.test', use_mta_sts=True)
+            self.assertEqual((s['status'], s['tls_result'], s.get('tls_verify', '')),
+                             ('ok' if verified else 'failed', result, verified), s)
+
+    def test_policies(self):
+        self.start_with_dns()
         expect = {
             'dgood.signed.test': ('d', 'dane', ''),
             'dwrong.signed.test': ('tq', '', 'no TLSA record matches'),

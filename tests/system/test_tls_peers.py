@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""TLS with peers that are not ours: openssl s_server for versions and certificates; what messages ask for
-themselves (RFC 8689) when a domain has several hosts; `pmtactl resolve --connect`."""
+"""TLS with peers that are not ours: openssl s_server and Postfix for versions and certificates, Postfix also
+as a client; what messages ask for themselves (RFC 8689) when a domain has several hosts; `pmtactl resolve
+--connect`."""
 import json
 import os
+import smtplib
 import socket
 import subprocess
 import threading
 import unittest
 
-from pmta import BIN, free_port, wait_until
+import peers
+from pmta import BIN, Directory, free_port, wait_until
 from test_tls import Base
 
 
@@ -158,6 +161,103 @@ class Openssl(Base):
                 else:
                     self.assertIn(text, r['dsnDiag'])
                     self.assertEqual(servers[d].messages, 0)
+
+
+class Postfix(Base):
+    """Debian's, in both directions."""
+
+    def setUp(self):
+        super().setUp()
+        if peers.Postfix.missing():
+            self.skipTest(peers.Postfix.missing())
+
+    def postfix(self, routes, main):
+        directory = Directory('pmta-postfix-')
+        self.addCleanup(directory.remove)
+        p = peers.Postfix(directory, routes, main)
+        self.addCleanup(p.stop)
+        return p
+
+    def taken(self, peer, count):
+        """Header of the first message that came through, unfolded."""
+        wait_until(lambda: len(peer.messages) >= count, f'{count} messages from Postfix')
+        head = peer.messages[count - 1][1].split(b'\r\n\r\n')[0].decode()
+        return head.replace('\r\n\t', ' ').replace('\r\n ', ' ')
+
+    def test_delivery_to_postfix(self):
+        """What Postfix writes into Received is what was spoken."""
+        behind = self.peer(None)
+        cert, key = self.good
+        must = f'tls-verify = mandatory\ntls-ca-file = {self.ca.cert}\n'
+        domains = {}
+        for name, version in (('v12', 'TLSv1.2'), ('v13', 'TLSv1.3')):
+            only = f'>={version}, <={version}'
+            routes = {f'{d}.example': behind.port for d in (name, name + 'proven')}
+            domains[name] = self.postfix(routes, f'''
+smtpd_tls_security_level = encrypt
+smtpd_tls_cert_file = {cert}
+smtpd_tls_key_file = {key}
+smtpd_tls_protocols = {only}
+smtpd_tls_mandatory_protocols = {only}
+smtpd_tls_received_header = yes
+''')
+        enc = 'require-starttls = yes\n'
+        self.start({
+            'v12.example': (domains['v12'], enc),
+            'v13.example': (domains['v13'], enc),
+            'v12proven.example': (domains['v12'], must + 'tls-match = mx.example\n'),
+            'v13proven.example': (domains['v13'], must + 'tls-match = mx.example\n'),
+            'wrong.example': (domains['v13'], must + 'tls-match = other.example\n'),
+            'newer.example': (domains['v12'], enc + 'tls-min-version = TLSv1.3\n'),
+        })
+        count = 0
+        for name, version, verified in (('v12', 'TLSv1.2', 'unchecked'), ('v13', 'TLSv1.3', 'unchecked'),
+                                        ('v12proven', 'TLSv1.2', 'trusted'), ('v13proven', 'TLSv1.3', 'trusted')):
+            with self.subTest(name):
+                self.pmta.send(f'x@{name}.example', pipe='bulk')
+                row = self.record(f'x@{name}.example')
+                self.assertEqual((row['type'], row['dlvTlsProtocol'], row['dlvTlsVerified']),
+                                 ('d', version, verified), row)
+                count += 1
+                self.assertIn(f'(using {version} with cipher', self.taken(behind, count))
+        for name, text in (('wrong', "is not for 'other.example'"), ('newer', 'TLS handshake failed')):
+            with self.subTest(name):
+                self.pmta.send(f'x@{name}.example', pipe='bulk')
+                row = self.record(f'x@{name}.example')
+                self.assertEqual((row['type'], row['dsnStatus']), ('tq', '4.7.5'), row)
+                self.assertIn(text, row['dsnDiag'])
+        self.assertEqual(len(behind.messages), count)
+
+    def test_postfix_submits(self):
+        """It insists on TLS of one version and on a certificate of ours that it can verify."""
+        cert, key = self.good
+        behind = self.peer(self.good)
+        self.start({'x.example': (behind, '')}, source='pipe = bulk\n',
+                   listener=f'tls-certificate = {cert}\ntls-key = {key}\n')
+
+        def submit(n, version, name='mx.example'):
+            p = self.postfix({'x.example': self.pmta.port}, f'''
+smtp_tls_security_level = verify
+smtp_tls_verify_cert_match = {name}
+smtp_tls_CAfile = {self.ca.cert}
+smtp_tls_mandatory_protocols = >={version}, <={version}
+''')
+            with smtplib.SMTP('127.0.0.1', p.port, timeout=20) as s:
+                s.sendmail('a@s.example', [f'x{n}@x.example'], b'Subject: x\r\n\r\nhello\r\n')
+            return p
+
+        def waits(p, text):
+            wait_until(lambda: text in subprocess.run(['postqueue', '-c', p.conf, '-p'], capture_output=True,
+                                                      text=True, timeout=20).stdout, 'Postfix to defer: ' + text)
+        for n, version in enumerate(('TLSv1.2', 'TLSv1.3')):
+            with self.subTest(version):
+                submit(n, version)
+                head = self.taken(behind, n + 1)
+                self.assertRegex(head, r'from postfix\.test\.example .* with ESMTPS ')
+                self.assertEqual(self.record(f'x{n}@x.example', 'd')['type'], 'd')
+        # it would not have sent without
+        waits(submit(2, 'TLSv1.3', 'other.example'), 'Server certificate not verified')
+        self.assertEqual(len(behind.messages), 2)
 
 
 class Asked(Base):

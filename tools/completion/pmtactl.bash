@@ -202,7 +202,7 @@ _pmtactl()
         options="--socket --json --timeout --help --pipe"
         ;;
     "resolve"*)
-        options="--socket --json --timeout --help --pipe --connect --vmta"
+        options="--socket --json --timeout --help --pipe --connect --use-dane --use-mta-sts --vmta"
         ;;
     "suppress add"*)
         options="--socket --json --timeout --help --scope --reason --expires --note"

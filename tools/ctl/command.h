@@ -42,6 +42,10 @@ enum option_kind {
            "messages of this envelope sender, with * and ?")                                       \
     OPTION(CONNECT, "connect", 0, OPTION_SWITCH, "", "connect",                                    \
            "connect to each host: EHLO, STARTTLS, certificate; no mail is sent")                   \
+    OPTION(USE_DANE, "use-dane", 0, OPTION_SWITCH, "", "use_dane",                                 \
+           "as if use-dane were yes: look for TLSA records")                                       \
+    OPTION(USE_MTA_STS, "use-mta-sts", 0, OPTION_SWITCH, "", "use_mta_sts",                        \
+           "as if use-mta-sts were yes: look for an MTA-STS policy")                               \
     OPTION(DRY_RUN, "dry-run", 0, OPTION_SWITCH, "", "dry_run",                                    \
            "only count what would be deleted")                                                     \
     OPTION(BY, "by", 0, OPTION_TEXT, "WHAT", "by",                                                 \

@@ -462,15 +462,16 @@ const struct command commands[] = {
         .operand_kind = OPERAND_ARGUMENT,
         .operand_required = true,
         .operand_json = "domain",
-        .options = WITH_PIPE | OPTION_BIT(VMTA) | OPTION_BIT(CONNECT),
+        .options = WITH_PIPE | OPTION_BIT(VMTA) | OPTION_BIT(CONNECT) | OPTION_BIT(USE_DANE) |
+                   OPTION_BIT(USE_MTA_STS),
         .more =
             "MX hosts with their addresses, the MTA-STS policy, TLSA records and what "
             "configuration and policies ask for, as a queue of DOMAIN would see them: smtp-hosts, "
             "smtp-port, use-dane, use-mta-sts, tls-verify and require-starttls count. With "
             "--connect each address is connected to, up to EHLO inside TLS, and the certificate "
-            "is checked as for mail. What the resolver knows is not asked for again. Without "
-            "--pipe "
-            "the answer is that of one pipe; without --vmta it is for that pipe's default "
+            "is checked as for mail. --use-dane and --use-mta-sts show what would be if the "
+            "configuration had these on; other directives, such as tls-verify, still count. "
+            "What the resolver knows is not asked for again. Without --pipe the answer is that of one pipe; without --vmta it is for that pipe's default "
             "virtual MTA.",
         .render = render_resolve,
     },

@@ -389,6 +389,8 @@
     FIELD(RESOLVE, "pipe", "use_starttls", "flag", "the directive")                                \
     FIELD(RESOLVE, "pipe", "use_dane", "flag", "the directive")                                    \
     FIELD(RESOLVE, "pipe", "use_mta_sts", "flag", "the directive")                                 \
+    FIELD(RESOLVE, "pipe", "with_dane", "flag", "shown as if use-dane were yes; absent: no")       \
+    FIELD(RESOLVE, "pipe", "with_mta_sts", "flag", "shown as if use-mta-sts were yes; absent: no") \
     FIELD(RESOLVE, "pipe", "mta_sts", "list", "mode, id, max_age_s, mx (patterns), failure")       \
     FIELD(RESOLVE, "pipe", "hosts", "list",                                                        \
           "preference, host, addresses, dane (none, usable, unusable, failed), tlsa (usage, "      \

@@ -49,7 +49,8 @@ static void sts_line(struct page *p, const json_t *o)
     json_t *mx;
 
     if (!sts || !mode) {
-        if (json_is_true(json_object_get(o, "use_mta_sts")))
+        if (json_is_true(json_object_get(o, "use_mta_sts")) ||
+            json_is_true(json_object_get(o, "with_mta_sts")))
             named_line(p, "MTA-STS", COLOUR_DIM, "no policy");
         return;
     }
@@ -88,8 +89,12 @@ static void facts(struct page *p, const json_t *o)
                                         : "the MX answer is not validated");
     if (json_is_false(json_object_get(o, "use_starttls")))
         named_line(p, "TLS", COLOUR_WARN, "switched off (use-starttls = no)");
+    else if (json_is_true(json_object_get(o, "with_dane")))
+        named_line(p, "DANE", COLOUR_WARN, "shown as if it were on; mail has use-dane = no");
     else if (json_is_false(json_object_get(o, "use_dane")))
         named_line(p, "DANE", COLOUR_WARN, "switched off (use-dane = no)");
+    if (json_is_true(json_object_get(o, "with_mta_sts")))
+        named_line(p, "MTA-STS", COLOUR_WARN, "shown as if it were on; mail has use-mta-sts = no");
     sts_line(p, o);
     if (field_text(o, "group"))
         named_line(p, "group", COLOUR_NONE, field_text(o, "group"));
