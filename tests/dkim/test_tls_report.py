@@ -150,7 +150,7 @@ domain-key = s1,reporter.example,keys/k.pem
 
     def mails(self):
         result = []
-        for name in sorted(os.listdir(self.saved)):
+        for name in sorted(n for n in os.listdir(self.saved) if n.endswith('.eml')):
             with open(os.path.join(self.saved, name), 'rb') as f:
                 result.append(f.read())
         return result

@@ -95,7 +95,7 @@ class World(unittest.TestCase):
     def delivered(self):
         """Messages that the sink took: (reverse path, text)."""
         found = []
-        for name in sorted(os.listdir(self.saved)):
+        for name in sorted(n for n in os.listdir(self.saved) if n.endswith('.eml')):
             with open(os.path.join(self.saved, name), errors='replace') as f:
                 found.append(f.read())
         return found

@@ -81,7 +81,8 @@ class Web(unittest.TestCase):
     def message(self, n=1):
         """The n-th message that the sink saved."""
         def saved():
-            names = [os.path.join(self.save, x) for x in os.listdir(self.save)]
+            names = [os.path.join(self.save, x) for x in os.listdir(self.save)
+                     if x.endswith('.eml')]
             return sorted(names, key=os.path.getmtime) if len(names) >= n else None
         with open(wait_until(saved, f'{n} saved messages')[n - 1], 'rb') as f:
             return f.read()
