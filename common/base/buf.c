@@ -69,7 +69,10 @@ void buf_append_str(struct buf *b, const char *cstr)
 
 void buf_append_char(struct buf *b, char c)
 {
-    buf_append(b, &c, 1);
+    if (b->cap - b->end < 2) /* also when there is no memory yet */
+        buf_reserve(b, 1);
+    b->mem[b->end++] = c;
+    b->mem[b->end] = '\0';
 }
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)

@@ -6,6 +6,7 @@
 #include "report/acct_file.h"
 
 #include "base/log.h"
+#include "base/log_form.h"
 #include "report/acct_tail.h"
 #include "report/csv.h"
 
@@ -712,52 +713,6 @@ bool acct_file_takes(const struct acct_file *f, const struct acct_event *e)
 }
 
 /* Bytes of the UTF-8 sequence at the start of s, 0 when it is none. */
-static size_t utf8_length(struct strview s)
-{
-    unsigned char c = (unsigned char)s.ptr[0];
-    size_t n = c < 0x80                ? 1
-               : c >= 0xc2 && c < 0xe0 ? 2
-               : c >= 0xe0 && c < 0xf0 ? 3
-               : c >= 0xf0 && c < 0xf5 ? 4
-                                       : 0;
-
-    if (!n || n > s.len)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if (((unsigned char)s.ptr[i] & 0xc0) != 0x80)
-            return 0;
-    if (n == 3) {
-        unsigned u = (c & 15u) << 12 | ((unsigned char)s.ptr[1] & 63u) << 6;
-        return u < 0x800 || (u >= 0xd800 && u < 0xe000) ? 0 : n;
-    }
-    if (n == 4) {
-        unsigned u = (c & 7u) << 6 | ((unsigned char)s.ptr[1] & 63u);
-        return u < 0x10 || u >= 0x110 ? 0 : n;
-    }
-    return n;
-}
-
-static void json_text(struct buf *out, struct strview v)
-{
-    buf_append_char(out, '"');
-    for (size_t i = 0; i < v.len;) {
-        unsigned char c = (unsigned char)v.ptr[i];
-        size_t n = utf8_length(sv(v.ptr + i, v.len - i));
-        if (c == '"' || c == '\\') {
-            buf_append_char(out, '\\');
-            buf_append_char(out, (char)c);
-        } else if (c < 0x20 || c == 0x7f) {
-            buf_printf(out, "\\u%04x", c);
-        } else if (!n) {
-            buf_append(out, "\xef\xbf\xbd", 3);
-        } else {
-            buf_append(out, v.ptr + i, n);
-        }
-        i += n ? n : 1;
-    }
-    buf_append_char(out, '"');
-}
-
 static void json_row(const struct acct_file *f, const struct acct_event *e, struct buf *out)
 {
     char scratch[ACCT_SCRATCH];
@@ -774,14 +729,14 @@ static void json_row(const struct acct_file *f, const struct acct_event *e, stru
         if (!first)
             buf_append_char(out, ',');
         first = false;
-        json_text(out, c->name);
+        log_form_json_text(c->name, out);
         buf_append_char(out, ':');
         enum acct_kind kind =
             c->field == ACCT_FIELD_HEADER ? ACCT_TEXT : acct_field_info(c->field)->kind;
         if (kind == ACCT_NUMBER || (kind == ACCT_TIME && !f->iso_times))
             buf_append_sv(out, v);
         else
-            json_text(out, v);
+            log_form_json_text(v, out);
     }
     buf_append(out, "}\n", 2);
 }

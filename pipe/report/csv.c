@@ -20,14 +20,16 @@ void csv_field(struct csv *row, struct strview value)
         buf_append_sv(row->out, value);
         return;
     }
-    buf_append_char(row->out, '"');
+    char *to = buf_reserve(row->out, 2 * value.len + 2), *at = to;
+    *at++ = '"';
     for (size_t i = 0; i < value.len; i++) {
         char c = value.ptr[i];
         if (c == '"')
-            buf_append_char(row->out, '"');
-        buf_append_char(row->out, (unsigned char)c < 0x20 ? ' ' : c);
+            *at++ = '"';
+        *at++ = (unsigned char)c < 0x20 ? ' ' : c;
     }
-    buf_append_char(row->out, '"');
+    *at++ = '"';
+    buf_advance(row->out, (size_t)(at - to));
 }
 
 void csv_end(struct csv *row)
