@@ -306,7 +306,7 @@ static void make_status(struct inbound_rcpt *r, unsigned code, struct strview st
 {
     char status[STATUS_SIZE];
     const char *words;
-    unsigned class_ = code ? code / 100 : r->action_ == DSN_DELAYED ? 4 : 5;
+    unsigned class_ = code ? code / 100 : r->action_ == REPORTED_DELAYED ? 4 : 5;
 
     if (!reply_status(stretch, status)) {
         words = reply_words_status(phrase_lower(stretch, a));
@@ -342,7 +342,7 @@ static void describe(const struct scan *s, struct inbound_report *r, bool delaye
     for (size_t i = 0; i < r->rcpt_count; i++) {
         struct inbound_rcpt *rcpt = &r->rcpts[i];
         struct strview stretch = stretch_of(s, rcpt->final);
-        rcpt->action_ = delayed ? DSN_DELAYED : DSN_FAILED;
+        rcpt->action_ = delayed ? REPORTED_DELAYED : REPORTED_FAILED;
         rcpt->diagnostic = diagnostic_of(stretch, r->format, s->arena, &code);
         if (!code && alone) { /* it may stand before, or far behind */
             struct strview all = diagnostic_of(s->text, r->format, s->arena, &whole_code);

@@ -54,7 +54,7 @@ void inbound_category(const struct classify *c, const struct inbound_rcpt *r, st
     ptrdiff_t at = reply_find(said, &code);
     if (at > 0 && at + 4 < (ptrdiff_t)said.len) /* "host x said: 550 …" */
         said = sv(said.ptr + at, said.len - (size_t)at);
-    bool failed = r->action_ == DSN_FAILED;
+    bool failed = r->action_ == REPORTED_FAILED;
     if (!code)
         code = r->status.len && r->status.ptr[0] == '4' ? 450 : 550;
     buf_reset(text);

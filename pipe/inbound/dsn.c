@@ -89,7 +89,7 @@ struct strview dsn_address(struct strview value, struct arena *a)
 
 static bool action_of(struct strview text, enum inbound_action *ret)
 {
-    for (int i = DSN_FAILED; i <= DSN_EXPANDED; i++)
+    for (int i = REPORTED_FAILED; i <= REPORTED_EXPANDED; i++)
         if (sv_starts_nocase(text, sv_of(inbound_action_name((enum inbound_action)i)))) {
             *ret = (enum inbound_action)i;
             return true;
@@ -128,7 +128,9 @@ static struct strview diagnostic(struct strview v, struct arena *a)
 /* What the action says when no code does. */
 static struct strview usual_status(enum inbound_action action)
 {
-    return action == DSN_FAILED ? SV("5.0.0") : action == DSN_DELAYED ? SV("4.0.0") : SV("2.0.0");
+    return action == REPORTED_FAILED    ? SV("5.0.0")
+           : action == REPORTED_DELAYED ? SV("4.0.0")
+                                        : SV("2.0.0");
 }
 
 static void complete(struct inbound_rcpt *r, bool has_action, struct arena *a)
@@ -137,10 +139,10 @@ static void complete(struct inbound_rcpt *r, bool has_action, struct arena *a)
     bool plain = !r->status.len || sv_ends_nocase(r->status, SV(".0.0"));
 
     if (!has_action && r->status.len)
-        r->action_ = r->status.ptr[0] == '2'   ? DSN_DELIVERED
-                     : r->status.ptr[0] == '4' ? DSN_DELAYED
-                                               : DSN_FAILED;
-    if (plain && r->action_ <= DSN_DELAYED && reply_status(r->diagnostic, text) &&
+        r->action_ = r->status.ptr[0] == '2'   ? REPORTED_DELIVERED
+                     : r->status.ptr[0] == '4' ? REPORTED_DELAYED
+                                               : REPORTED_FAILED;
+    if (plain && r->action_ <= REPORTED_DELAYED && reply_status(r->diagnostic, text) &&
         (!r->status.len || text[0] == r->status.ptr[0]))
         r->status = arena_sv(a, sv_of(text));
     if (!r->status.len)
@@ -211,7 +213,7 @@ bool dsn_read(struct strview text, struct arena *a, struct budget *b, struct inb
 enum inbound_kind dsn_kind(const struct inbound_report *r)
 {
     for (size_t i = 0; i < r->rcpt_count; i++)
-        if (r->rcpts[i].action_ == DSN_FAILED)
+        if (r->rcpts[i].action_ == REPORTED_FAILED)
             return INBOUND_BOUNCE;
     return INBOUND_STATUS;
 }

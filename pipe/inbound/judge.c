@@ -181,7 +181,7 @@ static void suppress(struct judging *j, const struct judged_record *x, enum supp
 
 static void judge_rcpt(struct judging *j, const struct inbound_rcpt *r, struct strview rcpt)
 {
-    bool failed = r->action_ == DSN_FAILED;
+    bool failed = r->action_ == REPORTED_FAILED;
     struct judged_record *x = add_record(j, failed ? ACCT_RB : ACCT_RS, rcpt);
     struct classification k = {.category = ""};
 
@@ -192,7 +192,7 @@ static void judge_rcpt(struct judging *j, const struct inbound_rcpt *r, struct s
     if (!sv_eq_nocase(r->final, rcpt)) /* it went on to another address */
         x->event.orcpt =
             sv_eq_nocase(r->original, rcpt) || !r->original.len ? r->final : r->original;
-    if (r->action_ <= DSN_DELAYED) {
+    if (r->action_ <= REPORTED_DELAYED) {
         inbound_category(j->in->classify, r, &j->ret->text, &k);
         x->remote.category = sv_of(k.category);
         x->event.bounce_file = k.file;
@@ -211,7 +211,7 @@ static const struct inbound_rcpt *rcpt_of_token(const struct judging *j)
         if (is_rcpt(j, r->rcpts[i].original) || is_rcpt(j, r->rcpts[i].final))
             return &r->rcpts[i];
     for (size_t i = 0; i < r->rcpt_count; i++)
-        if (r->rcpts[i].action_ == DSN_FAILED)
+        if (r->rcpts[i].action_ == REPORTED_FAILED)
             return &r->rcpts[i];
     return &r->rcpts[0];
 }

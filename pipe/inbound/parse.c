@@ -154,7 +154,7 @@ static bool read_dsn(struct reading *r)
     struct strview text = {NULL, 0};
     for (size_t i = 0; i < ret->rcpt_count; i++) {
         struct inbound_rcpt *rcpt = &ret->rcpts[i];
-        if (rcpt->diagnostic.len || rcpt->action_ > DSN_DELAYED)
+        if (rcpt->diagnostic.len || rcpt->action_ > REPORTED_DELAYED)
             continue;
         if (!text.ptr)
             text = text_of(r);

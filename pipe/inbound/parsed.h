@@ -28,7 +28,13 @@ enum inbound_kind {
 const char *inbound_kind_name(enum inbound_kind k);
 const char *inbound_kind_text(enum inbound_kind k);
 
-enum inbound_action { DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED, DSN_EXPANDED };
+enum inbound_action {
+    REPORTED_FAILED,
+    REPORTED_DELAYED,
+    REPORTED_DELIVERED,
+    REPORTED_RELAYED,
+    REPORTED_EXPANDED
+};
 
 const char *inbound_action_name(enum inbound_action a);
 

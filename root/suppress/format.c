@@ -10,7 +10,8 @@
  */
 #include "format.h"
 
-#include <endian.h>
+#include "base/little_endian.h"
+
 #include <stdio.h>
 
 #define XXH_INLINE_ALL
@@ -20,45 +21,6 @@
 #define SEGMENT_MAGIC UINT64_C(0x3130505055534d50) /* "PMSUPP01" */
 
 enum { FLAG_HASHED = 1 };
-
-static void put16(char *p, uint16_t n)
-{
-    n = htole16(n);
-    memcpy(p, &n, 2);
-}
-
-static void put32(char *p, uint32_t n)
-{
-    n = htole32(n);
-    memcpy(p, &n, 4);
-}
-
-static void put64(char *p, uint64_t n)
-{
-    n = htole64(n);
-    memcpy(p, &n, 8);
-}
-
-static uint16_t get16(const char *p)
-{
-    uint16_t n;
-    memcpy(&n, p, 2);
-    return le16toh(n);
-}
-
-static uint32_t get32(const char *p)
-{
-    uint32_t n;
-    memcpy(&n, p, 4);
-    return le32toh(n);
-}
-
-static uint64_t get64(const char *p)
-{
-    uint64_t n;
-    memcpy(&n, p, 8);
-    return le64toh(n);
-}
 
 /* --- records --- */
 

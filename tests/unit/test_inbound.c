@@ -201,7 +201,7 @@ static void judge_rcpt(struct judge *j, const struct sample *s, const struct exp
     }
     struct classification k = {.category = ""};
     struct buf text = {0};
-    if (got->action_ <= DSN_DELAYED)
+    if (got->action_ <= REPORTED_DELAYED)
         inbound_category(j->classify, got, &text, &k);
     bool action = fits(x->action, sv_of(inbound_action_name(got->action_)));
     bool status = fits(x->status, got->status);
