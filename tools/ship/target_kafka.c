@@ -16,6 +16,11 @@
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
 
+/* RD_KAFKA_V_… are statement expressions of GNU C. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-statement-expression"
+#endif
+
 enum { SLICE_MS = 50, CLOSE_MS = 2000, SENT_MAX = 256, OVERHEAD_BYTES = 512 };
 
 /* A batch on its way. */
