@@ -99,7 +99,9 @@ static int start_tls(struct wire *w, const struct wire_options *o, int64_t deadl
     BUG_ON(!w->ssl);
     X509_VERIFY_PARAM *p = SSL_get0_param(w->ssl);
     if (X509_VERIFY_PARAM_set1_ip_asc(p, o->host) != 1) {
-        SSL_set_tlsext_host_name(w->ssl, o->host);
+        /* SSL_set_tlsext_host_name, whose macro casts const away */
+        SSL_ctrl(w->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                 (void *)(uintptr_t)o->host);
         SSL_set1_host(w->ssl, o->host);
     }
     ERR_clear_error();
