@@ -104,10 +104,12 @@ static void explain_wait(struct pipe *p, const char *pattern, struct buf *out)
 /* Says what it waits for when that has changed. */
 static void say_waiting(struct tracing *x)
 {
-    struct buf text = {0};
+    struct buf text = {0}, why = {0};
 
-    buf_append_str(&text, "waiting ");
-    explain_wait(x->pipe, x->pattern, &text);
+    explain_wait(x->pipe, x->pattern, &why);
+    buf_printf(&text, "waiting%s%s", buf_len(&why) && buf_data(&why)[0] == ':' ? "" : " ",
+               buf_data(&why));
+    buf_free(&why);
     if (!sv_eq(buf_view(&text), buf_view(&x->waits_for))) {
         say(x, x->pattern, clock_wall_ms(), -1, "event", buf_view(&text));
         buf_reset(&x->waits_for);
