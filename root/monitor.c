@@ -394,6 +394,10 @@ static void start_new_one(struct root *r, enum role role, const char *name)
     struct err e = {0};
     struct kid *k = monitor_kid_find(r, role, sv_of(name));
 
+    if (k && k->retired && k->state == KID_DRAINING) {
+        k->retired = false;
+        k->state = KID_RUNNING; /* its end is a death then, after which it is started again */
+    }
     if (k && k->state != KID_GONE)
         return;
     if (!k)
