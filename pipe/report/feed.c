@@ -5,6 +5,7 @@
  *   READ     thread pool: the next whole lines; none: IDLE for a second, or, when nothing comes any
  *            more, DRAIN
  *   WRITE    to the command, which is started with the first record
+ *   GONE     it closed its input: its exit status, which is about to come, says more
  *   DRAIN    its input is closed, it is awaited
  *   KEEP     thread pool: it exited with 0, the file is deleted, or the position in it noted
  *   FAILED   anything else: after retry-interval the file begins again from the noted position
@@ -29,9 +30,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 64 * 1024, IDLE_MS = 1000, CLOSE_MS = 3000, POSITION_MAX = 400 };
+enum { CHUNK = 64 * 1024, IDLE_MS = 1000, CLOSE_MS = 3000, GONE_MS = 1000, POSITION_MAX = 400 };
 
-enum state { FEED_LOOK, FEED_READ, FEED_IDLE, FEED_WRITE, FEED_DRAIN, FEED_KEEP, FEED_FAILED };
+enum state {
+    FEED_LOOK,
+    FEED_READ,
+    FEED_IDLE,
+    FEED_WRITE,
+    FEED_GONE,
+    FEED_DRAIN,
+    FEED_KEEP,
+    FEED_FAILED,
+};
 enum work { WORK_NONE, WORK_LOOK, WORK_READ, WORK_KEEP };
 
 /* One life of the command. */
@@ -53,6 +63,7 @@ struct feed {
     int64_t retry_ms, write_timeout_ms;
     enum state state;
     bool closing, failed_before;
+    char ended[64]; /* how the last run went, when it ended by itself */
     char active[FINISH_NAME];
     bool settled;
     uv_timer_t timer;
@@ -261,7 +272,6 @@ static void on_run_exit(uv_process_t *process, int64_t code, int signal_number)
 {
     struct run *r = container_of(process, struct run, process);
     struct feed *f = r->feed;
-    char text[64];
 
     uv_close((uv_handle_t *)process, run_handle_closed);
     end_input(r);
@@ -274,15 +284,13 @@ static void on_run_exit(uv_process_t *process, int64_t code, int signal_number)
         return;
     }
     if (signal_number)
-        snprintf(text, sizeof(text), "signal %d", signal_number);
+        snprintf(f->ended, sizeof(f->ended), "signal %d", signal_number);
     else if (code)
-        snprintf(text, sizeof(text), "exit status %d", (int)code);
+        snprintf(f->ended, sizeof(f->ended), "exit status %d", (int)code);
     else
-        snprintf(text, sizeof(text), "it did not read to the end");
+        snprintf(f->ended, sizeof(f->ended), "it did not read to the end");
     if (f->work == WORK_NONE)
-        fail(f, "it ended", text);
-    else
-        log_warn(LOG_MAIN, "accounting command ended command='%s' reason='%s'", f->command, text);
+        fail(f, "it ended", f->ended);
 }
 
 static int start_run(struct feed *f)
@@ -305,6 +313,7 @@ static int start_run(struct feed *f)
     r->input.data = r->process.data = r;
     r->handles = 2;
     r->input_open = true;
+    f->ended[0] = '\0';
     int status = uv_spawn(f->loop, &r->process, &options);
     r->process.data = r;
     if (status < 0) {
@@ -326,7 +335,7 @@ static void on_written(uv_write_t *write, int status)
     if (!f || f->state != FEED_WRITE)
         return;
     if (status < 0) {
-        fail(f, "it does not read", uv_strerror(status));
+        step(f, FEED_GONE);
         return;
     }
     f->at += f->chunk_len;
@@ -368,6 +377,8 @@ static void on_timer(uv_timer_t *timer)
         step(f, FEED_LOOK);
     else if (f->state == FEED_WRITE)
         fail(f, "it does not read", "write-timeout");
+    else if (f->state == FEED_GONE)
+        fail(f, "it closed its input", "");
     else if (f->state == FEED_DRAIN)
         fail(f, "it does not exit after the end of its input", "write-timeout");
 }
@@ -433,6 +444,10 @@ static void step(struct feed *f, enum state to)
         if (f->state != FEED_WRITE)
             return;
         break;
+    case FEED_GONE:
+        end_input(f->run);
+        wait = GONE_MS;
+        break;
     case FEED_DRAIN:
         end_input(f->run);
         wait = f->closing ? MIN_OF(f->write_timeout_ms, (int64_t)CLOSE_MS) : f->write_timeout_ms;
@@ -480,7 +495,7 @@ static void on_job(uv_work_t *job, int status)
     else if (f->closing && work == WORK_READ)
         step(f, f->run ? FEED_DRAIN : FEED_IDLE);
     else if (work == WORK_READ && f->at > f->kept_at && !f->run)
-        fail(f, "it ended before its input did", "");
+        fail(f, "it ended before its input did", f->ended);
     else if (work == WORK_LOOK)
         step(f, f->name[0] ? FEED_READ : FEED_IDLE);
     else if (work == WORK_READ && f->chunk_len)

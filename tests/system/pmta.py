@@ -11,15 +11,11 @@ import subprocess
 import tempfile
 import time
 
+from ports import free_port  # noqa: F401, for those that import this
+
 BIN = os.environ.get('PMTA_BIN') or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), '..', '..', 'build', 'bin')
 BIN = os.path.abspath(BIN)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def wait_until(condition, what, seconds=30):

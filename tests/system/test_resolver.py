@@ -12,6 +12,8 @@ import threading
 import time
 import unittest
 
+from ports import free_port
+
 BIN = os.environ.get("PMTA_BIN") or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "bin")
 PROBE = os.environ.get("RESOLVE_PROBE") or os.path.join(
@@ -66,18 +68,6 @@ def probe(servers, *names, timeout=400, options=()):
 def one(servers, name, **kw):
     routes, counters = probe(servers, name, **kw)
     return routes[0], counters
-
-
-def free_port():
-    """A port that is free for UDP and TCP; other tests take ports at the same time."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u, socket.socket() as t:
-            u.bind(("127.0.0.1", 0))
-            try:
-                t.bind(("127.0.0.1", u.getsockname()[1]))
-            except OSError:
-                continue
-            return u.getsockname()[1]
 
 
 class Nsd(unittest.TestCase):

@@ -14,6 +14,8 @@ import tempfile
 import time
 import unittest
 
+from ports import free_port
+
 WAIT = 20
 PMTAD = os.environ["PMTAD"]
 STUB = os.environ["CHILD_STUB"]
@@ -31,12 +33,6 @@ address = 127.0.0.1:{port}
 [pipe bulk]
 [pipe urgent]
 """
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Admin:

@@ -75,8 +75,8 @@ class Verp(unittest.TestCase):
         self.assertTrue(sent['B+x@one.example'].endswith('-b=2bx=one.example@bounces.example.com'))
         # the sender of record is the application's
         self.mta.wait_empty()
-        self.assertEqual({r['orig'] for r in wait_until(lambda: self.mta.records('bulk'), 'records')},
-                         {'from@sender.example', ''})
+        wait_until(lambda: len(self.mta.records('bulk')) >= 4, 'four records')
+        self.assertEqual({r['orig'] for r in self.mta.records('bulk')}, {'from@sender.example', ''})
 
     def test_who_may_send_to_them(self):
         self.mta.send('joe@one.example', pipe='bulk')
