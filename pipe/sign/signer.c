@@ -1,18 +1,22 @@
 /*
  * The threads of a signer; see signer.h. Called by the queue. Requests wait in one list; a thread
  * takes a share of it, at most BATCH, works them off without the lock, and hands them back by way of
- * uv_async. With few requests each thread takes one, so that all cores work; with many the cost of
+ * an eventfd. With few requests each thread takes one, so that all cores work; with many the cost of
  * the lock and of waking the loop is shared.
+ * No uv_async: its loop side spins while a sender is in the middle of sending, and a thread of lower
+ * priority can be taken off the processor just there.
  */
 #include "sign/signer.h"
 
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 enum { BATCH = 16, MAX_THREADS = 64, LESS_URGENT = 5 };
 
 struct signer {
-    uv_async_t async;
+    uv_poll_t poll;
+    int wake; /* eventfd: something is finished */
     size_t pending; /* loop only */
     uv_mutex_t lock;
     uv_cond_t work;
@@ -60,19 +64,28 @@ static void thread_main(void *arg)
         list_for_each (l, &batch)
             sign_request_run(list_entry(l, struct sign_request, link));
         uv_mutex_lock(&s->lock);
+        bool wake = list_empty(&s->finished);
         list_splice_back(&s->finished, &batch);
-        uv_async_send(&s->async);
+        if (wake) {
+            uv_mutex_unlock(&s->lock);
+            BUG_ON(eventfd_write(s->wake, 1) < 0);
+            uv_mutex_lock(&s->lock);
+        }
     }
     uv_mutex_unlock(&s->lock);
 }
 
 /* --- in the loop --- */
 
-static void on_async(uv_async_t *async)
+static void on_wake(uv_poll_t *poll, int status, int events)
 {
-    struct signer *s = container_of(async, struct signer, async);
+    struct signer *s = container_of(poll, struct signer, poll);
     struct list finished;
+    eventfd_t count;
 
+    (void)status;
+    (void)events;
+    eventfd_read(s->wake, &count); /* before the list: what comes later wakes again */
     list_init(&finished);
     uv_mutex_lock(&s->lock);
     list_splice_back(&finished, &s->finished);
@@ -93,14 +106,17 @@ struct signer *signer_new(uv_loop_t *loop)
     list_init(&s->waiting);
     list_init(&s->finished);
     BUG_ON(uv_mutex_init(&s->lock) || uv_cond_init(&s->work));
-    BUG_ON(uv_async_init(loop, &s->async, on_async));
+    s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    BUG_ON(s->wake < 0 || uv_poll_init(loop, &s->poll, s->wake) ||
+           uv_poll_start(&s->poll, UV_READABLE, on_wake));
     return s;
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct signer *s = container_of((uv_async_t *)handle, struct signer, async);
+    struct signer *s = container_of((uv_poll_t *)handle, struct signer, poll);
 
+    close(s->wake);
     uv_cond_destroy(&s->work);
     uv_mutex_destroy(&s->lock);
     free(s);
@@ -117,7 +133,7 @@ void signer_free(struct signer *s)
     uv_mutex_unlock(&s->lock);
     for (unsigned i = 0; i < s->thread_count; i++)
         uv_thread_join(&s->threads[i]);
-    uv_close((uv_handle_t *)&s->async, on_closed);
+    uv_close((uv_handle_t *)&s->poll, on_closed);
 }
 
 size_t signer_pending(const struct signer *s)
