@@ -66,11 +66,6 @@ static void make_runnable(struct engine *g, struct queue *q)
     }
 }
 
-static bool is_rate(const struct limit *l)
-{
-    return l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES;
-}
-
 static bool wants_connection(struct engine *g, struct queue *q)
 {
     return q->coming < q->ready_count && !on_hold(q) &&
@@ -86,7 +81,7 @@ void scheduler_kick(struct engine *g, struct queue *q)
             g->local->work(g->local_arg, q);
         return;
     }
-    if (!may_send(g, q) || (q->line && (is_rate(q->line) || list_empty(&q->idle))))
+    if (!may_send(g, q) || (q->line && (limit_is_rate(q->line) || list_empty(&q->idle))))
         return;
     if (!list_empty(&q->idle) && q->config_generation == g->config_generation &&
         sender_wake_idle(q, &full))
@@ -400,7 +395,7 @@ static bool take_credit(const struct queue *q, struct sender_places *p, struct l
     if (*ret_full)
         return false;
     for (size_t i = 0; i < p->set.count && !has_rate; i++)
-        has_rate = is_rate(p->set.items[i]);
+        has_rate = limit_is_rate(p->set.items[i]);
     if (!has_rate)
         return true;
     p->credit = limits_take(p->set.items, p->set.count, 1, ret_full);
@@ -423,14 +418,6 @@ static bool take_places(struct engine *g, struct queue *q, const struct vmta_sou
         if (limits_connect(all, n + p->host_set.count, ret_full))
             return true;
     }
-    return false;
-}
-
-static bool is_in(const struct throttle_set *s, const struct limit *l)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (s->items[i] == l)
-            return true;
     return false;
 }
 
@@ -459,7 +446,7 @@ static bool connect_from(struct engine *g, struct queue *q, const struct vmta_so
             plan_begin_with(plan, i);
             break;
         }
-        bool of_host = is_in(&p.host_set, full);
+        bool of_host = throttle_set_has(&p.host_set, full);
         *ret_host |= of_host;
         if (!first) {
             first = full;
