@@ -315,6 +315,8 @@ static void act(void *owner, struct admin *a, enum pace_act what, const char *st
     size_t changed =
         pace_act(engine_pace(p->engine), what, queue, sv_eq(source, SV("any")) ? SV("") : source,
                  (uint32_t)day, clock_wall_ms());
+    if (changed)
+        engine_retry_addresses(p->engine);
     log_info(LOG_ADMIN, "warm-up changed by an operator queue=%s state=%s day=%lld changed=%zu",
              log_safe(queue.ptr, queue.len, 500), state, (long long)day, changed);
     json_t *o = json_pack("{s:s, s:I, s:s}", "pipe", p->name, "changed", (json_int_t)changed,

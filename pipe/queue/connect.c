@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "queue/engine_int.h"
 #include "queue/host_plan.h"
+#include "queue/sender_limits.h"
 
 #include <stdio.h>
 
@@ -222,6 +223,8 @@ bool connect_queue(struct engine *g, struct queue *q)
         scheduler_wait_host(g, q, line);
     else if (!opened)
         scheduler_wait(g, q, line);
+    if (opened && q->line && sender_is_of_one_address(q, q->line))
+        scheduler_leave(q); /* what held it back was that address alone */
     limit_unref(line);
     return opened;
 }

@@ -25,7 +25,7 @@ struct engine_parts {
     struct routes *routes;
     struct keyring *keyring; /* both NULL: nothing is signed */
     struct signer *signer;
-    struct verp *verp;       /* NULL: no bounce addresses and unsubscribe links of our own */
+    struct verp *verp; /* NULL: no bounce addresses and unsubscribe links of our own */
     struct limit_table *limit_table; /* taken; NULL: one of this process alone */
 };
 
@@ -129,6 +129,9 @@ bool engine_is_paused(const struct engine *g);
 size_t engine_pause_queues(struct engine *g, struct strview pattern);
 size_t engine_resume_queues(struct engine *g, struct strview pattern, const char **ret_wider);
 size_t engine_schedule(struct engine *g, struct strview pattern);
+/* What single addresses may send was changed by hand: queues of several that stand in line at one
+ * of them look at all of theirs again. */
+void engine_retry_addresses(struct engine *g);
 
 /* Jobs, by their whole id; what is set stays when nothing of the job is queued. 0 or an error as
  * jobs.h says. *ret_changed: whether it was otherwise before. rate NULL: job-max-msg-rate again. */

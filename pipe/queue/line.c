@@ -5,12 +5,13 @@
  *
  * When there is room the limit tells the first ones; each gets a turn in the scheduler and keeps
  * its claim (`told`) until that turn is over, so that nobody who came later passes it, and it comes
- * back to where its ticket stands when something else was in the way. A queue in line that has nothing to send any more
- * is not taken out: its turn is short.
+ * back to where its ticket stands when something else was in the way. A queue in line that has
+ * nothing to send any more is not taken out: its turn is short.
  */
 #include "queue/engine_int.h"
 
 #include "base/clock.h"
+#include "queue/sender_limits.h"
 
 enum { MOST_AT_ONCE = 16 }; /* queues that look again when a host has room */
 
@@ -147,4 +148,13 @@ void scheduler_had_turn(struct engine *g, struct queue *q)
     scheduler_leave(q);
     scheduler_wait(g, q, l);
     limit_unref(l);
+}
+
+void engine_retry_addresses(struct engine *g)
+{
+    for (struct hash_node *n = NULL; (n = hash_next(&g->queues, n));) {
+        struct queue *q = container_of(n, struct queue, node);
+        if (q->line && sender_is_of_one_address(q, q->line))
+            scheduler_retry(g, q);
+    }
 }

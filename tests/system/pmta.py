@@ -8,6 +8,7 @@ import signal
 import smtplib
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -26,6 +27,8 @@ def wait_until(condition, what, seconds=30):
         if value:
             return value
         if time.monotonic() > end:
+            for pmta in Pmta.running:
+                pmta.show_log()
             raise AssertionError('gave up waiting for: ' + what)
         time.sleep(0.02)
 
@@ -51,6 +54,8 @@ class Directory:
 class Pmta:
     """A pmtad with two pipes. `extra` is more configuration text; `sink` the port of the next hop.
     Without `notices` no delivery notices are sent, so that only what a test sends is counted."""
+
+    running = []  # what to look at when a wait is in vain
 
     def __init__(self, directory, sink, extra='', listener='', options=(), pmta='', source='',
                  domain='', program=os.path.join(BIN, 'pmtad'), notices=False):
@@ -105,9 +110,17 @@ idle-timeout-out = 200ms
             self.process = subprocess.Popen(
                 [self.program, '-c', self.conf] + self.options,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if self not in Pmta.running:
+            Pmta.running.append(self)
         if wait:
             self.wait_log('all processes are ready')
         return self
+
+    def show_log(self, lines=60):
+        """The end of it, for whoever reads why a test failed."""
+        text = self.log_text(all=True).splitlines()[-lines:] if os.path.exists(self.log) else []
+        print('\n'.join(['--- log of ' + self.dir.path, *(line[:300] for line in text)]), file=sys.stderr,
+              flush=True)
 
     def log_text(self, all=False):
         with open(self.log, 'rb') as f:
@@ -199,6 +212,8 @@ idle-timeout-out = 200ms
 
     def kill(self):
         """SIGKILL of root and, by their pids, of its children; fails when a sanitizer spoke."""
+        if self in Pmta.running:
+            Pmta.running.remove(self)
         pids = list(self.pids().values()) if self.process and self.process.poll() is None else []
         if self.process and self.process.poll() is None:
             self.process.kill()

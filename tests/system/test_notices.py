@@ -192,9 +192,8 @@ class Failure(World):
         books = self.check_books()
         self.assertEqual(books['bulk']['received'], 5)  # with the notice
         self.assertEqual(books['bulk']['bounced'], 3)
-        notices = [r for r in wait_until(
-            lambda: [r for r in self.records('bulk') if r['srcType'] == 'dsn'] or None, 'its record')
-            if r['type'] == 'd']
+        notices = wait_until(lambda: [r for r in self.records('bulk')
+                                      if (r['srcType'], r['type']) == ('dsn', 'd')], 'its record')
         self.assertEqual([(r['rcpt'], r['orig'], r['dlvType']) for r in notices],
                          [('app@sender.example', '', 'smtp')])
 
@@ -483,7 +482,7 @@ class Crash(World):
         accepted = []
         for i in range(6):  # each start waits twice as long
             wait_until(lambda: (pmta.ledger() or {'bulk': {'queued': 1}})['bulk']['queued'] == 0,
-                       'what was interrupted is done')
+                       'what was interrupted is done', 120)
             pid = pmta.pids()['pipe/bulk']
             with open(pmta.log, 'rb') as log:
                 log.seek(0, os.SEEK_END)

@@ -159,6 +159,42 @@ static void mail_overflows_to_the_address_with_room(void **state)
     assert_int_equal(live(), 0);
 }
 
+static void a_day_that_was_set_is_used_at_once(void **state)
+{
+    static const char *const sources[] = {"127.0.0.42", "127.0.0.41"};
+    unsigned expected = 8;
+
+    (void)state;
+    begin();
+    mail("x@two.example", "two", 300);
+    run_for(5000, 500);
+    assert_int_equal(got.all, expected); /* both are used up, the queue stands in line at one */
+    for (unsigned i = 0; i < 2; i++) {
+        pace_act(engine_pace(w.g), PACE_SET_DAY, SV("*"), sv_of(sources[i]), 2, clock_wall_ms());
+        engine_retry_addresses(w.g);
+        run_for(1000, 500);
+        expected += 100 - 4;
+        assert_int_equal(got.all, expected);
+    }
+}
+
+/* What it had in hand when the day was set is sent, and so is what comes later. */
+static void the_other_address_goes_on_after_a_day_was_set(void **state)
+{
+    (void)state;
+    begin();
+    mail("x@two.example", "two", 10);
+    run_for(1000, 500);
+    assert_int_equal(got.all, 8);
+    pace_act(engine_pace(w.g), PACE_SET_DAY, SV("*"), SV("127.0.0.42"), 2, clock_wall_ms());
+    engine_retry_addresses(w.g);
+    for (unsigned expected = 10; expected < 16; expected += 2) {
+        run_for(1000, 500);
+        assert_int_equal(got.all, expected);
+        mail("x@two.example", "two", 2);
+    }
+}
+
 /* --- cold shares, a ramp and a rate --- */
 
 static const char *const cold_config =
@@ -237,6 +273,8 @@ int main(void)
         ENGINE_CASE_WITH(members_of_a_group_share_one_pair, group_config),
         ENGINE_CASE_WITH(a_throttling_reply_lowers_the_rate_of_all, group_config),
         ENGINE_CASE_WITH(mail_overflows_to_the_address_with_room, two_config),
+        ENGINE_CASE_WITH(a_day_that_was_set_is_used_at_once, two_config),
+        ENGINE_CASE_WITH(the_other_address_goes_on_after_a_day_was_set, two_config),
         ENGINE_CASE_WITH(cold_shares_ramp_and_rate_work_together, cold_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
