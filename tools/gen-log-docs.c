@@ -1,13 +1,15 @@
 /*
  * Prints docs/logs.md, with the fields from the rows of pipe/report/attempt_line.h and
- * common/mail/accepted_line.h. With --check FILE it prints nothing and fails when the file says
+ * common/mail/accepted_line.h, and an attempt as attempt_line.c writes it. With --check FILE it prints nothing and fails when the file says
  * something else: a test runs that.
  */
+#include "base/clock.h"
 #include "kit/generated.h"
 #include "mail/accepted_line.h"
 #include "report/attempt_line.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static const char head[] =
     "# Logs\n\n"
@@ -59,11 +61,11 @@ static const char head[] =
     "}\n"
     "```\n\n"
     "## A line\n\n"
-    "```\n"
-    "2026-11-21T04:05:06.789Z info  pipe/bulk[4711] delivery: delivered id=06a3b4c5d6e7f.0 ...\n"
-    "{\"time\":\"2026-11-21T04:05:06.789Z\",\"level\":\"info\",\"process\":\"pipe/"
-    "bulk\",\"pid\":4711,"
-    "\"subsystem\":\"delivery\",\"message\":\"delivered\",\"id\":\"06a3b4c5d6e7f.0\"}\n"
+    "Time, level, process and its pid, subsystem, message, fields. An attempt, as text and as "
+    "JSON:\n\n"
+    "```\n";
+
+static const char about_lines[] =
     "```\n\n"
     "Levels are `debug`, `info`, `warn`, `error`. A value stands bare where no byte of it can be\n"
     "misread, else in single quotes, where control bytes, the quote and the backslash are "
@@ -117,6 +119,70 @@ static void table(const char *title, const struct row *rows, size_t count, struc
         buf_printf(out, "| `%s` | %s |\n", rows[i].name, rows[i].help);
 }
 
+/* A pid of a book in place of this process's, which is another one each time. */
+static void put_line(struct buf *out, const char *line)
+{
+    char pid[24];
+
+    int len = snprintf(pid, sizeof(pid), *line == '{' ? "\"pid\":%d," : "[%d]", (int)getpid());
+    const char *at = strstr(line, pid);
+    if (at)
+        buf_printf(out, "%.*s%s", (int)(at - line), line,
+                   *line == '{' ? "\"pid\":4711," : "[4711]");
+    buf_append_str(out, at ? at + len : line);
+}
+
+/* What the log itself makes of an attempt. */
+static void example(bool json, struct buf *out)
+{
+    static const struct outcome o = {
+        .class_ = OUTCOME_DEFERRED,
+        .phase = PHASE_RCPT,
+        .code = 451,
+        .enhanced = {4, 7, 1},
+        .text = {"451 4.7.1 Greylisted, try again in 5 minutes", 44},
+        .peer_host = {"mx1.example.com", 15},
+        .peer_ip = {"192.0.2.1", 9},
+        .local_ip = {"198.51.100.7", 12},
+        .tls = "TLSv1.3/TLS_AES_128_GCM_SHA256",
+        .tls_verify = "trusted",
+        .connect_ms = 48,
+        .transmit_ms = 63,
+    };
+    int64_t now = 1795233906789;
+    char line[4096] = "";
+    FILE *file = tmpfile();
+
+    if (!file)
+        abort();
+    clock_fake_set(now);
+    log_set_process("pipe/bulk");
+    log_set_output(&(struct log_output){.fd = fileno(file), .json = json});
+    attempt_line_write(&(struct attempt_line){
+        .message = outcome_class_name(o.class_),
+        .id = "06a3b4c5d6e7f.0",
+        .rcpt = SV("ann@example.com"),
+        .sender = SV("news@sender.example"),
+        .queue = "example.com/mta1",
+        .job = SV("spring"),
+        .attempt = 1,
+        .size = 18204,
+        .received_ms = now - 240,
+        .receive_ms = 17,
+        .commit_ms = 4,
+        .next_ms = now + 600000,
+        .outcome = &o,
+        .category = "policy-related",
+        .category_file = "70-bounce-categories.conf",
+        .category_line = 174,
+    });
+    log_flush();
+    log_set_fd(2);
+    if (pread(fileno(file), line, sizeof(line) - 1, 0) > 0)
+        put_line(out, line);
+    fclose(file);
+}
+
 static void page(struct buf *out)
 {
     static const struct row attempt[] = {
@@ -125,6 +191,9 @@ static void page(struct buf *out)
     static const struct row accepted[] = {ACCEPTED_FIELDS(ROW)};
 
     buf_append_str(out, head);
+    example(false, out);
+    example(true, out);
+    buf_append_str(out, about_lines);
     table(
         "### One line per attempt and recipient\n\n"
         "`message` is `delivered`, `deferred`, `bounced`, `expired` or `deleted`. The same fields, "

@@ -535,8 +535,10 @@ static void answer_appends(struct spool *s)
 {
     struct commit *c = &s->commit;
     struct spool_append *a = c->appends;
+    int64_t now = c->append_count ? clock_wall_ms() : 0;
     for (uint32_t i = 0; i < c->append_count; i++) {
         struct spool_append *next = a->next;
+        a->durable_ms = now;
         a->done(a, c->status[i]);
         a = next;
     }

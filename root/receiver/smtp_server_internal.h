@@ -84,6 +84,7 @@ struct smtp_transaction {
     bool piece_out; /* a piece is to be written, and not done */
     bool inbound;          /* for ourselves: pipe is set, nothing of the message is believed */
     uint64_t said_bytes;   /* SIZE of MAIL */
+    int64_t began_ms;      /* MAIL came, monotonic */
     struct strview pipe;
     size_t piece_bytes; /* of the piece that is out */
     enum smtp_trouble refusal_trouble;

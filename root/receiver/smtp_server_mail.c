@@ -41,6 +41,7 @@ void smtp_server_mail(struct smtp_server *s, struct strview args)
     env->flags = mail.flags | (s->settings->verp ? ENVELOPE_VERP : 0);
     env->rcpt_count = 0;
     s->tx.said_bytes = mail.size;
+    s->tx.began_ms = s->active_ms;
     s->tx.envelope_bytes = ENVELOPE_BASE_BYTES;
     smtp_server_enter(s, STATE_MAIL);
     smtp_server_reply(s, "250 2.1.0 Sender ok");

@@ -236,6 +236,7 @@ void smtp_server_submit(struct smtp_server *s)
     struct envelope *env = &tx->envelope;
 
     env->received_ms = clock_wall_ms();
+    env->receive_ms = (uint32_t)MIN_OF(s->active_ms - tx->began_ms, (int64_t)UINT32_MAX);
     env->source = sv_of(s->settings->source);
     env->peer = sv_of(s->client);
     env->local = sv_of(s->local);
