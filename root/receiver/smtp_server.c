@@ -87,6 +87,11 @@ void smtp_server_set_local(struct smtp_server *s, const char *local)
     snprintf(s->local, sizeof(s->local), "%s", local);
 }
 
+const char *smtp_server_local(const struct smtp_server *s)
+{
+    return s->local;
+}
+
 static void clear_transaction(struct smtp_server *s)
 {
     struct smtp_transaction *tx = &s->tx;
@@ -154,24 +159,9 @@ struct buf *smtp_server_output(struct smtp_server *s)
     return &s->out;
 }
 
-/* This session is debugged: all are, or those of its pipe. */
-static bool is_debugged(const struct smtp_server *s)
-{
-    const struct smtp_server_shared *all = s->shared;
-    struct strview pipe = s->tx.pipe.len ? s->tx.pipe : sv_of(s->settings->pipe);
-
-    if (log_is_debug(LOG_SMTP_IN))
-        return true;
-    for (unsigned i = 0; i < all->debug_count; i++)
-        if (all->debug[i].mask & 1u << LOG_SMTP_IN && sv_eq(pipe, sv_of(all->debug[i].pipe)))
-            return true;
-    return false;
-}
-
 void smtp_server_reply(struct smtp_server *s, const char *text)
 {
-    if (is_debugged(s))
-        log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s > %s", s->id, s->client, text);
+    smtp_server_hear_reply(s, text);
     buf_append_str(&s->out, text);
     buf_append(&s->out, "\r\n", 2);
 }
@@ -242,6 +232,7 @@ static void run_command(struct smtp_server *s, struct strview line)
     }
     enum smtp_verb verb = smtp_command_parse(line, &args);
     s->auth_seen |= verb == SMTP_AUTH;
+    s->content_seen |= verb == SMTP_DATA || verb == SMTP_BDAT;
     if (verb == SMTP_VERB_COUNT)
         smtp_server_refuse(s, TROUBLE_SYNTAX, "500 5.5.2 Command not recognised");
     else if (!(commands[verb].states & (1u << s->state)))
@@ -250,39 +241,13 @@ static void run_command(struct smtp_server *s, struct strview line)
         commands[verb].run(s, args);
 }
 
-static bool mentions_auth(struct strview line)
-{
-    for (; line.len >= 4; line = sv(line.ptr + 1, line.len - 1))
-        if (sv_starts_nocase(line, SV("auth")))
-            return true;
-    return false;
-}
-
-/* No credentials, not even those of a client that sends them in the wrong place: after AUTH, a line
- * that is no command may be an answer to a question that was not asked. */
-static void debug_line(const struct smtp_server *s, struct strview line)
-{
-    struct strview args;
-    enum smtp_verb verb = smtp_command_parse(line, &args);
-    const char *text = verb == SMTP_AUTH ? "AUTH ..." : log_safe(line.ptr, line.len, 300);
-
-    if (verb == SMTP_VERB_COUNT && (s->auth_seen || mentions_auth(line)))
-        text = "(no command, not shown)";
-    log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s < %s", s->id, s->client, text);
-}
-
 static void take_line(struct smtp_server *s, struct strview line)
 {
-    if (s->state == STATE_AUTH_INPUT) {
-        if (is_debugged(s))
-            log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s < (response, not shown)", s->id,
-                     s->client);
+    smtp_server_hear_line(s, line);
+    if (s->state == STATE_AUTH_INPUT)
         smtp_server_auth_line(s, line);
-        return;
-    }
-    if (is_debugged(s))
-        debug_line(s, line);
-    run_command(s, line);
+    else
+        run_command(s, line);
 }
 
 /* Length of the first line in `in` with its LF, or 0 when it is not complete. Swallows a line that
@@ -301,6 +266,7 @@ static size_t find_line(struct smtp_server *s, struct buf *in)
         s->skip_line = !ended;
         buf_consume(in, ended ? line : len);
         if (ended) {
+            smtp_server_hear_event(s, "a line longer than %zu bytes, not shown", max);
             if (s->state == STATE_AUTH_INPUT)
                 smtp_server_enter(s, STATE_READY);
             smtp_server_refuse(s, TROUBLE_LINE, "500 5.5.2 Line too long");
@@ -332,6 +298,7 @@ static bool command_step(struct smtp_server *s, struct buf *in)
     if (strip_line_end(s, &line)) {
         take_line(s, line);
     } else {
+        smtp_server_hear_event(s, "a line of %zu bytes, not shown", len);
         if (s->state == STATE_AUTH_INPUT)
             smtp_server_enter(s, STATE_READY);
         smtp_server_refuse(s, TROUBLE_LINE,

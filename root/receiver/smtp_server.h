@@ -155,6 +155,8 @@ void smtp_server_tls_up(struct smtp_server *s, const char *tls);
 /* Our address that the client connected to, as text, for accounting; copied. */
 void smtp_server_set_local(struct smtp_server *s, const char *local);
 
+const char *smtp_server_local(const struct smtp_server *s); /* "" when it was not told */
+
 /* Other settings from now on, because TLS showed who the client is; to be called before
  * smtp_server_open or smtp_server_tls_up, which end the session when they say so (refuse). */
 void smtp_server_settings_changed(struct smtp_server *s,
@@ -194,6 +196,15 @@ void smtp_server_tick(struct smtp_server *s, int64_t now_ms);
 
 /* No new transaction from now on: 421 4.3.2 at once, or after the one under way. */
 void smtp_server_drain(struct smtp_server *s);
+
+/* Listening to a session: fn (owner as in smtp_server_new) gets replies, lines of the client and
+ * sentences about what happens, NULL: nobody does. Credentials are taken out of text, content is not
+ * in it; at most 2 KiB each, of any bytes. fn must not call back. */
+enum smtp_heard { SMTP_HEARD_SENT, SMTP_HEARD_RECEIVED, SMTP_HEARD_EVENT };
+typedef void smtp_hear_fn(void *owner, enum smtp_heard kind, struct strview text);
+void smtp_server_hear(struct smtp_server *s, smtp_hear_fn *hear);
+/* Something that the engine does not see; to the debug log as well. */
+void smtp_server_hear_event(const struct smtp_server *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* For show-connections. */
 const char *smtp_server_state_name(const struct smtp_server *s);

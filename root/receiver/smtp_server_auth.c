@@ -194,6 +194,7 @@ void smtp_server_auth_done(struct smtp_server *s, enum smtp_auth_result result,
         s->settings = settings;
         s->errors = 0;
         leave(s);
+        smtp_server_hear_event(s, "logged in as '%s'", s->user);
         smtp_server_reply(s, "235 2.7.0 Authentication successful");
     }
     if (s->draining && s->state == STATE_READY)

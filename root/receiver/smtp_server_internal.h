@@ -114,7 +114,9 @@ struct smtp_server {
     uint32_t logged; /* bit per enum smtp_trouble */
     uint64_t messages;
     enum smtp_auth_step auth_step;
-    bool auth_seen; /* what is no command may be a part of credentials */
+    smtp_hear_fn *hear; /* NULL: nobody listens */
+    bool auth_seen;    /* what is no command may be a part of credentials */
+    bool content_seen; /* what looks like a command may be a part of a message */
     char user[SMTP_USER_MAX + 1]; /* authenticated, or "" */
     char auth_user[SMTP_USER_MAX + 1];
     char auth_password[SMTP_PASSWORD_MAX + 1];
@@ -133,6 +135,11 @@ void smtp_server_refuse(struct smtp_server *s, enum smtp_trouble why, const char
 void smtp_server_close(struct smtp_server *s, enum smtp_trouble why, const char *text);
 /* Back to READY (or CONNECTED before EHLO) without a transaction; closes when draining. */
 void smtp_server_end_transaction(struct smtp_server *s);
+
+/* For the debug log and a trace, before the reply is queued, the line is obeyed. */
+void smtp_server_hear_reply(const struct smtp_server *s, const char *text);
+void smtp_server_hear_replies(const struct smtp_server *s, struct strview lines); /* with CRLF */
+void smtp_server_hear_line(const struct smtp_server *s, struct strview line);
 
 void smtp_server_ehlo(struct smtp_server *s, struct strview args);
 void smtp_server_helo(struct smtp_server *s, struct strview args);

@@ -248,6 +248,8 @@ void smtp_server_submit(struct smtp_server *s)
         body_hash_end(tx->hash, &env->relaxed_hash, &env->simple_hash);
     if (tx->scan.eight_bit)
         env->flags |= ENVELOPE_8BIT;
+    smtp_server_hear_event(s, "handed to pipe/%.*s: %u recipient%s", SV_ARG(tx->pipe),
+                           env->rcpt_count, env->rcpt_count == 1 ? "" : "s");
     smtp_server_enter(s, STATE_SUBMIT);
     smtp_server_want(s, SMTP_WANT_SUBMIT);
 }
