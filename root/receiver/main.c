@@ -122,6 +122,7 @@ static void on_tick(uv_timer_t *timer)
 
     session_tick_all(r);
     tracer_tick(r);
+    log_budget_tick(&r->shared.budget, clock_mono_ms());
     if (!r->draining) {
         listener_resume_all(r);
     } else if (!r->exiting && clock_mono_ms() >= r->drain_until_ms) {

@@ -374,6 +374,13 @@ static void take_certificate(struct session *s)
     s->settings = c;
 }
 
+static void handshake_failed(struct session *s, const char *why)
+{
+    smtp_server_log_refused(s->engine, "TLS handshake failed", sv(NULL, 0), sv(NULL, 0), sv_of(why));
+    smtp_server_hear_event(s->engine, "the TLS handshake failed: %s", why);
+    session_close(s, true);
+}
+
 static void on_tls(void *owner, struct stream *stream, int status)
 {
     struct session *s = owner;
@@ -382,11 +389,7 @@ static void on_tls(void *owner, struct stream *stream, int status)
     if (s->closing)
         return;
     if (status < 0) {
-        log_info(LOG_TLS, "session=%s client=%s TLS handshake failed: %s", s->id, s->client,
-                 stream_tls_trouble(stream));
-        smtp_server_hear_event(s->engine, "the TLS handshake failed: %s",
-                               stream_tls_trouble(stream));
-        session_close(s, true);
+        handshake_failed(s, stream_tls_trouble(stream));
         return;
     }
     s->handshaking = false;
@@ -575,6 +578,7 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     if (refuse)
         s->settings->smtp.refuse = refuse;
     s->engine = smtp_server_new(s->id, s->client, &s->settings->smtp, &r->shared, &engine_ops, s);
+    smtp_server_set_listener(s->engine, s->listener);
     tell_local(s->engine, fd);
     s->stream = stream_from_fd(child_loop(r->child), fd, &limits, &stream_ops, s);
     stream_read_start(s->stream);
@@ -619,7 +623,7 @@ void session_tick_all(struct receiver *r)
             session_close(s, true);
         } else if (now >= smtp_server_deadline(s->engine)) {
             if (s->handshaking) {
-                session_close(s, true);
+                handshake_failed(s, "the client was silent for too long");
                 continue;
             }
             smtp_server_tick(s->engine, now);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/refused_line.h"
 
 #include <stdio.h>
 
@@ -92,6 +93,11 @@ const char *smtp_server_local(const struct smtp_server *s)
     return s->local;
 }
 
+void smtp_server_set_listener(struct smtp_server *s, const char *listener)
+{
+    s->listener = listener;
+}
+
 static void clear_transaction(struct smtp_server *s)
 {
     struct smtp_transaction *tx = &s->tx;
@@ -166,21 +172,45 @@ void smtp_server_reply(struct smtp_server *s, const char *text)
     buf_append(&s->out, "\r\n", 2);
 }
 
-static void note(struct smtp_server *s, enum smtp_trouble why, const char *text)
+void smtp_server_log_refused(struct smtp_server *s, const char *message, struct strview user,
+                             struct strview rcpt, struct strview reply)
+{
+    static const struct log_field fields[] = {
+#define REFUSED_ROW(id, name, kind, max, help) {name, LOG_FIELD_##kind, max},
+        REFUSED_FIELDS(REFUSED_ROW)
+#undef REFUSED_ROW
+    };
+    const struct strview none = {NULL, 0};
+    struct strview sender = s->tx.envelope.sender;
+    bool in_mail = s->tx.envelope_bytes != 0;
+    const struct log_value values[REFUSED_FIELD_COUNT] = {
+        [REFUSED_SESSION] = {.text = sv_of(s->id)},
+        [REFUSED_CLIENT] = {.text = sv_of(s->client)},
+        [REFUSED_LISTENER] = {.text = sv_of(s->listener)},
+        [REFUSED_USER] = {.text = user.len ? user : none},
+        [REFUSED_FROM] = {.text = !in_mail ? none : sender.len ? sender : SV("<>")},
+        [REFUSED_RCPT] = {.text = rcpt.len ? rcpt : none},
+        [REFUSED_STATE] = {.text = sv_of(state_names[s->state])},
+        [REFUSED_REPLY] = {.text = reply},
+    };
+
+    if (s->settings->allow_relaying || s->user[0] ||
+        log_budget_take(&s->shared->budget, s->client, clock_mono_ms()))
+        log_event(LOG_INFO, LOG_SMTP_IN, message, fields, values, REFUSED_FIELD_COUNT);
+}
+
+void smtp_server_note(struct smtp_server *s, enum smtp_trouble why, const char *text)
 {
     s->shared->rejected++;
     if (s->logged & (1u << why))
         return;
     s->logged |= 1u << why;
-    log_info(LOG_SMTP_IN, "session=%s client=%s refused reply='%s' from=<%s> state=%s", s->id,
-             s->client, log_safe(text, strlen(text), 300),
-             log_safe(s->tx.envelope.sender.ptr, s->tx.envelope.sender.len, 256),
-             state_names[s->state]);
+    smtp_server_log_refused(s, "refused", sv_of(s->user), s->rcpt, sv_of(text));
 }
 
 void smtp_server_close(struct smtp_server *s, enum smtp_trouble why, const char *text)
 {
-    note(s, why, text);
+    smtp_server_note(s, why, text);
     smtp_server_reply(s, text);
     s->wants = 0;
     clear_transaction(s);
@@ -190,7 +220,7 @@ void smtp_server_close(struct smtp_server *s, enum smtp_trouble why, const char 
 
 void smtp_server_refuse(struct smtp_server *s, enum smtp_trouble why, const char *text)
 {
-    note(s, why, text);
+    smtp_server_note(s, why, text);
     smtp_server_reply(s, text);
     if (++s->errors >= s->settings->max_errors)
         smtp_server_close(s, TROUBLE_LIMIT, "421 4.7.0 Too many errors, closing connection");

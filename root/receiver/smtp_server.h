@@ -11,6 +11,7 @@
 #define PMTA_RECEIVER_SMTP_SERVER_H
 
 #include "base/buf.h"
+#include "log_budget.h"
 #include "mail/envelope.h"
 #include "mail/signing.h"
 
@@ -65,6 +66,7 @@ struct smtp_server_shared {
     uint64_t messages;   /* accepted */
     uint64_t recipients; /* of these */
     uint64_t rejected;   /* commands and messages refused */
+    struct log_budget budget; /* of lines about clients that may not relay */
 };
 
 /* A recipient that is for ourselves. */
@@ -151,6 +153,14 @@ struct buf *smtp_server_output(struct smtp_server *s);
 
 /* version and cipher as one text, for Received ("TLSv1.3 TLS_AES_128_GCM_SHA256"); copied. */
 void smtp_server_tls_up(struct smtp_server *s, const char *tls);
+
+/* Name of the listener, for the log; stays the caller's. */
+void smtp_server_set_listener(struct smtp_server *s, const char *listener);
+
+/* The line "MESSAGE session=... reply='REPLY'", within the budget of lines about strangers.
+ * rcpt, user: or empty. */
+void smtp_server_log_refused(struct smtp_server *s, const char *message, struct strview user,
+                             struct strview rcpt, struct strview reply);
 
 /* Our address that the client connected to, as text, for accounting; copied. */
 void smtp_server_set_local(struct smtp_server *s, const char *local);

@@ -44,6 +44,7 @@ enum smtp_trouble {
     TROUBLE_RELAY,
     TROUBLE_INBOUND,
     TROUBLE_RCPTS,
+    TROUBLE_SUPPRESSED,
     TROUBLE_SIZE,
     TROUBLE_MEMORY,
     TROUBLE_CONTENT,
@@ -101,6 +102,7 @@ struct smtp_server {
     unsigned wants; /* bit per enum smtp_want */
     char id[32];
     char client[64];
+    const char *listener; /* the owner's, or NULL */
     char local[64]; /* our address that it connected to, or "" */
     char helo[256];
     char tls[96];
@@ -112,6 +114,7 @@ struct smtp_server {
     uint32_t errors; /* in a row */
     uint32_t auth_failures;
     uint32_t logged; /* bit per enum smtp_trouble */
+    struct strview rcpt; /* that RCPT is about, while it is looked at */
     uint64_t messages;
     enum smtp_auth_step auth_step;
     smtp_hear_fn *hear; /* NULL: nobody listens */
@@ -131,6 +134,8 @@ void smtp_server_want(struct smtp_server *s, enum smtp_want w);
  * kind, and ends the session after too many in a row. */
 void smtp_server_reply(struct smtp_server *s, const char *text);
 void smtp_server_refuse(struct smtp_server *s, enum smtp_trouble why, const char *text);
+/* The log's part of it. */
+void smtp_server_note(struct smtp_server *s, enum smtp_trouble why, const char *text);
 /* Last reply, then close. */
 void smtp_server_close(struct smtp_server *s, enum smtp_trouble why, const char *text);
 /* Back to READY (or CONNECTED before EHLO) without a transaction; closes when draining. */

@@ -13,7 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from pmta import free_port, wait_until  # noqa: E402
-from test_logs import Case  # noqa: E402
+from test_logs import PASSWORD, Case  # noqa: E402
 from tls_peer import Authority  # noqa: E402
 
 SECRET = 'the secret of the content'
@@ -175,6 +175,65 @@ class InboundTraces(Case):
             self.assertEqual(p.stop(), 0)
         steps = [json.loads(x) for x in t.communicate(timeout=20)[0].splitlines() if x.startswith('{')]
         self.assertTrue(any(s['text'].startswith('421 4.3.2') for s in steps if s['kind'] == 'sent'), steps)
+
+
+class Refusals(Case):
+    """One clear line of fields for what is refused, and not more of them than the log can bear."""
+
+    def lines_of(self, p, message, count=1):
+        def found():
+            lines = [json.loads(x) for x in p.lines()]
+            lines = [x for x in lines if x['message'] == message]
+            return lines if len(lines) >= count else None
+        return wait_until(found, f'{count} lines {message!r}')
+
+    def session(self, port, *lines):
+        with socket.create_connection(('127.0.0.1', port), timeout=20) as s:
+            f = s.makefile('rb')
+            s.sendall(b''.join(x + b'\r\n' for x in (b'EHLO client.example', *lines, b'QUIT')))
+            return f.read()
+
+    def test_each_is_one_line(self):
+        ca = Authority(os.path.join(self.dir.path, 'ca'))
+        cert = ca.issue('mx', ['127.0.0.1'])
+        p = self.pmta('log-format = json', listener=f'tls-certificate = {cert[0]}\ntls-key = {cert[1]}\n'
+                      'source = strangers\nallow-plain-auth = yes\n',
+                      extra='[source strangers]\nallow-plain-auth = yes\nalways-allow-relaying = no\n'
+                            '[smtp-user app]\npassword = $argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$'
+                            'Zm9yZ2VkZm9yZ2VkZm9yZ2VkZm9yZ2VkZm9yZ2VkZm8\npipe = bulk\n')
+        self.session(p.port, b'MAIL FROM:<>', b'RCPT TO:<b@x.example>', b'RCPT TO:<c@x.example>')
+        row = self.lines_of(p, 'refused')[0]
+        self.assertEqual([row[x] for x in ('client', 'listener', 'from', 'rcpt', 'state')],
+                         ['127.0.0.1', 'in', '<>', 'b@x.example', 'mail'])
+        self.assertEqual(row['reply'], '550 5.7.1 Relaying denied')
+        with smtplib.SMTP('127.0.0.1', p.port, timeout=20) as s:
+            self.assertRaises(smtplib.SMTPAuthenticationError, s.login, 'app', PASSWORD)
+        rows = self.lines_of(p, 'authentication failed')
+        self.assertEqual([(x['client'], x['listener'], x['user']) for x in rows], [('127.0.0.1', 'in', 'app')] * len(rows))
+        with socket.create_connection(('127.0.0.1', p.port), timeout=20) as s:
+            f = s.makefile('rb')
+            f.readline()
+            s.sendall(b'STARTTLS\r\n')
+            f.readline()
+            s.sendall(b'\x16\x03\x01no handshake\r\n' * 10)
+            f.read()
+        row = self.lines_of(p, 'TLS handshake failed')[0]
+        self.assertEqual((row['client'], row['listener'], row['state']), ('127.0.0.1', 'in', 'starttls'))
+        self.assertTrue(row['reply'])
+        messages = [json.loads(x)['message'] for x in p.lines()]
+        self.assertEqual(messages.count('refused'), 1, messages)  # one per session: nothing is said twice
+
+    def test_a_client_that_comes_again_and_again(self):
+        p = self.pmta('log-format = json', listener='source = strangers\n',
+                      extra='[source strangers]\nalways-allow-relaying = no\n')
+        for _ in range(300):
+            self.session(p.port, b'MAIL FROM:<a@b.example>', b'RCPT TO:<b@x.example>')
+        receivers = len([o for o in p.admin('status *')
+                         if o.get('process', '').startswith('receiver/') and 'sessions' in o])
+        p.stop()
+        refused = [x for x in p.lines() if '"refused"' in x]
+        self.assertGreater(len(refused), 30)
+        self.assertLessEqual(len(refused), 2 * 60 * receivers)  # a minute may end meanwhile
 
 
 del Case  # its tests are those of test_logs
