@@ -72,7 +72,7 @@ enum acct_kind {
     FIELD(MSG_ID, "msgId", ACCT_MAIL, ACCT_TEXT, true, "message id and recipient number, of rb, rs and f: those of the report and the number in it; a record repeated after a crash has the same") \
     FIELD(ATTEMPT, "attempt", ACCT_TRIED, ACCT_NUMBER, true, "number of the attempt, from 1")      \
     FIELD(PHASE, "phase", ACCT_OUTCOME, ACCT_TEXT, true, "how far the attempt got: dns, connect, rcpt, end-of-data ...") \
-    FIELD(DELAY_TOTAL, "delayTotal", ACCT_TRIED, ACCT_NUMBER, true, "ms from acceptance to this record") \
+    FIELD(DELAY_TOTAL, "delayTotal", ACCT_TRIED, ACCT_NUMBER, true, "ms from MAIL of the submitting client to this record: delayReceive, delayQueue, delayConnect and delayTransmit together") \
     FIELD(DELAY_QUEUE, "delayQueue", ACCT_TRIED, ACCT_NUMBER, true, "of these, in the queue")      \
     FIELD(DELAY_CONNECT, "delayConnect", ACCT_TRIED, ACCT_NUMBER, true, "of these, connecting up to EHLO; 0 on a reused connection") \
     FIELD(DELAY_TRANSMIT, "delayTransmit", ACCT_TRIED, ACCT_NUMBER, true, "of these, from MAIL to the final reply") \
@@ -84,6 +84,7 @@ enum acct_kind {
     FIELD(REPLY_RULE, "replyRule", ACCT_BIT(B) | ACCT_BIT(T), ACCT_TEXT, true, "file:line of the rule of [smtp-pattern-list] that matched") \
     FIELD(RCV_SMTP_USER, "rcvSmtpUser", ACCT_OWN, ACCT_TEXT, true, "user that the submitting client logged in as") \
     FIELD(RCV_SOURCE_IP, "rcvSourceIp", ACCT_OWN, ACCT_TEXT, true, "address of the submitting client") \
+    FIELD(DELAY_RECEIVE, "delayReceive", ACCT_OWN, ACCT_NUMBER, true, "of delayTotal, before the queue: from MAIL until the message was durable; after a restart, until its last byte came") \
     /* only when named */                                                                          \
     FIELD(TOTAL_SECONDS_QUEUED, "totalSecondsQueued", ACCT_TRIED, ACCT_NUMBER, false, "timeLogged less timeQueued") \
     FIELD(TIME_IMPRINTED, "timeImprinted", ACCT_TRIED, ACCT_TEXT, false, "kept for its place; empty") \

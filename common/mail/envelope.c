@@ -31,6 +31,7 @@
     FIELD(DKIM_OPTIONS, 22, dkim_options, sv)   \
     FIELD(BIMI, 23, bimi, sv)                   \
     FIELD(LIST_FIELDS, 24, list_fields, sv)     \
+    FIELD(RECEIVE, 25, receive_ms, u32)         \
     FIELD(ACCT_HEADERS, 40, acct_headers, sv)   \
     FIELD(LOCAL, 42, local, sv)
 
@@ -76,6 +77,12 @@ static void put_u64(struct buf *out, unsigned tag, uint64_t n)
 {
     if (n)
         put_number(put_head(out, tag, 8), n, 8);
+}
+
+static void put_u32(struct buf *out, unsigned tag, uint32_t n)
+{
+    if (n)
+        put_number(put_head(out, tag, 4), n, 4);
 }
 
 static void put_rcpt_vmtas(struct buf *out, const struct envelope *env)
@@ -177,7 +184,9 @@ static int decode_rcpt_suppressed(struct strview v, struct envelope *ret, uint32
 
 #define get_sv(v)  (v)
 #define get_u64(v) get_number((v).ptr, (v).len)
+#define get_u32(v) ((uint32_t)get_number((v).ptr, (v).len))
 #define ok_sv(v)   true
+#define ok_u32(v)  ((v).len == 4)
 #define ok_u64(v)  ((v).len == 8)
 
 int envelope_decode(struct strview in, struct arena *arena, struct envelope *ret, struct err *e)

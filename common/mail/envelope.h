@@ -39,7 +39,9 @@ struct envelope_rcpt {
 };
 
 struct envelope {
-    int64_t received_ms;   /* wall clock, when the message was accepted */
+    int64_t received_ms;   /* wall clock, when the message was complete, and so accepted */
+    uint32_t receive_ms;   /* from MAIL to received_ms; 0: not known, or a message of our own */
+    uint32_t commit_ms;    /* from then until it was durable; not kept, so 0 in what is read back */
     struct strview sender; /* empty: null reverse path */
     struct strview envid;  /* RFC 3461 section 4.4, xtext kept */
     struct strview source; /* name of the matching [source], for accounting */

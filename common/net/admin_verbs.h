@@ -124,6 +124,8 @@ enum admin_level {
         "switch debug logging of the connections of queues on or off")                             \
     VERB(TRACE, "trace", ADMIN_OPERATE, ROLE_PIPE, "queue [count] [timeout] [now]",                \
         "show the SMTP dialogue of the next attempt of a queue as it happens")                     \
+    VERB(TRACE_INBOUND, "trace-inbound", ADMIN_OPERATE, ROLE_RECEIVER, "[listener] [from] [count] [timeout]", \
+        "show the SMTP dialogue of the next session that comes in as it happens")                  \
     VERB(ROTATE_LOG, "rotate-log", ADMIN_OPERATE, ROLE_ROOT, "",                                   \
         "begin a new log file")                                                                    \
     VERB(SHUTDOWN, "shutdown", ADMIN_OPERATE, ROLE_ROOT, "",                                       \

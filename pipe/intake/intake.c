@@ -150,6 +150,8 @@ static void accepted(struct submission *s)
     FAULT(BEFORE_REPLY);
     reply(s->edge, s->token, 250, text);
     FAULT(AFTER_REPLY);
+    int64_t commit_ms = MAX_OF(s->append.durable_ms - s->env.received_ms, (int64_t)0);
+    s->env.commit_ms = (uint32_t)MIN_OF(commit_ms, (int64_t)UINT32_MAX);
     engine_accept(k->engine, s->append.id, &s->append.place, &s->env, body);
 }
 

@@ -340,6 +340,7 @@ void engine_accept(struct engine *g, message_id id, const struct spool_place *pl
     bool suppressed = false;
 
     m->body = body;
+    m->commit_ms = (uint16_t)MIN_OF(env->commit_ms, (uint32_t)UINT16_MAX);
     message_order(m, env, g->jobs, &g->windows);
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         struct queue *q = queue_for(g, choose_of_rcpt(g, env, i, vmta), env->rcpts[i].address, ask);

@@ -59,6 +59,7 @@ struct message {
     uint16_t entry_count;
     uint8_t priority; /* 0 to PRIORITY_MAX */
     bool single;      /* each recipient has a sender of its own (plain VERP) */
+    uint16_t commit_ms; /* from received_ms until it was durable, at most; 0 after a restart */
     struct entry entries[];
 };
 

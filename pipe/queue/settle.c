@@ -52,6 +52,7 @@ static void report(struct engine *g, const struct entry *e, const struct envelop
                                .vmta = e->queue->vmta->name,
                                .attempts = e->attempts,
                                .first_attempt_s = entry_first_attempt_s(e),
+                               .commit_ms = e->message->commit_ms,
                                .next_ms = next_ms,
                                .outcome = o,
                                .rule = rule,

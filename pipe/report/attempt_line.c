@@ -24,17 +24,21 @@ static struct log_value number(int64_t n)
     return (struct log_value){.number = n};
 }
 
+/* Four phases that add up: before the queue, in it, connection, transmission. */
 static void set_delays(const struct attempt_line *a, int64_t now, struct log_value *v)
 {
-    int64_t total = now - a->received_ms;
+    int64_t received = a->received_ms ? a->received_ms - a->receive_ms : 0;
+    int64_t total = MAX_OF(now - received, (int64_t)0);
+    int64_t receive = a->receive_ms + a->commit_ms;
     int64_t connect = MAX_OF(a->outcome->connect_ms, (int64_t)0);
     int64_t transmit = MAX_OF(a->outcome->transmit_ms, (int64_t)0);
+    int64_t queue = MAX_OF(total - receive - connect - transmit, (int64_t)0);
 
-    v[ATTEMPT_DELAY_MS] = number(a->received_ms ? total : LOG_NO_NUMBER);
-    v[ATTEMPT_QUEUE_MS] =
-        number(a->received_ms ? MAX_OF(total - connect - transmit, (int64_t)0) : LOG_NO_NUMBER);
-    v[ATTEMPT_CONNECT_MS] = number(a->received_ms ? connect : LOG_NO_NUMBER);
-    v[ATTEMPT_TRANSMIT_MS] = number(a->received_ms ? transmit : LOG_NO_NUMBER);
+    v[ATTEMPT_DELAY_MS] = number(received ? total : LOG_NO_NUMBER);
+    v[ATTEMPT_RECEIVE_MS] = number(received ? receive : LOG_NO_NUMBER);
+    v[ATTEMPT_QUEUE_MS] = number(received ? queue : LOG_NO_NUMBER);
+    v[ATTEMPT_CONNECT_MS] = number(received ? connect : LOG_NO_NUMBER);
+    v[ATTEMPT_TRANSMIT_MS] = number(received ? transmit : LOG_NO_NUMBER);
 }
 
 static struct strview place(const char *file, unsigned line, char *out, size_t size)

@@ -23,7 +23,8 @@
     FIELD(TLS, "tls", WORD, 0, "TLS version and cipher suite; left out without TLS")                \
     FIELD(VERIFY, "verify", WORD, 0, "by what the peer was checked: dane, sts, trusted; unchecked; or what was wrong") \
     FIELD(SIZE, "size", NUMBER, 0, "size of the message in bytes")                                  \
-    FIELD(DELAY_MS, "delay_ms", NUMBER, 0, "ms from acceptance of the message to this line")        \
+    FIELD(DELAY_MS, "delay_ms", NUMBER, 0, "ms from MAIL of the client that sent the message to this line; the next four together") \
+    FIELD(RECEIVE_MS, "receive_ms", NUMBER, 0, "of these, before the queue: from that MAIL until the message was durable; after a restart, until its last byte came") \
     FIELD(QUEUE_MS, "queue_ms", NUMBER, 0, "of these, in the queue")                                \
     FIELD(CONNECT_MS, "connect_ms", NUMBER, 0, "of these, connecting up to EHLO; 0 on a reused connection") \
     FIELD(TRANSMIT_MS, "transmit_ms", NUMBER, 0, "of these, from MAIL to the final reply")          \
@@ -51,8 +52,9 @@ struct attempt_line {
     const char *queue;
     unsigned attempt; /* 0: none */
     uint64_t size;
-    int64_t received_ms; /* wall; 0: none */
-    int64_t next_ms;     /* wall; 0: none */
+    int64_t received_ms;           /* wall; 0: none */
+    int64_t receive_ms, commit_ms; /* before that, and behind it until it was durable */
+    int64_t next_ms;               /* wall; 0: none */
     const struct outcome *outcome;
     const char *category, *category_file, *reply_file; /* or NULL */
     unsigned category_line, reply_line;

@@ -21,6 +21,7 @@ struct acct_remote {
 struct acct_event {
     enum acct_record record;
     int64_t logged_ms, queued_ms, next_ms, first_attempt_ms; /* wall; 0: none */
+    int64_t receive_ms, commit_ms; /* before queued_ms, and behind it until it was durable */
     struct strview pipe, queue, vmta, pool;
     struct strview orig, rcpt, orcpt, job, envid;
     struct strview source_host, source_ip, local_ip, user;

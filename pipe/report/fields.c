@@ -125,21 +125,26 @@ static struct strview tls_part(const struct acct_event *e, bool cipher)
                   : sv(all.ptr, (size_t)slash);
 }
 
+/* Four phases that add up to the total: before the queue, in it, connection, transmission. */
 static struct strview delay(const struct acct_event *e, enum acct_field f, char *scratch)
 {
     const struct outcome *o = e->outcome;
+    int64_t receive = e->receive_ms + e->commit_ms;
 
-    if (!o || !e->queued_ms)
+    if (!e->queued_ms || (!o && f != ACCT_FIELD_DELAY_RECEIVE))
         return sv(NULL, 0);
-    int64_t total = MAX_OF(e->logged_ms - e->queued_ms, (int64_t)0);
+    if (f == ACCT_FIELD_DELAY_RECEIVE)
+        return number((uint64_t)receive, scratch);
+    int64_t queued = MAX_OF(e->logged_ms - e->queued_ms, (int64_t)0);
+    int64_t total = e->receive_ms + queued;
     int64_t connect = MAX_OF(o->connect_ms, (int64_t)0);
     int64_t transmit = MAX_OF(o->transmit_ms, (int64_t)0);
     int64_t n = f == ACCT_FIELD_DELAY_TOTAL      ? total
                 : f == ACCT_FIELD_DELAY_CONNECT  ? connect
                 : f == ACCT_FIELD_DELAY_TRANSMIT ? transmit
                 : f == ACCT_FIELD_TOTAL_SECONDS_QUEUED
-                    ? total / 1000
-                    : MAX_OF(total - connect - transmit, (int64_t)0);
+                    ? queued / 1000
+                    : MAX_OF(total - receive - connect - transmit, (int64_t)0);
     return number((uint64_t)n, scratch);
 }
 
@@ -259,6 +264,7 @@ struct strview acct_event_text(const struct acct_event *e, enum acct_field f, st
     case ACCT_FIELD_PHASE:
         return o ? sv_of(outcome_phase_name(o->phase)) : none;
     case ACCT_FIELD_DELAY_TOTAL:
+    case ACCT_FIELD_DELAY_RECEIVE:
     case ACCT_FIELD_DELAY_QUEUE:
     case ACCT_FIELD_DELAY_CONNECT:
     case ACCT_FIELD_DELAY_TRANSMIT:

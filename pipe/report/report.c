@@ -595,6 +595,7 @@ static struct acct_event message_event(const struct envelope *env, uint32_t rcpt
 {
     return (struct acct_event){
         .queued_ms = env->received_ms,
+        .receive_ms = env->receive_ms,
         .orig = env->sender,
         .rcpt = env->rcpts[rcpt].address,
         .orcpt = env->rcpts[rcpt].orcpt,
@@ -666,7 +667,9 @@ static void log_rcpt(const struct report_rcpt *w, const struct acct_event *e)
         .queue = w->queue,
         .attempt = w->attempts,
         .size = e->size,
-        .received_ms = w->env->received_ms,
+        .received_ms = e->queued_ms,
+        .receive_ms = e->receive_ms,
+        .commit_ms = e->commit_ms,
         .next_ms = e->next_ms,
         .outcome = w->outcome,
         .category = e->category,
@@ -698,6 +701,7 @@ void report_rcpt(struct report *r, const struct report_rcpt *w)
     e.pool = pool_of(r, w->env, w->vmta);
     e.attempt = w->attempts;
     e.first_attempt_ms = (int64_t)w->first_attempt_s * 1000;
+    e.commit_ms = w->commit_ms;
     e.dlv_type = w->dlv_type;
     e.next_ms = w->outcome->class_ == OUTCOME_DEFERRED ? w->next_ms : 0;
     if (w->rule && w->rule->rule) {
@@ -750,6 +754,7 @@ void report_received(struct report *r, message_id id, const struct envelope *env
         put_rcpt(name + at, i);
         struct acct_event e = message_event(env, i, name);
         e.record = ACCT_R;
+        e.commit_ms = env->commit_ms;
         e.queue = sv_of(queue);
         e.vmta = sv_of(slash ? slash + 1 : "");
         e.pool = pool_of(r, env, slash ? slash + 1 : "");

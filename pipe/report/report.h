@@ -64,6 +64,7 @@ struct report_rcpt {
     const char *vmta;
     unsigned attempts; /* this one included */
     uint32_t first_attempt_s; /* wall; 0: there was none */
+    uint32_t commit_ms;       /* as in the envelope that was accepted */
     int64_t next_ms;   /* wall; of a deferral */
     const struct outcome *outcome;
     const struct rule_match *rule; /* reply rule that matched; NULL or without rule: none */

@@ -9,6 +9,8 @@
  */
 #include "spool/internal.h"
 
+#include "base/clock.h"
+
 enum { GATHER_MS = 5, GATHER_BYTES = 64 * 1024 };
 
 static void on_sync_timer(uv_timer_t *timer);
@@ -190,8 +192,10 @@ static void answer_batch(struct spool *s)
 {
     struct commit *c = &s->commit;
     struct spool_append *a = c->appends;
+    int64_t now = c->append_count ? clock_wall_ms() : 0;
     for (uint32_t i = 0; i < c->append_count; i++) {
         struct spool_append *next = a->next;
+        a->durable_ms = now;
         a->done(a, c->status[i]);
         a = next;
     }

@@ -123,6 +123,7 @@ struct spool_append {
     void (*done)(struct spool_append *a, int status);
     message_id id;
     struct spool_place place;
+    int64_t durable_ms; /* wall, when its commit was over */
     struct spool_append *next; /* the spool's */
 };
 

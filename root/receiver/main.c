@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "pipe_edge.h"
 #include "receiver.h"
+#include "tracer.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -120,6 +121,8 @@ static void on_tick(uv_timer_t *timer)
     struct receiver *r = timer->data;
 
     session_tick_all(r);
+    tracer_tick(r);
+    log_budget_tick(&r->shared.budget, clock_mono_ms());
     if (!r->draining) {
         listener_resume_all(r);
     } else if (!r->exiting && clock_mono_ms() >= r->drain_until_ms) {
@@ -160,12 +163,18 @@ static void drain(void *owner, int64_t timeout_ms)
     if (r->timer.data)
         uv_timer_start(&r->timer, on_tick, DRAIN_POLL_MS, DRAIN_POLL_MS);
     session_drain_all(r);
+    tracer_end_all(r);
     end_if_drained(r);
 }
 
 static void admin(void *owner, const struct child_admin_request *req)
 {
     receiver_admin(owner, req);
+}
+
+static void admin_cancel(void *owner, uint64_t token)
+{
+    tracer_cancel(owner, token);
 }
 
 int main(int argc, char **argv)
@@ -180,6 +189,7 @@ int main(int argc, char **argv)
         .secret = take_secret,
         .start = start,
         .admin = admin,
+        .admin_cancel = admin_cancel,
         .debug_pipe = take_debug_pipe,
         .drain = drain,
     };
@@ -188,6 +198,7 @@ int main(int argc, char **argv)
     list_init(&r.listeners);
     list_init(&r.pipes);
     list_init(&r.sessions);
+    list_init(&r.traces);
     admission_init(&r.admission);
     r.tls_files = tls_files_new();
     r.started_ms = clock_mono_ms();

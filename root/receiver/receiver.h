@@ -20,6 +20,7 @@
 
 struct auth_check;
 struct session;
+struct trace;
 struct pipe_signing;
 
 struct receiver {
@@ -29,6 +30,7 @@ struct receiver {
     struct list listeners;
     struct list pipes; /* struct pipe_edge */
     struct list sessions;
+    struct list traces; /* struct trace */
     struct admission admission;
     struct inbound inbound;
     struct hash requests; /* struct pipe_request by token */
@@ -39,6 +41,7 @@ struct receiver {
     struct pipe_signing *signing; /* one per pipe of the configuration, after that of all */
     uv_timer_t timer;             /* once a second */
     uint32_t session_count;
+    uint32_t trace_count;
     uint64_t next_token;
     uint64_t next_session;
     uint64_t accepted;
@@ -106,6 +109,8 @@ void listener_resume_all(struct receiver *r);
 
 /* Takes fd. */
 void session_open(struct receiver *r, struct listener *l, int fd, const struct sockaddr *client);
+/* NULL: nobody listens to it any more. */
+void session_listen(struct session *s, struct trace *t);
 void session_drain_all(struct receiver *r);
 /* Time has passed. */
 void session_tick_all(struct receiver *r);

@@ -13,6 +13,7 @@
 #include "body_file.h"
 #include "net/tls_verify.h"
 #include "pipe_edge.h"
+#include "tracer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,6 +40,7 @@ struct session {
     char tls_source[128]; /* the [source] that a client certificate gave, or "" */
     struct pipe_request request;
     struct body_file *file;
+    struct trace *trace; /* that listens, or NULL */
     bool submitting;   /* the last piece is on its way to the file */
     bool handshaking;  /* input belongs to what comes after TLS is up */
     bool implicit_tls; /* the greeting waits for the handshake */
@@ -86,6 +88,8 @@ static void on_closed(void *owner, struct stream *stream)
 
     (void)stream;
     cancel_all(s);
+    if (s->trace)
+        trace_session_over(s->trace);
     list_remove(&s->link);
     admission_leave(&r->admission, &s->place);
     smtp_server_free(s->engine);
@@ -256,6 +260,8 @@ static void start_tls(struct session *s)
     struct buf *in = stream_input(s->stream);
 
     write_output(s);
+    if (buf_len(in))
+        smtp_server_hear_event(s->engine, "%zu bytes behind STARTTLS are thrown away", buf_len(in));
     buf_consume(in, buf_len(in));
     s->handshaking = true;
     stream_tls_accept(s->stream, s->tls);
@@ -335,8 +341,8 @@ static void on_ended(void *owner, struct stream *stream, int status)
     struct session *s = owner;
 
     (void)stream;
-    log_debug(LOG_SMTP_IN, "session=%s client=%s connection ended by client state=%s: %s", s->id,
-              s->client, smtp_server_state_name(s->engine), status ? err_name(status) : "end");
+    smtp_server_hear_event(s->engine, "the client ended the connection in state %s: %s",
+                           smtp_server_state_name(s->engine), status ? err_name(status) : "end");
     session_close(s, status < 0);
 }
 
@@ -368,6 +374,13 @@ static void take_certificate(struct session *s)
     s->settings = c;
 }
 
+static void handshake_failed(struct session *s, const char *why)
+{
+    smtp_server_log_refused(s->engine, "TLS handshake failed", sv(NULL, 0), sv(NULL, 0), sv_of(why));
+    smtp_server_hear_event(s->engine, "the TLS handshake failed: %s", why);
+    session_close(s, true);
+}
+
 static void on_tls(void *owner, struct stream *stream, int status)
 {
     struct session *s = owner;
@@ -376,15 +389,14 @@ static void on_tls(void *owner, struct stream *stream, int status)
     if (s->closing)
         return;
     if (status < 0) {
-        log_info(LOG_TLS, "session=%s client=%s TLS handshake failed: %s", s->id, s->client,
-                 stream_tls_trouble(stream));
-        session_close(s, true);
+        handshake_failed(s, stream_tls_trouble(stream));
         return;
     }
     s->handshaking = false;
     s->receiver->tls_sessions++;
     take_certificate(s);
     snprintf(text, sizeof(text), "%s %s", stream_tls_version(stream), stream_tls_cipher(stream));
+    smtp_server_hear_event(s->engine, "TLS is up: %s", text);
     if (s->implicit_tls)
         smtp_server_open(s->engine, text);
     else
@@ -460,6 +472,35 @@ static const struct smtp_server_ops engine_ops = {
     .signing_key_exists = signing_key_exists,
     .inbound = inbound_of,
 };
+
+/* --- listening --- */
+
+static void on_heard(void *owner, enum smtp_heard kind, struct strview text)
+{
+    struct session *s = owner;
+    trace_hear(s->trace, kind, text);
+}
+
+void session_listen(struct session *s, struct trace *t)
+{
+    s->trace = t;
+    smtp_server_hear(s->engine, t ? on_heard : NULL);
+}
+
+/* A trace may wait for a session like this one. */
+static void offer_to_trace(struct session *s)
+{
+    const char *source = s->settings->smtp.source, *pipe = s->settings->smtp.pipe;
+    struct trace *t = tracer_take(s->receiver, s, s->id, s->client, s->listener,
+                                  (const struct sockaddr *)&s->addr);
+
+    if (!t)
+        return;
+    session_listen(s, t);
+    smtp_server_hear_event(s->engine, "connected to %s, source %s, pipe %s",
+                           smtp_server_local(s->engine), source ? source : "none",
+                           pipe ? pipe : "none");
+}
 
 /* --- opening --- */
 
@@ -537,9 +578,12 @@ void session_open(struct receiver *r, struct listener *l, int fd, const struct s
     if (refuse)
         s->settings->smtp.refuse = refuse;
     s->engine = smtp_server_new(s->id, s->client, &s->settings->smtp, &r->shared, &engine_ops, s);
+    smtp_server_set_listener(s->engine, s->listener);
     tell_local(s->engine, fd);
     s->stream = stream_from_fd(child_loop(r->child), fd, &limits, &stream_ops, s);
     stream_read_start(s->stream);
+    if (!list_empty(&r->traces))
+        offer_to_trace(s);
     if (implicit) {
         s->handshaking = s->implicit_tls = true;
         stream_tls_accept(s->stream, s->tls);
@@ -579,7 +623,7 @@ void session_tick_all(struct receiver *r)
             session_close(s, true);
         } else if (now >= smtp_server_deadline(s->engine)) {
             if (s->handshaking) {
-                session_close(s, true);
+                handshake_failed(s, "the client was silent for too long");
                 continue;
             }
             smtp_server_tick(s->engine, now);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mail/refused_line.h"
 
 #include <stdio.h>
 
@@ -87,6 +88,16 @@ void smtp_server_set_local(struct smtp_server *s, const char *local)
     snprintf(s->local, sizeof(s->local), "%s", local);
 }
 
+const char *smtp_server_local(const struct smtp_server *s)
+{
+    return s->local;
+}
+
+void smtp_server_set_listener(struct smtp_server *s, const char *listener)
+{
+    s->listener = listener;
+}
+
 static void clear_transaction(struct smtp_server *s)
 {
     struct smtp_transaction *tx = &s->tx;
@@ -154,43 +165,52 @@ struct buf *smtp_server_output(struct smtp_server *s)
     return &s->out;
 }
 
-/* This session is debugged: all are, or those of its pipe. */
-static bool is_debugged(const struct smtp_server *s)
-{
-    const struct smtp_server_shared *all = s->shared;
-    struct strview pipe = s->tx.pipe.len ? s->tx.pipe : sv_of(s->settings->pipe);
-
-    if (log_is_debug(LOG_SMTP_IN))
-        return true;
-    for (unsigned i = 0; i < all->debug_count; i++)
-        if (all->debug[i].mask & 1u << LOG_SMTP_IN && sv_eq(pipe, sv_of(all->debug[i].pipe)))
-            return true;
-    return false;
-}
-
 void smtp_server_reply(struct smtp_server *s, const char *text)
 {
-    if (is_debugged(s))
-        log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s > %s", s->id, s->client, text);
+    smtp_server_hear_reply(s, text);
     buf_append_str(&s->out, text);
     buf_append(&s->out, "\r\n", 2);
 }
 
-static void note(struct smtp_server *s, enum smtp_trouble why, const char *text)
+void smtp_server_log_refused(struct smtp_server *s, const char *message, struct strview user,
+                             struct strview rcpt, struct strview reply)
+{
+    static const struct log_field fields[] = {
+#define REFUSED_ROW(id, name, kind, max, help) {name, LOG_FIELD_##kind, max},
+        REFUSED_FIELDS(REFUSED_ROW)
+#undef REFUSED_ROW
+    };
+    const struct strview none = {NULL, 0};
+    struct strview sender = s->tx.envelope.sender;
+    bool in_mail = s->tx.envelope_bytes != 0;
+    const struct log_value values[REFUSED_FIELD_COUNT] = {
+        [REFUSED_SESSION] = {.text = sv_of(s->id)},
+        [REFUSED_CLIENT] = {.text = sv_of(s->client)},
+        [REFUSED_LISTENER] = {.text = sv_of(s->listener)},
+        [REFUSED_USER] = {.text = user.len ? user : none},
+        [REFUSED_FROM] = {.text = !in_mail ? none : sender.len ? sender : SV("<>")},
+        [REFUSED_RCPT] = {.text = rcpt.len ? rcpt : none},
+        [REFUSED_STATE] = {.text = sv_of(state_names[s->state])},
+        [REFUSED_REPLY] = {.text = reply},
+    };
+
+    if (s->settings->allow_relaying || s->user[0] ||
+        log_budget_take(&s->shared->budget, s->client, clock_mono_ms()))
+        log_event(LOG_INFO, LOG_SMTP_IN, message, fields, values, REFUSED_FIELD_COUNT);
+}
+
+void smtp_server_note(struct smtp_server *s, enum smtp_trouble why, const char *text)
 {
     s->shared->rejected++;
     if (s->logged & (1u << why))
         return;
     s->logged |= 1u << why;
-    log_info(LOG_SMTP_IN, "session=%s client=%s refused reply='%s' from=<%s> state=%s", s->id,
-             s->client, log_safe(text, strlen(text), 300),
-             log_safe(s->tx.envelope.sender.ptr, s->tx.envelope.sender.len, 256),
-             state_names[s->state]);
+    smtp_server_log_refused(s, "refused", sv_of(s->user), s->rcpt, sv_of(text));
 }
 
 void smtp_server_close(struct smtp_server *s, enum smtp_trouble why, const char *text)
 {
-    note(s, why, text);
+    smtp_server_note(s, why, text);
     smtp_server_reply(s, text);
     s->wants = 0;
     clear_transaction(s);
@@ -200,7 +220,7 @@ void smtp_server_close(struct smtp_server *s, enum smtp_trouble why, const char 
 
 void smtp_server_refuse(struct smtp_server *s, enum smtp_trouble why, const char *text)
 {
-    note(s, why, text);
+    smtp_server_note(s, why, text);
     smtp_server_reply(s, text);
     if (++s->errors >= s->settings->max_errors)
         smtp_server_close(s, TROUBLE_LIMIT, "421 4.7.0 Too many errors, closing connection");
@@ -242,6 +262,7 @@ static void run_command(struct smtp_server *s, struct strview line)
     }
     enum smtp_verb verb = smtp_command_parse(line, &args);
     s->auth_seen |= verb == SMTP_AUTH;
+    s->content_seen |= verb == SMTP_DATA || verb == SMTP_BDAT;
     if (verb == SMTP_VERB_COUNT)
         smtp_server_refuse(s, TROUBLE_SYNTAX, "500 5.5.2 Command not recognised");
     else if (!(commands[verb].states & (1u << s->state)))
@@ -250,39 +271,13 @@ static void run_command(struct smtp_server *s, struct strview line)
         commands[verb].run(s, args);
 }
 
-static bool mentions_auth(struct strview line)
-{
-    for (; line.len >= 4; line = sv(line.ptr + 1, line.len - 1))
-        if (sv_starts_nocase(line, SV("auth")))
-            return true;
-    return false;
-}
-
-/* No credentials, not even those of a client that sends them in the wrong place: after AUTH, a line
- * that is no command may be an answer to a question that was not asked. */
-static void debug_line(const struct smtp_server *s, struct strview line)
-{
-    struct strview args;
-    enum smtp_verb verb = smtp_command_parse(line, &args);
-    const char *text = verb == SMTP_AUTH ? "AUTH ..." : log_safe(line.ptr, line.len, 300);
-
-    if (verb == SMTP_VERB_COUNT && (s->auth_seen || mentions_auth(line)))
-        text = "(no command, not shown)";
-    log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s < %s", s->id, s->client, text);
-}
-
 static void take_line(struct smtp_server *s, struct strview line)
 {
-    if (s->state == STATE_AUTH_INPUT) {
-        if (is_debugged(s))
-            log_line(LOG_DEBUG, LOG_SMTP_IN, "session=%s client=%s < (response, not shown)", s->id,
-                     s->client);
+    smtp_server_hear_line(s, line);
+    if (s->state == STATE_AUTH_INPUT)
         smtp_server_auth_line(s, line);
-        return;
-    }
-    if (is_debugged(s))
-        debug_line(s, line);
-    run_command(s, line);
+    else
+        run_command(s, line);
 }
 
 /* Length of the first line in `in` with its LF, or 0 when it is not complete. Swallows a line that
@@ -301,6 +296,7 @@ static size_t find_line(struct smtp_server *s, struct buf *in)
         s->skip_line = !ended;
         buf_consume(in, ended ? line : len);
         if (ended) {
+            smtp_server_hear_event(s, "a line longer than %zu bytes, not shown", max);
             if (s->state == STATE_AUTH_INPUT)
                 smtp_server_enter(s, STATE_READY);
             smtp_server_refuse(s, TROUBLE_LINE, "500 5.5.2 Line too long");
@@ -332,6 +328,7 @@ static bool command_step(struct smtp_server *s, struct buf *in)
     if (strip_line_end(s, &line)) {
         take_line(s, line);
     } else {
+        smtp_server_hear_event(s, "a line of %zu bytes, not shown", len);
         if (s->state == STATE_AUTH_INPUT)
             smtp_server_enter(s, STATE_READY);
         smtp_server_refuse(s, TROUBLE_LINE,

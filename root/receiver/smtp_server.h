@@ -11,6 +11,7 @@
 #define PMTA_RECEIVER_SMTP_SERVER_H
 
 #include "base/buf.h"
+#include "log_budget.h"
 #include "mail/envelope.h"
 #include "mail/signing.h"
 
@@ -65,6 +66,7 @@ struct smtp_server_shared {
     uint64_t messages;   /* accepted */
     uint64_t recipients; /* of these */
     uint64_t rejected;   /* commands and messages refused */
+    struct log_budget budget; /* of lines about clients that may not relay */
 };
 
 /* A recipient that is for ourselves. */
@@ -152,8 +154,18 @@ struct buf *smtp_server_output(struct smtp_server *s);
 /* version and cipher as one text, for Received ("TLSv1.3 TLS_AES_128_GCM_SHA256"); copied. */
 void smtp_server_tls_up(struct smtp_server *s, const char *tls);
 
+/* Name of the listener, for the log; stays the caller's. */
+void smtp_server_set_listener(struct smtp_server *s, const char *listener);
+
+/* The line "MESSAGE session=... reply='REPLY'", within the budget of lines about strangers.
+ * rcpt, user: or empty. */
+void smtp_server_log_refused(struct smtp_server *s, const char *message, struct strview user,
+                             struct strview rcpt, struct strview reply);
+
 /* Our address that the client connected to, as text, for accounting; copied. */
 void smtp_server_set_local(struct smtp_server *s, const char *local);
+
+const char *smtp_server_local(const struct smtp_server *s); /* "" when it was not told */
 
 /* Other settings from now on, because TLS showed who the client is; to be called before
  * smtp_server_open or smtp_server_tls_up, which end the session when they say so (refuse). */
@@ -194,6 +206,15 @@ void smtp_server_tick(struct smtp_server *s, int64_t now_ms);
 
 /* No new transaction from now on: 421 4.3.2 at once, or after the one under way. */
 void smtp_server_drain(struct smtp_server *s);
+
+/* Listening to a session: fn (owner as in smtp_server_new) gets replies, lines of the client and
+ * sentences about what happens, NULL: nobody does. Credentials are taken out of text, content is not
+ * in it; at most 2 KiB each, of any bytes. fn must not call back. */
+enum smtp_heard { SMTP_HEARD_SENT, SMTP_HEARD_RECEIVED, SMTP_HEARD_EVENT };
+typedef void smtp_hear_fn(void *owner, enum smtp_heard kind, struct strview text);
+void smtp_server_hear(struct smtp_server *s, smtp_hear_fn *hear);
+/* Something that the engine does not see; to the debug log as well. */
+void smtp_server_hear_event(const struct smtp_server *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* For show-connections. */
 const char *smtp_server_state_name(const struct smtp_server *s);

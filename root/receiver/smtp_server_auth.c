@@ -169,14 +169,17 @@ void smtp_server_credentials(const struct smtp_server *s, struct strview *ret_us
 
 static void wrong(struct smtp_server *s)
 {
-    log_info(LOG_SMTP_IN, "session=%s client=%s authentication failed user='%s'", s->id, s->client,
-             log_safe(s->auth_user, strlen(s->auth_user), SMTP_USER_MAX));
+    static const char text[] = "535 5.7.8 User name or password is wrong";
+
+    smtp_server_log_refused(s, "authentication failed", sv_of(s->auth_user), sv(NULL, 0),
+                            sv_of(text));
+    s->logged |= 1u << TROUBLE_AUTH; /* it is said already */
     leave(s);
     if (++s->auth_failures < SMTP_AUTH_FAILURES_MAX) {
-        smtp_server_refuse(s, TROUBLE_AUTH, "535 5.7.8 User name or password is wrong");
+        smtp_server_refuse(s, TROUBLE_AUTH, text);
         return;
     }
-    smtp_server_reply(s, "535 5.7.8 User name or password is wrong");
+    smtp_server_reply(s, text);
     smtp_server_close(s, TROUBLE_AUTH, "421 4.7.0 Too many failed authentications");
 }
 
@@ -194,6 +197,7 @@ void smtp_server_auth_done(struct smtp_server *s, enum smtp_auth_result result,
         s->settings = settings;
         s->errors = 0;
         leave(s);
+        smtp_server_hear_event(s, "logged in as '%s'", s->user);
         smtp_server_reply(s, "235 2.7.0 Authentication successful");
     }
     if (s->draining && s->state == STATE_READY)

@@ -132,6 +132,8 @@ static void complete(struct smtp_server *s)
 {
     struct smtp_transaction *tx = &s->tx;
 
+    if (s->state != STATE_FLUSH)
+        smtp_server_hear_event(s, "content of %" PRIu64 " bytes", tx->received_bytes);
     if (!tx->refusal[0] && !tx->routed) {
         if (header_scan_finish(&tx->header, &tx->content) == HEADER_TOO_LARGE)
             smtp_server_refuse_message(s, TROUBLE_SIZE, "552 5.3.4 Header block is too large");

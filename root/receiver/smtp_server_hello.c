@@ -40,6 +40,8 @@ void smtp_server_ehlo(struct smtp_server *s, struct strview args)
     smtp_server_end_transaction(s);
     if (s->state == STATE_CLOSED)
         return;
+    size_t at = buf_len(&s->out);
+
     buf_printf(&s->out, "250-%.255s\r\n", set->host_name);
     buf_append_str(&s->out, "250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"
                             "250-DSN\r\n250-VERP\r\n");
@@ -51,6 +53,7 @@ void smtp_server_ehlo(struct smtp_server *s, struct strview args)
         buf_append_str(&s->out, "250-AUTH PLAIN LOGIN\r\n");
     buf_printf(&s->out, "250-SIZE %" PRIu64 "\r\n250 ENHANCEDSTATUSCODES\r\n",
                set->max_message_bytes);
+    smtp_server_hear_replies(s, sv(buf_data(&s->out) + at, buf_len(&s->out) - at));
 }
 
 void smtp_server_helo(struct smtp_server *s, struct strview args)

@@ -44,6 +44,7 @@ enum smtp_trouble {
     TROUBLE_RELAY,
     TROUBLE_INBOUND,
     TROUBLE_RCPTS,
+    TROUBLE_SUPPRESSED,
     TROUBLE_SIZE,
     TROUBLE_MEMORY,
     TROUBLE_CONTENT,
@@ -84,6 +85,7 @@ struct smtp_transaction {
     bool piece_out; /* a piece is to be written, and not done */
     bool inbound;          /* for ourselves: pipe is set, nothing of the message is believed */
     uint64_t said_bytes;   /* SIZE of MAIL */
+    int64_t began_ms;      /* MAIL came, monotonic */
     struct strview pipe;
     size_t piece_bytes; /* of the piece that is out */
     enum smtp_trouble refusal_trouble;
@@ -100,6 +102,7 @@ struct smtp_server {
     unsigned wants; /* bit per enum smtp_want */
     char id[32];
     char client[64];
+    const char *listener; /* the owner's, or NULL */
     char local[64]; /* our address that it connected to, or "" */
     char helo[256];
     char tls[96];
@@ -111,9 +114,12 @@ struct smtp_server {
     uint32_t errors; /* in a row */
     uint32_t auth_failures;
     uint32_t logged; /* bit per enum smtp_trouble */
+    struct strview rcpt; /* that RCPT is about, while it is looked at */
     uint64_t messages;
     enum smtp_auth_step auth_step;
-    bool auth_seen; /* what is no command may be a part of credentials */
+    smtp_hear_fn *hear; /* NULL: nobody listens */
+    bool auth_seen;    /* what is no command may be a part of credentials */
+    bool content_seen; /* what looks like a command may be a part of a message */
     char user[SMTP_USER_MAX + 1]; /* authenticated, or "" */
     char auth_user[SMTP_USER_MAX + 1];
     char auth_password[SMTP_PASSWORD_MAX + 1];
@@ -128,10 +134,17 @@ void smtp_server_want(struct smtp_server *s, enum smtp_want w);
  * kind, and ends the session after too many in a row. */
 void smtp_server_reply(struct smtp_server *s, const char *text);
 void smtp_server_refuse(struct smtp_server *s, enum smtp_trouble why, const char *text);
+/* The log's part of it. */
+void smtp_server_note(struct smtp_server *s, enum smtp_trouble why, const char *text);
 /* Last reply, then close. */
 void smtp_server_close(struct smtp_server *s, enum smtp_trouble why, const char *text);
 /* Back to READY (or CONNECTED before EHLO) without a transaction; closes when draining. */
 void smtp_server_end_transaction(struct smtp_server *s);
+
+/* For the debug log and a trace, before the reply is queued, the line is obeyed. */
+void smtp_server_hear_reply(const struct smtp_server *s, const char *text);
+void smtp_server_hear_replies(const struct smtp_server *s, struct strview lines); /* with CRLF */
+void smtp_server_hear_line(const struct smtp_server *s, struct strview line);
 
 void smtp_server_ehlo(struct smtp_server *s, struct strview args);
 void smtp_server_helo(struct smtp_server *s, struct strview args);

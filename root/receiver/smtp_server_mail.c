@@ -41,6 +41,7 @@ void smtp_server_mail(struct smtp_server *s, struct strview args)
     env->flags = mail.flags | (s->settings->verp ? ENVELOPE_VERP : 0);
     env->rcpt_count = 0;
     s->tx.said_bytes = mail.size;
+    s->tx.began_ms = s->active_ms;
     s->tx.envelope_bytes = ENVELOPE_BASE_BYTES;
     smtp_server_enter(s, STATE_MAIL);
     smtp_server_reply(s, "250 2.1.0 Sender ok");
@@ -83,8 +84,8 @@ static bool refuse_suppressed(struct smtp_server *s, struct strview address)
         !s->ops->is_suppressed(s->owner, sender, address, &reason))
         return false;
     snprintf(text, sizeof(text), "550 5.7.1 Recipient is on the suppression list (%s)", reason);
+    smtp_server_note(s, TROUBLE_SUPPRESSED, text);
     smtp_server_reply(s, text);
-    s->shared->rejected++;
     return true;
 }
 
@@ -146,7 +147,7 @@ static bool may_send(struct smtp_server *s, struct strview address)
     return true;
 }
 
-void smtp_server_rcpt(struct smtp_server *s, struct strview args)
+static void take_rcpt(struct smtp_server *s, struct strview args)
 {
     struct smtp_transaction *tx = &s->tx;
     struct smtp_rcpt rcpt;
@@ -158,6 +159,7 @@ void smtp_server_rcpt(struct smtp_server *s, struct strview args)
         return;
     }
     struct strview address = full_address(s, rcpt.address);
+    s->rcpt = address;
     if (!may_send(s, address))
         return;
     if (!tx->inbound && refuse_suppressed(s, rcpt.address))
@@ -177,4 +179,10 @@ void smtp_server_rcpt(struct smtp_server *s, struct strview args)
     if (s->state == STATE_MAIL)
         smtp_server_enter(s, STATE_RCPT);
     smtp_server_reply(s, "250 2.1.5 Recipient ok");
+}
+
+void smtp_server_rcpt(struct smtp_server *s, struct strview args)
+{
+    take_rcpt(s, args);
+    s->rcpt = sv(NULL, 0);
 }

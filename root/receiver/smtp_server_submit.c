@@ -236,6 +236,7 @@ void smtp_server_submit(struct smtp_server *s)
     struct envelope *env = &tx->envelope;
 
     env->received_ms = clock_wall_ms();
+    env->receive_ms = (uint32_t)MIN_OF(s->active_ms - tx->began_ms, (int64_t)UINT32_MAX);
     env->source = sv_of(s->settings->source);
     env->peer = sv_of(s->client);
     env->local = sv_of(s->local);
@@ -247,6 +248,8 @@ void smtp_server_submit(struct smtp_server *s)
         body_hash_end(tx->hash, &env->relaxed_hash, &env->simple_hash);
     if (tx->scan.eight_bit)
         env->flags |= ENVELOPE_8BIT;
+    smtp_server_hear_event(s, "handed to pipe/%.*s: %u recipient%s", SV_ARG(tx->pipe),
+                           env->rcpt_count, env->rcpt_count == 1 ? "" : "s");
     smtp_server_enter(s, STATE_SUBMIT);
     smtp_server_want(s, SMTP_WANT_SUBMIT);
 }

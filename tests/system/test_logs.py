@@ -480,6 +480,10 @@ class Secrets(Case):
         p.ctl('reload')
         p.ctl('debug', 'all')
         trace = self.started(p.follow('trace', '*'))
+        inbound = self.started(p.follow('trace', 'inbound', '--count', '18'))
+        wait_until(lambda: all(o['traces'] for o in p.admin('status *')
+                               if o.get('process', '').startswith('receiver/') and 'sessions' in o),
+                   'the trace of sessions')
         plain = base64.b64encode(b'\0app\0' + PASSWORD.encode())
         user, word = base64.b64encode(b'app'), base64.b64encode(PASSWORD.encode())
         wrong = base64.b64encode(b'\0app\0x' + PASSWORD.encode())
@@ -492,9 +496,17 @@ class Secrets(Case):
                       [b'AUTH PLAIN =', word], [b'MAIL FROM:<a@b.example>', b'AUTH PLAIN ' + plain, word]):
             self.dialogue(p.port, *lines)
         with smtplib.SMTP('127.0.0.1', p.port, timeout=20) as s:
+            self.assertRaises(smtplib.SMTPAuthenticationError, s.login, 'app', 'x' + PASSWORD)
+        with smtplib.SMTP('127.0.0.1', p.port, timeout=20) as s:
             s.login('app', PASSWORD)
             s.sendmail('a@b.example', ['c@x.example'], 'Subject: x\r\n\r\nhello\r\n')
         shown = trace.communicate(timeout=20)[0]
+        sessions = inbound.communicate(timeout=20)[0]
+        self.assertEqual(sessions.count('* the session is over'), 18, sessions)
+        for step in ('< AUTH PLAIN ...', '< AUTH ...', '< AUTH CRAM-MD5 ...', '< (response, not shown)',
+                     '< (no command, not shown)', '> 334 ', '> 235 ', "* logged in as 'app'", '> 535 '):
+            self.assertIn(step, sessions)
+        shown += sessions
         p.wait_empty()
         p.ctl('debug', 'none')
         p.stop()

@@ -5,7 +5,9 @@ matched, and has nothing of what its type cannot know."""
 import csv
 import glob
 import os
+import re
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -43,7 +45,8 @@ RULE = r'.*/10-test\.conf:\d+$'
 MESSAGE = {'msgId': r'[0-9a-z]{13}\.0$', 'pipe': 'bulk$', 'queue': r'\w+\.example/mta1$', 'vmta': 'mta1$',
            'vmtaPool': 'pool-a$', 'jobId': 'j1$', 'envId': 'env1$', 'orcpt': 'rfc822;x@y$', 'timeLogged': TIME,
            'timeQueued': TIME, 'orig': 'from@sender.example$', 'rcpt': r'u@\w+\.example$', 'dlvSize': NUMBER,
-           'srcType': 'smtp$', 'srcMta': 'client.example$', 'rcvSourceIp': r'127\.0\.0\.1$'}
+           'srcType': 'smtp$', 'srcMta': 'client.example$', 'rcvSourceIp': r'127\.0\.0\.1$',
+           'delayReceive': NUMBER}
 TRIED = {**MESSAGE, 'attempt': '[1-9]', 'phase': r'[a-z-]+$', 'delayTotal': NUMBER, 'delayQueue': NUMBER,
          'delayConnect': NUMBER, 'delayTransmit': NUMBER, 'timeFirstAttempt': TIME, 'dlvSourceIp': r'127\.0\.0\.1$',
          'dlvDestinationIp': r'127\.0\.0\.1$', 'dsnStatus': r'\d\.\d+\.\d+$', 'dsnDiag': r'smtp;\d\d\d ',
@@ -93,11 +96,12 @@ class Records(unittest.TestCase):
         return wait_until(lambda: [r for r in self.rows() if r['type'] == kind and r['domain'] == domain],
                           f'{kind} of {domain}')
 
-    def send(self, domain):
+    def send(self, domain, pause=0):
         with self.pmta.smtp() as s:
             s.ehlo('client.example')
             s.mail('from@sender.example', ['ENVID=env1'])
             s.rcpt(f'u@{domain}', ['ORCPT=rfc822;x@y'])
+            time.sleep(pause)  # a client that takes its time
             code, _ = s.data(b'X-Pipe: bulk\r\nX-Job: j1\r\n\r\nhello\r\n')
             self.assertEqual(code, 250)
 
@@ -117,6 +121,36 @@ class Records(unittest.TestCase):
         self.assertTrue(tls['dlvTlsCipher'])
         self.assertEqual(tls['dlvTlsVerified'], 'unchecked')
         self.assertEqual(self.wait_for('d', 'good.example')[0]['dlvTlsProtocol'], '')
+
+    def phases(self, row):
+        total, *parts = (int(row[f'delay{x}']) for x in ('Total', 'Receive', 'Queue', 'Connect', 'Transmit'))
+        self.assertEqual(total, sum(parts), row)
+        return parts
+
+    def test_where_the_time_went(self):
+        self.send('good.example', pause=0.4)
+        receipt = self.wait_for('r', 'good.example')[0]
+        self.assertGreaterEqual(int(receipt['delayReceive']), 400)
+        row = self.wait_for('d', 'good.example')[0]
+        self.assertEqual(row['delayReceive'], receipt['delayReceive'])
+        receive, _, connect, transmit = self.phases(row)
+        self.assertLess(connect + transmit, receive)
+        line = next(x for x in self.pmta.log_text().splitlines() if ' delivered id=' in x)
+        self.assertIn(f' receive_ms={receive} ', line)
+        names = re.findall(r'(\w+)_ms=', line)
+        self.assertEqual(names, ['delay', 'receive', 'queue', 'connect', 'transmit'])
+        total, *parts = map(int, re.findall(r'_ms=(\d+)', line))
+        self.assertEqual(total, sum(parts), line)
+
+    def test_the_time_before_the_queue_is_known_after_a_crash(self):
+        self.send('slow.example', pause=0.4)
+        before = self.wait_for('t', 'slow.example')[0]
+        self.pmta.kill()
+        self.pmta.start()
+        after = wait_until(lambda: [r for r in self.rows() if r['type'] == 't' and int(r['attempt']) > int(before['attempt'])],
+                           'an attempt after the crash')[-1]
+        self.assertGreaterEqual(self.phases(after)[0], 400)
+        self.assertLessEqual(int(after['delayReceive']), int(before['delayReceive']))
 
     def test_the_first_attempt_is_known_after_a_restart(self):
         self.send('slow.example')

@@ -339,6 +339,8 @@ static struct envelope an_env = {
     .rcpts = &a_rcpt,
 };
 
+static uint32_t commit_ms;
+
 static void tell(struct report *r, const struct outcome *o)
 {
     static const struct reply_rule rule;
@@ -350,6 +352,7 @@ static void tell(struct report *r, const struct outcome *o)
                        .queue = "dest.example/mta1",
                        .vmta = "mta1",
                        .attempts = 2,
+                       .commit_ms = commit_ms,
                        .next_ms = 1795234000000,
                        .outcome = o,
                        .rule = &match,
@@ -453,10 +456,30 @@ static void every_record_has_what_it_should(void **state)
              "d,2026-11-21 04:05:07+0000,2026-11-21 04:05:00+0000,s@sender.example,a@Dest.example,"
              "rfc822;a@x,relayed,2.0.0,smtp;250 2.0.0 Ok,mx.dest.example (192.0.2.1),,smtp,"
              "app.example,smtp,198.51.100.1,192.0.2.1,,100,mta1,job1,e1,dest.example/mta1,,bulk,"
-             "%s.0,2,end-of-data,7000,6700,100,200,TLSv1.3,TLS_AES_128_GCM_SHA256,,,,shop,192.0.2.9"
+             "%s.0,2,end-of-data,7000,6700,100,200,TLSv1.3,TLS_AES_128_GCM_SHA256,,,,shop,192.0.2.9,0"
              "\r\n",
              message_id_format(4000, id));
     says(line);
+    report_free(r);
+}
+
+static void phases_of_the_delay(void **state)
+{
+    char text[4096];
+    (void)state;
+
+    struct report *r = configured("[acct-file /x/delay.csv]\nrecords = d,r\nrecord-fields = type,delayTotal,"
+                                  "delayReceive,delayQueue,delayConnect,delayTransmit,"
+                                  "totalSecondsQueued\n");
+    get_file("delay-bulk-2026-11-21-0000.csv", text, sizeof(text));
+    an_env.receive_ms = 1500;
+    commit_ms = 20;
+    tell(r, &delivered);
+    says("d,8500,1520,6680,100,200,7\r\n");
+    an_env.commit_ms = 20; /* while it is the one that came in */
+    report_received(r, 4001, &an_env, queue_name, NULL);
+    says("r,,1520,,,,\r\n");
+    an_env.receive_ms = an_env.commit_ms = commit_ms = 0;
     report_free(r);
 }
 
@@ -695,6 +718,7 @@ int main(void)
         WORLD(columns_are_as_configured),
         WORLD(short_profile),
         WORLD(every_record_has_what_it_should),
+        WORLD(phases_of_the_delay),
         WORLD(json_lines),
         WORLD(filters),
         WORLD(files_are_finished),

@@ -15,7 +15,7 @@ _pmtactl()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         -s | --socket) socket=${COMP_WORDS[++i]} ;;
-        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | -n | --lines | --file | --count) ((i++)) ;;
+        -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | -n | --lines | --file | --count | --listener | --from) ((i++)) ;;
         -*) ;;
         *) typed+=${typed:+ }${COMP_WORDS[i]} ;;
         esac
@@ -31,7 +31,7 @@ _pmtactl()
         COMPREPLY=($(compgen -f -- "$cur"))
         return
         ;;
-    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | -n | --lines | --file | --count)
+    -s | --socket | --timeout | --pipe | --limit | --queue | --id | --job | --rcpt | --sender | --by | --since | --vmta | --mode | --reenable-after | --source | --day | --schedule | --target | --days | --phase | --max-msg-rate | --pool | --topic | --mail-from | --scope | --reason | --expires | --note | --config | --volume | --volumes | --start | --for | --latency | --connect-time | --accept-rate | --mx | --level | -n | --lines | --file | --count | --listener | --from)
         return
         ;;
     esac
@@ -75,6 +75,9 @@ _pmtactl()
         ;;
     "suppress")
         operands="add del find import export show"
+        ;;
+    "trace")
+        operands="inbound"
         ;;
     "rotate")
         operands="log"
@@ -231,6 +234,9 @@ _pmtactl()
         ;;
     "logs"*)
         options="--socket --json --timeout --help --pipe --queue --id --job --rcpt --sender --since --follow --level --lines --file"
+        ;;
+    "trace inbound"*)
+        options="--socket --json --timeout --help --count --listener --from"
         ;;
     "trace"*)
         options="--socket --json --timeout --help --pipe --count --now"

@@ -107,8 +107,12 @@ enum option_kind {
     OPTION(LINES, "lines", 'n', OPTION_NUMBER, "N", NULL, "the last N lines of those")             \
     OPTION(FILE, "file", 0, OPTION_TEXT, "PATH", NULL,                                             \
            "this log file, without asking pmtad where it is")                                      \
-    OPTION(COUNT, "count", 0, OPTION_NUMBER, "N", "count", "so many attempts (default 1)")         \
-    OPTION(NOW, "now", 0, OPTION_SWITCH, "", "now", "try the queue now, as schedule does")
+    OPTION(COUNT, "count", 0, OPTION_NUMBER, "N", "count", "so many attempts or sessions (default 1)")         \
+    OPTION(NOW, "now", 0, OPTION_SWITCH, "", "now", "try the queue now, as schedule does")         \
+    OPTION(LISTENER, "listener", 0, OPTION_TEXT, "NAME", "listener",                               \
+           "sessions that come in at this listener")                                               \
+    OPTION(FROM, "from", 0, OPTION_TEXT, "ADDRESS", "from",                                        \
+           "sessions of this client, 192.0.2.1 or 192.0.2.0/24")
 
 #define CTL_DEFAULT_SOCKET "/run/pmta/admin.sock"
 

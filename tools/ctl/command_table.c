@@ -578,6 +578,16 @@ const struct command commands[] = {
         .run = logs_run,
     },
     {
+        .words = "trace inbound",
+        .verb = VERB_TRACE_INBOUND,
+        .options = OPTION_BIT(LISTENER) | OPTION_BIT(FROM) | OPTION_BIT(COUNT),
+        .more = "From the connection to its end, each line with the time since it was accepted: > "
+                "sent by us, < received, * what happens. Credentials and content are not shown. "
+                "Waits for the next session that fits, one that is open already is not seen. Ends "
+                "when the session is over, after --timeout (default 5m), or with Ctrl-C.",
+        .run = trace_run,
+    },
+    {
         .words = "trace",
         .verb = VERB_TRACE,
         .operands = "DOMAIN[/VMTA]",

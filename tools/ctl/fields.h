@@ -41,6 +41,7 @@
     FIELD(STATUS, "receiver", "inbound", "number", "recipients taken that are our own addresses")  \
     FIELD(STATUS, "receiver", "inbound_forged", "number", "such addresses refused: not made here") \
     FIELD(STATUS, "receiver", "inbound_expired", "number", "the same: too old")                    \
+    FIELD(STATUS, "receiver", "traces", "number", "traces of sessions under way")                  \
     FIELD(STATUS, "web", "connections", "number", "open now")                                      \
     FIELD(STATUS, "web", "accepted", "number", "connections since the process started")            \
     FIELD(STATUS, "web", "requests", "number", "since then")                                       \
@@ -561,6 +562,16 @@
     FIELD(TRACE, "pipe", "text", "text", "one line of the dialogue, or what happens")              \
     FIELD(TRACE, "pipe", "attempts", "number", "in the last object: that were seen")               \
     FIELD(TRACE, "pipe", "left_out", "number", "in the last object: lines beyond the bound")       \
+    FIELD(TRACE_INBOUND, "receiver", "session", "text", "id of the session in the log; absent while it waits") \
+    FIELD(TRACE_INBOUND, "receiver", "client", "text", "address of the client")                    \
+    FIELD(TRACE_INBOUND, "receiver", "listener", "text", "name of the listener")                   \
+    FIELD(TRACE_INBOUND, "receiver", "time_ms", "number", "when")                                  \
+    FIELD(TRACE_INBOUND, "receiver", "at_ms", "number", "since the session was accepted")          \
+    FIELD(TRACE_INBOUND, "receiver", "kind", "text", "sent (by us), received, event; end, in the last object") \
+    FIELD(TRACE_INBOUND, "receiver", "text", "text", "one line of the dialogue, or what happens")  \
+    FIELD(TRACE_INBOUND, "receiver", "over", "flag", "in the last event of a session")             \
+    FIELD(TRACE_INBOUND, "receiver", "sessions", "number", "in the last object: that were seen")   \
+    FIELD(TRACE_INBOUND, "receiver", "left_out", "number", "in the last object: lines beyond the bound") \
     FIELD(RELOAD, "root", "generation", "number", "of the configuration that is in use now")
 
 #endif
