@@ -59,6 +59,8 @@ void engine_on_local(struct engine *g, const struct engine_local_ops *ops, void 
 /* An entry of such a queue, which is with a load, goes out after all: ready in the queue of its
  * domain. */
 void engine_send_out(struct engine *g, struct entry *e, const struct envelope *env);
+/* A recipient that is SENDING goes, ready, to the queue that it would come into now. */
+void engine_choose_again(struct engine *g, struct entry *e, const struct envelope *env);
 
 /* Who is told when something happens that backoff-notify is for. */
 void engine_on_notice(struct engine *g,
