@@ -253,6 +253,12 @@ class Failure(World):
         bulk = [o for o in pmta.admin('show-pipes pipe/bulk') if o.get('pipe') == 'bulk'][0]
         self.assertEqual((bulk['notices_failed'], bulk['notices_held_back']), (2, 2))
         self.assertEqual(len(self.peer.to('boss@sender.example')), 2)
+        self.assertEqual(pmta.stop(), 0)
+        pmta.start()
+        self.submit(['no4@a.example'])
+        self.check_books()
+        bulk = [o for o in pmta.admin('show-pipes pipe/bulk') if o.get('pipe') == 'bulk'][0]
+        self.assertEqual((bulk['notices_failed'], bulk['notices_held_back']), (0, 1))
         m = parse(self.peer.to('app@sender.example')[0])
         self.assertEqual(m['From'], 'Post <post@sender.example>')
         self.assertRegex(m['Subject'], r'^5\.1\.1 no\d@a\.example$')
