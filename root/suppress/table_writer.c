@@ -255,6 +255,10 @@ static void count(struct table_writer *t, const struct table_value *v, int64_t b
 {
     _Atomic uint64_t *c = &t->mem->head.counts[suppress_meta_scope(v->meta)];
     STORE(*c, LOAD(*c) + (uint64_t)by);
+    if (suppress_meta_is_domain(v->meta)) {
+        c = &t->mem->head.domains[suppress_meta_scope(v->meta)];
+        STORE(*c, LOAD(*c) + (uint64_t)by);
+    }
     if (v->expires_s)
         t->expiring += (uint64_t)by;
 }

@@ -84,12 +84,13 @@
     FIELD(SUPPRESS_ADD, "suppress", "removed", "number", "entries that are gone")                  \
     FIELD(SUPPRESS_ADD, "suppress", "same", "number", "for which nothing had to change")           \
     FIELD(SUPPRESS_DEL, "suppress", "removed", "number", "entries that are gone; the others as in suppress-add") \
-    FIELD(SUPPRESS_FIND, "suppress", "address", "text", "as it is compared")                       \
+    FIELD(SUPPRESS_FIND, "suppress", "address", "text", "of the entry, as it is compared")         \
     FIELD(SUPPRESS_FIND, "suppress", "scope", "text", "global, pipe, domain or job")               \
     FIELD(SUPPRESS_FIND, "suppress", "name", "text", "of the pipe, domain or job")                 \
     FIELD(SUPPRESS_FIND, "suppress", "reason", "text", "manual, bounce, complaint or unsubscribe") \
     FIELD(SUPPRESS_FIND, "suppress", "added_ms", "number", "when it was last changed")             \
     FIELD(SUPPRESS_FIND, "suppress", "expires_ms", "number", "0: never")                           \
+    FIELD(SUPPRESS_FIND, "suppress", "domain", "flag", "the entry is of the whole domain: the address is @DOMAIN") \
     FIELD(SUPPRESS_FIND, "suppress", "hashed", "flag", "the address is kept as a hash")            \
     FIELD(SUPPRESS_FIND, "suppress", "note", "text", "what was said with it")                      \
     FIELD(SUPPRESS_IMPORT, "suppress", "lines", "number", "of this piece; added, changed, removed, same as in suppress-add") \
