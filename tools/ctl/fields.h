@@ -233,7 +233,8 @@
     FIELD(VERP_DECODE, "pipe", "scope", "text", "what an unsubscribe address unsubscribes from: global, pipe, domain or job") \
     FIELD(VERP_DECODE, "pipe", "scope_name", "text", "which one")                                  \
     FIELD(SHOW_INBOUND, "pipe", "pipe", "text", "the pipe's name")                                 \
-    FIELD(SHOW_INBOUND, "pipe", "reports", "number", "messages that could be used, since the pipe was started")\
+    FIELD(SHOW_INBOUND, "pipe", "since_ms", "number", "when counting began; restarts do not end it")\
+    FIELD(SHOW_INBOUND, "pipe", "reports", "number", "messages that could be used")                 \
     FIELD(SHOW_INBOUND, "pipe", "unmatched", "number", "messages that said nothing of a recipient of ours")\
     FIELD(SHOW_INBOUND, "pipe", "errors", "number", "messages that could not be read, or not to their end")\
     FIELD(SHOW_INBOUND, "pipe", "records", "number", "rb, rs and f records written")               \
