@@ -103,6 +103,7 @@ static void open_suppression(struct pipe *p, uv_loop_t *loop)
     suppression_set_classify(p->suppression, classify_of, p);
     intake_set_suppression(p->intake, p->suppression);
     engine_on_bounced(p->engine, suppression_bounced, p->suppression);
+    engine_on_suppressed(p->engine, suppression_again, p->suppression);
 }
 
 /* inbound_suppress_fn */

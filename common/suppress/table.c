@@ -73,6 +73,11 @@ uint64_t suppress_table_domains(const struct suppress_table *t, enum suppress_sc
     return atomic_load_explicit(&t->mem->head.domains[scope], memory_order_relaxed);
 }
 
+int64_t suppress_table_added_ms(const struct suppress_table *t)
+{
+    return atomic_load_explicit(&t->mem->head.added_ms, memory_order_acquire);
+}
+
 int suppress_bucket_find(const struct suppress_bucket *b, struct suppress_hash h)
 {
     uint8_t tag = suppress_tag(h);

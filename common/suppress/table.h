@@ -25,6 +25,10 @@ uint64_t suppress_table_count(const struct suppress_table *t, enum suppress_scop
 /* Of these, those of whole domains. */
 uint64_t suppress_table_domains(const struct suppress_table *t, enum suppress_scope scope);
 
+/* Wall clock; when an entry came or changed last, or the table was made. Who was looked up after that
+ * need not be looked up again. */
+int64_t suppress_table_added_ms(const struct suppress_table *t);
+
 struct suppress_hit {
     enum suppress_scope scope;
     enum suppress_reason reason;

@@ -64,6 +64,7 @@ struct suppress_head {
     _Atomic uint32_t buckets; /* there are, and have memory */
     _Atomic uint64_t counts[SUPPRESS_SCOPE_COUNT];
     _Atomic uint64_t domains[SUPPRESS_SCOPE_COUNT]; /* of these, those of whole domains */
+    _Atomic int64_t added_ms; /* wall; when an entry was added or changed last, or the table made */
 };
 _Static_assert(sizeof(struct suppress_head) <= TABLE_PAGE, "the head fits in a page");
 

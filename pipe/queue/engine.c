@@ -126,6 +126,12 @@ void engine_on_bounced(struct engine *g,
     g->bounced_arg = arg;
 }
 
+void engine_on_suppressed(struct engine *g, engine_suppressed_fn *fn, void *arg)
+{
+    g->suppressed = fn;
+    g->suppressed_arg = arg;
+}
+
 void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
 {
     g->actions.changed = fn;

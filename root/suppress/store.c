@@ -328,6 +328,7 @@ static int put(struct store_request *q, struct record *r, struct suppress_hash h
     code = table_put(&s->table, h, &op.now, &op.was, &op.old);
     if (code < 0)
         return err_set(e, code, "the table is full");
+    table_added(&s->table, clock_wall_ms());
     store_account(s, op.was ? &op.old : NULL, &op.now);
     store_append(s, &op, r);
     if (op.was)

@@ -9,6 +9,7 @@ import signal
 import smtplib
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -153,6 +154,21 @@ class Reject(World):
                              ('b@good.example', 'suppressed', 'spring'))
             self.assertTrue(r['dsnStatus'].startswith('5.7.1'), r['dsnStatus'])
             self.assertIn('suppression list (job, manual)', r['dsnDiag'])
+
+    def test_who_goes_on_the_list_while_mail_waits_does_not_get_it(self):
+        objects = self.pmta.admin('pause-queue pipe/bulk {"queue": "*"}')
+        self.pmta.send(['a@good.example', 'b@good.example'], pipe='bulk')
+        self.assertEqual(self.pmta.ledger()['bulk']['queued'], 2, objects)
+        self.ctl('add', 'b@good.example', '--reason', 'unsubscribe')
+        # what goes out within a second was looked up when it came
+        end = time.monotonic() + 1.1
+        wait_until(lambda: time.monotonic() > end, 'a second')
+        self.pmta.admin('resume-queue pipe/bulk {"queue": "*"}')
+        books = self.pmta.wait_empty()
+        self.assertEqual((books['bulk']['delivered'], books['bulk']['bounced']), (1, 1))
+        r = wait_until(lambda: len(b := self.bounced()) == 1 and b, 'a b record')[0]
+        self.assertEqual((r['rcpt'], r['bounceCat']), ('b@good.example', 'suppressed'))
+        self.assertIn('suppression list (global, unsubscribe)', r['dsnDiag'])
 
     def test_expiry(self):
         self.ctl('add', 'soon@good.example', '--expires', '2s')

@@ -496,6 +496,23 @@ static void test_whole_domains(void **state)
     close_store();
 }
 
+/* The last one: the clock is a fake one from here on. */
+static void test_readers_see_when_something_was_added(void **state)
+{
+    (void)state;
+    open_store();
+    const struct suppress_table *t = &store_table(w.store)->reader;
+    int64_t made = suppress_table_added_ms(t);
+    assert_true(made > 0 && made <= clock_wall_ms());
+    clock_fake_set(made + 5000);
+    add("a@x.example");
+    assert_int_equal(suppress_table_added_ms(t), made + 5000);
+    clock_fake_set(made + 9000);
+    del("a@x.example"); /* lets nobody be written to who was not */
+    assert_int_equal(suppress_table_added_ms(t), made + 5000);
+    close_store();
+}
+
 /* What export prints of a hash is taken back as what it was. */
 static void test_the_hash_of_a_domain_is_imported(void **state)
 {
@@ -644,6 +661,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_written_is_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_export_comes_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_readers_see_when_something_was_added, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
