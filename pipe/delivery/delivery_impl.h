@@ -1,5 +1,5 @@
 /*
- * What delivery.c, connection.c and content.c share; nobody else includes this.
+ * What delivery.c, connection.c with its parts, and content.c share; nobody else includes this.
  */
 #ifndef PMTA_PIPE_DELIVERY_IMPL_H
 #define PMTA_PIPE_DELIVERY_IMPL_H

@@ -54,6 +54,12 @@ struct limit {
     struct list far; /* in limits, while its level is to be kept over a restart */
 };
 
+/* It says how much may go in a time, not how many there may be. */
+static inline bool limit_is_rate(const struct limit *l)
+{
+    return l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES;
+}
+
 /* One who waits: in line at one limit at a time. */
 struct limit_waiter {
     struct list link; /* list_init'd; alone when it does not wait */

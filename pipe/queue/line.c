@@ -73,7 +73,7 @@ void scheduler_wait(struct engine *g, struct queue *q, struct limit *l)
     scheduler_leave(q);
     q->line = l;
     q->waiter.room = on_room;
-    if (l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES)
+    if (limit_is_rate(l))
         q->bound_until_ms = clock_mono_ms() + LINE_BOUND_MS;
     if (!first)
         q->ticket = ++g->tickets;

@@ -5,19 +5,17 @@
  * refused stands in line there (line.c) and is left alone until its turn has come; what waits for a
  * time sleeps on the one timer, which the limits share.
  *
- * What is granted is taken at once: the places of a connection, and where rates hold, a recipient
- * in advance (credit), so that nobody connects for a message that may not go.
+ * Connections are opened in connect.c.
  */
 #include "queue/engine_int.h"
 
 #include "base/clock.h"
-#include <stdio.h>
+#include "queue/connect.h"
 
 enum {
     OPENS_PER_TURN = 64,
     REFRESH_SLICE_MS = 3,
     SWEEP_MS = 10000,
-    SOON_US = 1000000,
     QUEUE_KEEP_MS = 300000, /* an empty queue is remembered this long */
 };
 
@@ -66,11 +64,6 @@ static void make_runnable(struct engine *g, struct queue *q)
     }
 }
 
-static bool is_rate(const struct limit *l)
-{
-    return l->measure == LIMIT_MESSAGES || l->measure == LIMIT_BYTES;
-}
-
 static bool wants_connection(struct engine *g, struct queue *q)
 {
     return q->coming < q->ready_count && !on_hold(q) &&
@@ -86,7 +79,7 @@ void scheduler_kick(struct engine *g, struct queue *q)
             g->local->work(g->local_arg, q);
         return;
     }
-    if (!may_send(g, q) || (q->line && (is_rate(q->line) || list_empty(&q->idle))))
+    if (!may_send(g, q) || (q->line && (limit_is_rate(q->line) || list_empty(&q->idle))))
         return;
     if (!list_empty(&q->idle) && q->config_generation == g->config_generation &&
         sender_wake_idle(q, &full))
@@ -166,375 +159,9 @@ static bool route_known(const struct queue *q)
     return true;
 }
 
-/* --- addresses to try, in order --- */
-
-struct host_plan {
-    struct arena arena; /* what TLS has to be */
-    struct delivery_host *hosts;
-    uint32_t *preference;
-    size_t count;
-    const struct route *worst; /* an answer that gave nothing, when count is 0 */
-    bool skipped;              /* hosts were left out (skip-mx) */
-    bool insecure;          /* hosts were left out because TLS to them would not be good enough */
-    bool may_change;        /* some of them because the DNS is in trouble */
-    char why[TLS_WHY_SIZE]; /* of the last of these */
-};
-
-/* What TLS to the host has to be; false: it is left out. */
-static bool plan_tls(struct host_plan *p, const struct queue *q, const struct route *r,
-                     const char *name, const struct tls_need **ret)
-{
-    struct tls_host h = {
-        .settings = &q->settings.tls,
-        .policy = r ? &r->policy : NULL,
-        .name = name,
-        .configured = !r || r->kind == ROUTE_HOST,
-        .nexthop = routing_domain(q),
-    };
-    enum tls_result result = tls_rules_host(&h, &p->arena, ret, p->why);
-
-    if (result == TLS_RESULT_VERIFIED)
-        return true;
-    p->insecure = true;
-    p->may_change |= result == TLS_RESULT_DNSSEC_INVALID;
-    engine_tell_tls(q, &(struct tls_told){.host = name, .result = result, .text = p->why});
-    return false;
-}
-
-/* Takes name. */
-static void plan_add(struct host_plan *p, const struct queue *q, const struct route *r,
-                     const char *name, const struct sockaddr_storage *addr, uint16_t port,
-                     uint32_t preference)
-{
-    const struct tls_need *need;
-
-    if (!plan_tls(p, q, r, name, &need)) {
-        free((void *)(uintptr_t)name);
-        return;
-    }
-    p->hosts = xrealloc(p->hosts, (p->count + 1) * sizeof(p->hosts[0]));
-    p->preference = xrealloc(p->preference, (p->count + 1) * sizeof(p->preference[0]));
-    p->preference[p->count] = preference;
-    struct delivery_host *h = &p->hosts[p->count++];
-    *h = (struct delivery_host){.name = name, .addr = *addr, .tls = need};
-    if (addr->ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)&h->addr)->sin6_port = htons(port);
-    else
-        ((struct sockaddr_in *)&h->addr)->sin_port = htons(port);
-}
-
-static bool family_fits(const struct vmta_source *source, const struct sockaddr_storage *addr)
-{
-    return source->addr.ss_family == AF_UNSPEC || source->addr.ss_family == addr->ss_family;
-}
-
-static void plan_route(struct host_plan *p, const struct queue *q, const struct route *r,
-                       const struct vmta_source *source, uint16_t port, uint32_t group)
-{
-    if (r->status != ROUTE_OK) {
-        if (!p->worst || r->status == ROUTE_TEMPORARY)
-            p->worst = r;
-        return;
-    }
-    for (size_t i = 0; i < r->address_count; i++) {
-        const struct route_address *a = &r->addresses[i];
-        char name[256];
-        snprintf(name, sizeof(name), "%.*s", SV_ARG(a->host));
-        if (!routing_uses_host(q, a->host))
-            continue;
-        if (family_fits(source, &a->addr))
-            plan_add(p, q, r, xstrdup(name), &a->addr, port, group << 16 | a->preference);
-    }
-}
-
-/* Rotates each run of equal preference by `turn`, so that connections spread over equal hosts. */
-static void plan_rotate(struct host_plan *p, uint32_t turn)
-{
-    for (size_t i = 0, n; i < p->count; i += n) {
-        for (n = 1; i + n < p->count && p->preference[i + n] == p->preference[i];)
-            n++;
-        for (size_t k = 0; n > 1 && k < turn % n; k++) {
-            struct delivery_host first = p->hosts[i];
-            memmove(&p->hosts[i], &p->hosts[i + 1], (n - 1) * sizeof(first));
-            p->hosts[i + n - 1] = first;
-        }
-    }
-}
-
-/* Hosts that a rule's skip-mx leaves alone. */
-static void plan_drop_skipped(const struct queue *q, struct host_plan *p)
-{
-    size_t kept = 0;
-
-    for (size_t i = 0; i < p->count; i++) {
-        if (react_host_skipped(q, p->hosts[i].name)) {
-            free((void *)(uintptr_t)p->hosts[i].name);
-            p->skipped = true;
-            continue;
-        }
-        p->hosts[kept] = p->hosts[i];
-        p->preference[kept++] = p->preference[i];
-    }
-    p->count = kept;
-}
-
-static void plan_make(struct queue *q, const struct vmta_source *source, struct host_plan *p)
-{
-    for (size_t i = 0; i < q->route.count; i++) {
-        const struct host_entry *h = q->settings.host_count ? &q->settings.hosts[i] : NULL;
-        uint16_t port = h && h->port ? h->port : q->settings.port;
-        uint32_t group = h ? h->group : 0;
-        if (h && h->kind == HOST_ADDRESS) {
-            char name[256];
-            snprintf(name, sizeof(name), "%.*s", SV_ARG(h->name));
-            if (family_fits(source, &h->addr))
-                plan_add(p, q, NULL, xstrdup(name), &h->addr, port, group << 16);
-        } else {
-            plan_route(p, q, q->route.routes[i], source, port, group);
-        }
-    }
-    plan_drop_skipped(q, p);
-    plan_rotate(p, q->turn++);
-}
-
-static void plan_free(struct host_plan *p)
-{
-    for (size_t i = 0; i < p->count; i++)
-        free((void *)(uintptr_t)p->hosts[i].name);
-    free(p->hosts);
-    free(p->preference);
-    arena_free(&p->arena);
-}
-
-/* --- connecting --- */
-
-static struct outcome dns_outcome(enum outcome_class c, uint16_t subject, uint16_t detail,
-                                  struct strview text)
-{
-    return (struct outcome){
-        .class_ = c,
-        .phase = PHASE_DNS,
-        .enhanced = {c == OUTCOME_DEFERRED ? 4 : 5, subject, detail},
-        .text = text,
-        .connect_ms = -1,
-        .transmit_ms = -1,
-    };
-}
-
-/* No address to connect to: the DNS says no for good (bounce all), or for now. */
-static void no_address(struct engine *g, struct queue *q, const struct route *r)
-{
-    struct strview text = r && r->text ? sv_of(r->text) : SV("no address of the right family");
-    struct outcome o;
-
-    switch (r ? r->status : ROUTE_NO_HOST) {
-    case ROUTE_NO_DOMAIN:
-        o = dns_outcome(OUTCOME_BOUNCED, 1, 2, text);
-        break;
-    case ROUTE_NULL_MX:
-        o = dns_outcome(OUTCOME_BOUNCED, 1, 10, text);
-        break;
-    case ROUTE_NO_HOST:
-        o = dns_outcome(OUTCOME_BOUNCED, 4, 4, text);
-        break;
-    default:
-        o = dns_outcome(OUTCOME_DEFERRED, 4, 3, text);
-        settle_queue_failure(g, q, &o);
-        return;
-    }
-    finisher_queue(g, q, &o);
-}
-
-/* TLS to none of the hosts would be good enough. For mail with REQUIRETLS that is the end (RFC 8689
- * section 4.2.1). */
-static void no_secure_host(struct engine *g, struct queue *q, const char *why, bool may_change)
-{
-    bool final = q->ask == TLS_ASK_REQUIRETLS && !may_change;
-    struct outcome o = {
-        .class_ = final ? OUTCOME_BOUNCED : OUTCOME_DEFERRED,
-        .phase = PHASE_STARTTLS,
-        .enhanced = {4, 7, 5},
-        .text = sv_of(why),
-        .connect_ms = -1,
-        .transmit_ms = -1,
-    };
-
-    if (final) {
-        o.enhanced = (struct enhanced_code){5, 7, 30};
-        finisher_queue(g, q, &o);
-    } else {
-        settle_queue_failure(g, q, &o);
-    }
-}
-
-/* --- what limits say --- */
-
-/* Where to wait when several addresses were refused: at the rate that has room first; a place that
- * somebody holds may come at any time, so it is waited for unless the rate has room in a moment. */
-static struct limit *better_line(struct limit *a, struct limit *b)
-{
-    struct limit_level x, y;
-
-    if (!a || !b)
-        return a ? a : b;
-    int64_t now = clock_wall_us();
-    limit_level(a, now, &x);
-    limit_level(b, now, &y);
-    if (a->measure == LIMIT_CONNECTIONS || b->measure == LIMIT_CONNECTIONS) {
-        const struct limit_level *rate = a->measure == LIMIT_CONNECTIONS ? &y : &x;
-        bool soon = rate->free_now || rate->next_us - now <= SOON_US;
-        bool a_is_rate = a->measure != LIMIT_CONNECTIONS;
-        if (a_is_rate == (b->measure != LIMIT_CONNECTIONS))
-            return a;
-        return soon == a_is_rate ? a : b;
-    }
-    return y.next_us < x.next_us ? b : a;
-}
-
-/* A recipient in advance where rates hold. */
-static bool take_credit(const struct queue *q, struct sender_places *p, struct limit **ret_full)
-{
-    bool has_rate = false;
-
-    *ret_full = scheduler_line_before(q, p->set.items, p->set.count);
-    if (*ret_full)
-        return false;
-    for (size_t i = 0; i < p->set.count && !has_rate; i++)
-        has_rate = is_rate(p->set.items[i]);
-    if (!has_rate)
-        return true;
-    p->credit = limits_take(p->set.items, p->set.count, 1, ret_full);
-    return p->credit != 0;
-}
-
-/* Places for a connection to this host, or none. */
-static bool take_places(struct engine *g, struct queue *q, const struct vmta_source *source,
-                        const struct delivery_host *host, struct sender_places *p,
-                        struct limit **ret_full)
-{
-    struct limit *all[2 * THROTTLE_MAX];
-    size_t n = p->set.count;
-
-    throttle_gather_host(g, q, source, host, &p->host_set);
-    *ret_full = scheduler_line_before(q, p->host_set.items, p->host_set.count);
-    if (!*ret_full) {
-        memcpy(all, p->set.items, n * sizeof(all[0]));
-        memcpy(all + n, p->host_set.items, p->host_set.count * sizeof(all[0]));
-        if (limits_connect(all, n + p->host_set.count, ret_full))
-            return true;
-    }
-    return false;
-}
-
-static bool is_in(const struct throttle_set *s, const struct limit *l)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (s->items[i] == l)
-            return true;
-    return false;
-}
-
-/* Puts host i in front of those before it, which have no place now. */
-static void plan_begin_with(struct host_plan *p, size_t i)
-{
-    struct delivery_host h = p->hosts[i];
-    memmove(&p->hosts[1], &p->hosts[0], i * sizeof(h));
-    p->hosts[0] = h;
-}
-
-/* Opens a connection from this source, to the first host of the plan that has a place. Otherwise
- * *line is where to wait, with a reference. */
-static bool connect_from(struct engine *g, struct queue *q, const struct vmta_source *source,
-                         struct host_plan *plan, struct limit **line, bool *ret_host)
-{
-    struct sender_places p = {.hosts_missing = plan->skipped || plan->may_change};
-    struct limit *full = NULL, *first = NULL;
-    bool opened = false;
-
-    throttle_gather(g, q, source, NULL, &p.set);
-    bool may = take_credit(q, &p, &full);
-    for (size_t i = 0; may && i < plan->count && !opened; i++) {
-        opened = take_places(g, q, source, &plan->hosts[i], &p, &full);
-        if (opened) {
-            plan_begin_with(plan, i);
-            break;
-        }
-        bool of_host = is_in(&p.host_set, full);
-        *ret_host |= of_host;
-        if (!first) {
-            first = full;
-            first->refs++;
-        }
-        throttle_set_fini(&p.host_set);
-        if (!of_host)
-            break;
-    }
-    if (opened) {
-        sender_open(g, q, source, plan->hosts, plan->count, &p);
-    } else {
-        limits_refund(p.set.items, p.set.count, p.credit);
-        if (!first) {
-            first = full;
-            first->refs++;
-        }
-        struct limit *at = better_line(*line, first);
-        limit_unref(at == first ? *line : first);
-        *line = at;
-        throttle_set_fini(&p.set);
-        return false;
-    }
-    limit_unref(first);
-    return true;
-}
-
 /* --- a queue's turn --- */
 
 enum turn { TURN_DONE, TURN_AGAIN };
-
-static enum turn connect_queue(struct engine *g, struct queue *q)
-{
-    const struct route *worst = NULL;
-    struct limit *line = NULL;
-    size_t planned = 0;
-    bool opened = false, of_host = false, skipped = false, asked = false, may_change = false;
-    char insecure[TLS_WHY_SIZE] = "";
-
-    for (size_t i = 0; i < q->vmta->source_count && !opened; i++) {
-        const struct vmta_source *source =
-            &q->vmta->sources[(q->vmta->turn + i) % q->vmta->source_count];
-        struct host_plan plan = {0};
-        if (react_source_disabled(q, source))
-            continue;
-        asked = true;
-        plan_make(q, source, &plan);
-        planned += plan.count;
-        skipped |= plan.skipped;
-        may_change |= plan.may_change;
-        if (plan.insecure)
-            snprintf(insecure, sizeof(insecure), "%s", plan.why);
-        if (!plan.count)
-            worst = plan.worst;
-        else
-            opened = connect_from(g, q, source, &plan, &line, &of_host);
-        plan_free(&plan);
-        if (opened)
-            q->vmta->turn += i + 1;
-    }
-    if (!planned && skipped)
-        react_all_hosts_skipped(g, q);
-    else if (!planned && insecure[0])
-        no_secure_host(g, q, insecure, may_change);
-    else if (!planned && asked)
-        no_address(g, q, worst);
-    else if (!planned)
-        return TURN_DONE; /* every source is disabled */
-    else if (!opened && of_host)
-        scheduler_wait_host(g, q, line);
-    else if (!opened)
-        scheduler_wait(g, q, line);
-    limit_unref(line);
-    return opened ? TURN_AGAIN : TURN_DONE;
-}
 
 /* Gives q one more connection, idle or new. AGAIN: it may want another one right away. */
 static enum turn take_turn(struct engine *g, struct queue *q)
@@ -576,7 +203,7 @@ static enum turn take_turn(struct engine *g, struct queue *q)
         list_push_back(&g->stranded, &q->stranded);
         return TURN_DONE;
     }
-    return connect_queue(g, q);
+    return connect_queue(g, q) ? TURN_AGAIN : TURN_DONE;
 }
 
 static void run(struct engine *g)

@@ -37,6 +37,14 @@ void throttle_gather_host(struct engine *g, struct queue *q, const struct vmta_s
                           const struct delivery_host *host, struct throttle_set *ret);
 void throttle_set_fini(struct throttle_set *s);
 
+static inline bool throttle_set_has(const struct throttle_set *s, const struct limit *l)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i] == l)
+            return true;
+    return false;
+}
+
 /* What paces q from that address, with a reference, for outcomes; NULL: nothing does. */
 struct pace_pair *throttle_pair(struct engine *g, struct queue *q,
                                 const struct vmta_source *source);

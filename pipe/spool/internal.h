@@ -1,7 +1,8 @@
 /*
- * The inside of a spool, shared by its .c files only: spool.c (API, loop side), commit.c (what runs
- * in the thread pool to make a batch durable), read.c, recover.c, and maintenance in remove.c,
- * collect.c (journal) and compact.c (segments).
+ * The inside of a spool, shared by its .c files only: spool.c (API), segments.c, journal.c and
+ * accounts.c (what is where), batch.c (group commits, the loop's side), commit.c (what runs in the
+ * thread pool to make a batch durable), read.c, recover.c, and maintenance in remove.c, collect.c
+ * (journal) and compact.c (segments).
  *
  * Threads: everything belongs to the loop, but for what a running job owns: `writer` and the taken
  * batch belong to the commit job, the maintenance job's own struct to that job. At most one of each
@@ -194,10 +195,10 @@ struct spool {
 
 /* spool.c */
 void spool_wake(struct spool *s);
-/* Queues an event, counts it, and lets maintenance see it. */
-void spool_put_event(struct spool *s, const struct event *e);
-/* Queues an encoded event that was journalled before. */
-void spool_put_copy(struct spool *s, const char *encoded, size_t len);
+/* Goes on with closing when nothing is under way any more. */
+void spool_close_step(struct spool *s);
+
+/* segments.c */
 struct segment *spool_segment(const struct spool *s, uint32_t number);
 struct segment *spool_segment_add(struct spool *s, uint32_t number, uint16_t kind, uint64_t bytes);
 /* Takes one out of the table; freed when nobody refers to it. */
@@ -208,20 +209,41 @@ void spool_segment_unref(struct spool *s, struct segment *g);
 /* Counts a message in or out of its segment. */
 void spool_segment_gain(struct segment *g, uint64_t bytes);
 void spool_segment_lose(struct spool *s, struct segment *g, uint64_t bytes);
+
+/* journal.c */
+/* Queues an event, counts it, and lets maintenance see it. */
+void spool_put_event(struct spool *s, const struct event *e);
+/* Queues an encoded event that was journalled before. */
+void spool_put_copy(struct spool *s, const char *encoded, size_t len);
 void spool_journal_file_add(struct spool *s, uint64_t number, uint64_t bytes);
 uint64_t spool_journal_bytes(const struct spool *s);
 /* Ends a message whose record is damaged: a CORRUPT event for its unfinished recipients. */
 void spool_set_aside(struct spool *s, message_id id, const struct spool_place *place);
-/* A new segment's random tag. */
-uint32_t spool_new_tag(void);
-/* Goes on with closing when nothing is under way any more. */
-void spool_close_step(struct spool *s);
+/* A commit is back: what it wrote has its place, what it did not write waits again. */
+void journal_committed(struct spool *s);
+
+/* accounts.c */
+/* Something is to be written. */
+bool accounts_wait(const struct spool *s);
+/* Moves what waits into the commit. */
+void accounts_take(struct spool *s);
+/* Between commits: what has ended and is synced goes. */
+void accounts_release(struct spool *s);
+void accounts_free(struct spool *s);
+
+/* batch.c */
+/* A commit has something to do. */
+bool batch_wanted(const struct spool *s);
+/* Starts one, if none runs and it is time. */
+void batch_start(struct spool *s);
 
 /* read.c: calls done of the reads that are finished */
 void spool_run_reads(struct spool *s);
 
 /* commit.c: runs in the thread pool */
 void commit_run(struct spool *s);
+/* A new segment's random tag. */
+uint32_t spool_new_tag(void);
 
 /* recover.c */
 int spool_recover(struct spool *s, struct err *e);

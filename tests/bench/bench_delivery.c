@@ -80,8 +80,14 @@ static void closed(void *owner, struct delivery_conn *c, const struct outcome *o
         delivery_free(owner);
 }
 
-static const struct delivery_ops ops = {next,        rcpt_done,   job_done,
-                                        established, host_failed, closed};
+static const struct delivery_ops ops = {
+    .next = next,
+    .rcpt_done = rcpt_done,
+    .job_done = job_done,
+    .established = established,
+    .host_failed = host_failed,
+    .closed = closed,
+};
 
 static void make_content(size_t bytes)
 {

@@ -17,7 +17,7 @@ ROUNDS = int(os.environ.get('CRASH_ROUNDS', '24'))
 SEED = int(os.environ.get('CRASH_SEED', '0')) or random.SystemRandom().randrange(1, 1 << 30)
 VICTIMS = ['pipe/bulk', 'pipe/transactional', 'receiver/0', 'receiver/1', 'resolver', 'root']
 # what may be in flight when a pipe is killed: one message per client, and the outcomes of the last
-# milliseconds, which the pipe gathers before it writes them (pipe/spool/spool.c)
+# milliseconds, which the pipe gathers before it writes them (pipe/spool/batch.c)
 IN_FLIGHT = 100
 
 
