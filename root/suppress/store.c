@@ -151,9 +151,9 @@ int store_next_place(struct store *s, size_t bytes, struct place *ret)
 void store_append(struct store *s, struct op *op, const struct record *record)
 {
     struct batch *b = open_batch(s);
-    struct segment *g = &s->segments[s->segment_count - 1];
 
     if (record) {
+        struct segment *g = &s->segments[s->segment_count - 1];
         if (buf_len(&b->bytes) == 0 && !b->rotate) {
             b->segment = g->number;
             b->offset = (uint32_t)g->bytes;
