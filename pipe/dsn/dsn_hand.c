@@ -244,7 +244,8 @@ static void on_arrived(struct load *l)
 
 static bool may_take(const struct dsn_hand *h, const struct queue *q)
 {
-    if (h->count >= WINDOW || q->retry_at_ms)
+    /* what goes elsewhere does not wait for what this pipe has in hand */
+    if (h->count >= (is_left(q) ? 2 * WINDOW : WINDOW) || q->retry_at_ms)
         return false;
     return is_left(q) || (h->edge && !ipc_edge_congested(h->edge));
 }
