@@ -103,6 +103,7 @@ static void open_suppression(struct pipe *p, uv_loop_t *loop)
     suppression_set_classify(p->suppression, classify_of, p);
     intake_set_suppression(p->intake, p->suppression);
     engine_on_bounced(p->engine, suppression_bounced, p->suppression);
+    engine_on_suppressed(p->engine, suppression_again, p->suppression);
 }
 
 /* inbound_suppress_fn */
@@ -345,6 +346,7 @@ static int open_spool(struct pipe *p, struct err *e)
 
     if (memory_open(&p->memory, loop, p->spool_dir, e) < 0 ||
         dsn_open(p->dsn, p->spool_dir, e) < 0 || tlsrpt_open(p->tlsrpt, p->spool_dir, e) < 0 ||
+        inbound_open(p->inbound, p->spool_dir, e) < 0 ||
         stats_keeper_open(&p->stats, report_stats(p->report), loop, p->spool_dir, e) < 0)
         return e->code;
     int dir = p->spool_dir;
@@ -447,10 +449,16 @@ static void on_reports_closed(void *arg)
     memory_close(&p->memory, on_memory_closed, p);
 }
 
-static void on_delays_closed(void *arg)
+static void on_inbound_closed(void *arg)
 {
     struct pipe *p = arg;
     tlsrpt_close(p->tlsrpt, on_reports_closed, p);
+}
+
+static void on_delays_closed(void *arg)
+{
+    struct pipe *p = arg;
+    inbound_close(p->inbound, on_inbound_closed, p);
 }
 
 static void on_engine_drained(void *arg)

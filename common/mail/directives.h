@@ -574,8 +574,8 @@ enum directive_flag {
         "let reports suppress recipients although no token of ours says whom they are about; anybody can write such a report") \
     DIRECTIVE(SUPPRESS_REPORTED, "suppress-reported", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_BOOL, "yes", 0, 0, RELOAD_LIVE, 0, NULL, \
         "put recipients that bounced for good, or complained, into the suppression list") \
-    DIRECTIVE(SUPPRESS_REPORTED_SCOPE, "suppress-reported-scope", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_ENUM, "pipe", 0, 0, RELOAD_LIVE, 0, "global|pipe|domain|job", \
-        "what such an entry holds for: all mail, the pipe's, that of the sender's domain, that of the job; pipe where the wanted one is not known") \
+    DIRECTIVE(SUPPRESS_REPORTED_SCOPE, "suppress-reported-scope", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_ENUM, NULL, 0, 0, RELOAD_LIVE, 0, "global|pipe|domain|job", \
+        "what such an entry holds for: all mail, the pipe's, that of the sender's domain, that of the job; pipe where the wanted one is not known. Unless set, a bounce holds for all mail, because the address is gone for everybody, and a complaint for the pipe, because it is about what that one sends") \
     DIRECTIVE(SUPPRESS_REPORTED_CATEGORIES, "suppress-reported-categories", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_TEXT, "bad-mailbox, bad-domain, inactive-mailbox", 0, 0, RELOAD_LIVE, 0, NULL, \
         "bounce categories that suppress the recipient, separated by commas") \
     DIRECTIVE(SUPPRESS_REPORTED_FOR, "suppress-reported-for", KIND_BOUNCE_PROCESSOR | KIND_FEEDBACK_LOOP_PROCESSOR, TYPE_INTERVAL, "never", 3600000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
@@ -622,7 +622,7 @@ enum directive_flag {
     DIRECTIVE(SUPPRESS_BOUNCES, "suppress-bounces", KIND_PIPE | KIND_PMTA, TYPE_TEXT, NULL, 0, 0, RELOAD_LIVE, 0, NULL, \
         "bounce categories that put a recipient on the suppression list when a reply ends its delivery: bad-mailbox, inactive-mailbox") \
     DIRECTIVE(SUPPRESS_BOUNCES_SCOPE, "suppress-bounces-scope", KIND_PIPE | KIND_PMTA, TYPE_ENUM, "global", 0, 0, RELOAD_LIVE, 0, "global|pipe|domain|job", \
-        "what such an entry holds for: all mail, the pipe, the domain of the envelope sender, the job") \
+        "what such an entry holds for: all mail (an address that is gone is gone for everybody), the pipe, the domain of the envelope sender, the job") \
     DIRECTIVE(SUPPRESS_BOUNCES_FOR, "suppress-bounces-for", KIND_PIPE | KIND_PMTA, TYPE_INTERVAL, "never", 60000, 315360000000, RELOAD_LIVE, DIRECTIVE_NEVER, NULL, \
         "how long such an entry holds; never: it does not expire") \
     /* event sinks */                                                                              \

@@ -102,18 +102,29 @@ static size_t canonical_domain(struct strview domain, char *out, size_t room)
     return len ? len : domain.len;
 }
 
-size_t suppress_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX])
+static size_t canonical(const char *at, struct strview address, char out[SUPPRESS_ADDRESS_MAX])
 {
-    const char *at = address.len ? memrchr(address.ptr, '@', address.len) : NULL;
-    size_t local = at ? (size_t)(at - address.ptr) : 0;
+    size_t local = (size_t)(at - address.ptr);
     bool ascii;
 
-    if (local == 0 || local > ADDRESS_LOCAL_MAX)
+    if (local > ADDRESS_LOCAL_MAX)
         return 0;
     copy_lower(sv(address.ptr, local + 1), out, &ascii);
     size_t room = MIN_OF((size_t)SUPPRESS_ADDRESS_MAX - local - 1, (size_t)ADDRESS_DOMAIN_MAX);
     size_t domain = canonical_domain(sv(at + 1, address.len - local - 1), out + local + 1, room);
     return domain ? local + 1 + domain : 0;
+}
+
+size_t suppress_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX])
+{
+    const char *at = address.len ? memrchr(address.ptr, '@', address.len) : NULL;
+    return at && at != address.ptr ? canonical(at, address, out) : 0;
+}
+
+size_t suppress_canonical_entry(struct strview address, char out[SUPPRESS_ADDRESS_MAX])
+{
+    const char *at = address.len ? memrchr(address.ptr, '@', address.len) : NULL;
+    return at ? canonical(at, address, out) : 0;
 }
 
 size_t suppress_canonical_name(enum suppress_scope scope, struct strview name,

@@ -58,7 +58,7 @@ struct suppress_entry {
     enum suppress_scope scope;
     struct strview scope_name; /* pipe, domain or job; empty for global */
     enum suppress_reason reason;
-    struct strview address; /* user@domain; any case: compared without it */
+    struct strview address; /* user@domain, or @domain: all of it; any case: compared without it */
     int64_t expires_ms;     /* wall clock; 0: never */
     struct strview note;    /* one short line: reply, report, who; may be empty */
 };
@@ -69,6 +69,13 @@ struct suppress_entry {
  * dot and as A-labels (RFC 5890) where it has others. Returns its length, 0 when this is not a mailbox
  * that fits. Only the shape is looked at: something, @, something. */
 size_t suppress_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX]);
+/* The same for what an entry may name: also "@domain", every address there. */
+size_t suppress_canonical_entry(struct strview address, char out[SUPPRESS_ADDRESS_MAX]);
+/* "@domain": of a whole domain. */
+static inline bool suppress_is_domain(struct strview address)
+{
+    return address.len > 1 && address.ptr[0] == '@';
+}
 /* The same for the name of a scope: pipes and domains without case, domains as above, jobs as they
  * are. 0 also when it is empty or too long; global has none and gives 0. */
 size_t suppress_canonical_name(enum suppress_scope scope, struct strview name,

@@ -68,6 +68,16 @@ uint64_t suppress_table_count(const struct suppress_table *t, enum suppress_scop
     return atomic_load_explicit(&t->mem->head.counts[scope], memory_order_relaxed);
 }
 
+uint64_t suppress_table_domains(const struct suppress_table *t, enum suppress_scope scope)
+{
+    return atomic_load_explicit(&t->mem->head.domains[scope], memory_order_relaxed);
+}
+
+int64_t suppress_table_added_ms(const struct suppress_table *t)
+{
+    return atomic_load_explicit(&t->mem->head.added_ms, memory_order_acquire);
+}
+
 int suppress_bucket_find(const struct suppress_bucket *b, struct suppress_hash h)
 {
     uint8_t tag = suppress_tag(h);
@@ -95,7 +105,8 @@ static bool slot_holds(const struct suppress_slot *s, int64_t now_ms, struct sup
 
     if (expires && now_ms >= (int64_t)expires * 1000)
         return false;
-    *ret = (struct suppress_hit){suppress_meta_scope(meta), suppress_meta_reason(meta)};
+    *ret = (struct suppress_hit){suppress_meta_scope(meta), suppress_meta_reason(meta),
+                                 suppress_meta_is_domain(meta)};
     return true;
 }
 
@@ -131,8 +142,25 @@ void suppress_scopes_add(struct suppress_scopes *s, const struct suppress_table 
     if (!t || s->count == ARRAY_LEN(s->hash) || suppress_table_count(t, scope) == 0)
         return;
     size_t len = suppress_canonical_name(scope, name, text);
-    if (len || scope == SUPPRESS_GLOBAL)
-        s->hash[s->count++] = suppress_hash_scope(&t->key, scope, sv(text, len));
+    if (!len && scope != SUPPRESS_GLOBAL)
+        return;
+    if (suppress_table_domains(t, scope))
+        s->domains |= (uint8_t)(1u << s->count);
+    s->hash[s->count++] = suppress_hash_scope(&t->key, scope, sv(text, len));
+}
+
+static bool domain_found(const struct suppress_table *t, const struct suppress_scopes *s,
+                         struct strview canonical, int64_t now_ms, struct suppress_hit *ret)
+{
+    const char *at = memrchr(canonical.ptr, '@', canonical.len);
+    struct suppress_hash h =
+        suppress_hash_address(&t->key, sv(at, (size_t)(canonical.ptr + canonical.len - at)));
+
+    for (unsigned i = 0; i < s->count; i++)
+        if ((s->domains >> i & 1) &&
+            suppress_table_has(t, suppress_hash_join(h, s->hash[i]), now_ms, ret))
+            return true;
+    return false;
 }
 
 bool suppress_table_find(const struct suppress_table *t, const struct suppress_scopes *s,
@@ -149,5 +177,5 @@ bool suppress_table_find(const struct suppress_table *t, const struct suppress_s
     for (unsigned i = 0; i < s->count; i++)
         if (suppress_table_has(t, suppress_hash_join(h, s->hash[i]), now_ms, ret))
             return true;
-    return false;
+    return s->domains && domain_found(t, s, sv(text, len), now_ms, ret);
 }

@@ -22,10 +22,17 @@ void suppress_table_unmap(struct suppress_table *t); /* NULL is fine */
 
 /* Entries of that scope, those that have expired and were not swept yet included. */
 uint64_t suppress_table_count(const struct suppress_table *t, enum suppress_scope scope);
+/* Of these, those of whole domains. */
+uint64_t suppress_table_domains(const struct suppress_table *t, enum suppress_scope scope);
+
+/* Wall clock; when an entry came or changed last, or the table was made. Who was looked up after that
+ * need not be looked up again. */
+int64_t suppress_table_added_ms(const struct suppress_table *t);
 
 struct suppress_hit {
     enum suppress_scope scope;
     enum suppress_reason reason;
+    bool is_domain; /* the entry is of the recipient's whole domain */
 };
 
 /* --- what a message is looked up with --- */
@@ -34,6 +41,7 @@ struct suppress_hit {
  * is none. */
 struct suppress_scopes {
     unsigned count;
+    uint8_t domains; /* a bit for each that has entries of whole domains */
     struct suppress_hash hash[8];
 };
 
@@ -41,7 +49,8 @@ struct suppress_scopes {
 void suppress_scopes_add(struct suppress_scopes *s, const struct suppress_table *t,
                          enum suppress_scope scope, struct strview name);
 
-/* The first of these scopes in which this address (any form) is suppressed at now_ms (wall clock). */
+/* The first of these scopes in which this address (any form) is suppressed at now_ms (wall clock), or
+ * else the first in which all of its domain is; that is looked for only where such entries are. */
 bool suppress_table_find(const struct suppress_table *t, const struct suppress_scopes *s,
                          struct strview address, int64_t now_ms, struct suppress_hit *ret);
 

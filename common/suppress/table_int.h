@@ -25,7 +25,7 @@
 
 #include <stdatomic.h>
 
-#define SUPPRESS_TABLE_MAGIC UINT64_C(0x3130505553544d50) /* "PMTSUP01" */
+#define SUPPRESS_TABLE_MAGIC UINT64_C(0x3230505553544d50) /* "PMTSUP02" */
 
 enum {
     TABLE_PAGE = 4096,
@@ -37,8 +37,8 @@ enum {
     SCOPE_BITS = 2,
 };
 
-/* meta: what only the writer needs above (place in the log, hash of the note), scope and reason
- * below. */
+/* meta: the top bit tells an entry of a whole domain; below it what only the writer needs (hash of the
+ * note, place in the log), then reason and scope. */
 struct suppress_slot {
     _Atomic uint64_t a;
     _Atomic uint64_t
@@ -63,6 +63,8 @@ struct suppress_head {
     _Alignas(64) _Atomic uint32_t depth;
     _Atomic uint32_t buckets; /* there are, and have memory */
     _Atomic uint64_t counts[SUPPRESS_SCOPE_COUNT];
+    _Atomic uint64_t domains[SUPPRESS_SCOPE_COUNT]; /* of these, those of whole domains */
+    _Atomic int64_t added_ms; /* wall; when an entry was added or changed last, or the table made */
 };
 _Static_assert(sizeof(struct suppress_head) <= TABLE_PAGE, "the head fits in a page");
 
@@ -103,6 +105,13 @@ static inline enum suppress_scope suppress_meta_scope(uint64_t meta)
 static inline enum suppress_reason suppress_meta_reason(uint64_t meta)
 {
     return (enum suppress_reason)(meta >> SCOPE_BITS & ((1u << REASON_BITS) - 1));
+}
+
+#define SUPPRESS_META_DOMAIN (UINT64_C(1) << 63)
+
+static inline bool suppress_meta_is_domain(uint64_t meta)
+{
+    return meta & SUPPRESS_META_DOMAIN;
 }
 
 /* Bytes of word that are equal to tag, as 0x80 in each; a byte above an equal one may be marked

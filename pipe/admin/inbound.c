@@ -16,6 +16,7 @@ void show_inbound(void *owner, struct admin *a)
 
     inbound_stats(p->inbound, &s);
     json_t *o = json_pack("{s:s}", "pipe", p->name);
+    put(o, "since_ms", (uint64_t)s.since_ms);
     put(o, "reports", s.reports);
     put(o, "unmatched", s.unmatched);
     put(o, "errors", s.errors);

@@ -47,6 +47,17 @@ struct check {
     unsigned spf_missing_count;
 };
 
+/* Of findings on DMARC. */
+enum {
+    CHECK_ORDER_RECORD,
+    CHECK_ORDER_REPORTS,
+    CHECK_ORDER_RECEIVERS,
+    CHECK_ORDER_PERCENT,
+    CHECK_ORDER_SPF,
+    CHECK_ORDER_DKIM,
+    CHECK_ORDER_VERDICT,
+};
+
 /* One evaluation of SPF; memory of the caller's, which is in the check's arena. */
 struct spf_run {
     struct list link;
@@ -80,6 +91,9 @@ void check_spf_begin(struct check *c);
 void check_names_begin(struct check *c);
 void check_dkim_begin(struct check *c);
 void check_policy_begin(struct check *c); /* DMARC, and BIMI behind it */
+/* Behind DMARC: whether who is to get its reports takes them. The record was found at `at`. */
+void check_reports_begin(struct check *c, struct strview at, const char *name,
+                         struct strview record);
 void check_bounces_begin(struct check *c);
 /* When all have ended: what is drawn from several. */
 void check_spf_conclude(struct check *c);

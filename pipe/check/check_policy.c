@@ -21,8 +21,6 @@ static struct check_finding *add(struct check *c, enum check_level level, unsign
 
 /* --- the record --- */
 
-enum { ORDER_RECORD, ORDER_REPORTS, ORDER_PERCENT, ORDER_SPF, ORDER_DKIM, ORDER_VERDICT };
-
 static bool is_policy(struct strview p)
 {
     return sv_eq_nocase(p, SV("none")) || sv_eq_nocase(p, SV("quarantine")) ||
@@ -39,13 +37,13 @@ static void read_record(struct check *c, const struct policy_task *t, struct str
     if (!is_policy(p) && rua.len)
         p = SV("none"); /* section 6.6.3 */
     if (!is_policy(p)) {
-        f = add(c, CHECK_LEVEL_FAIL, ORDER_RECORD, t->name, "the record has no valid p=");
+        f = add(c, CHECK_LEVEL_FAIL, CHECK_ORDER_RECORD, t->name, "the record has no valid p=");
         f->advice = "set p= to none, quarantine or reject: receivers pass this record over";
         return;
     }
     c->dmarc = record;
     c->dmarc_policy = inherited && is_policy(sp) ? sp : p;
-    f = add(c, CHECK_LEVEL_OK, ORDER_RECORD, t->name,
+    f = add(c, CHECK_LEVEL_OK, CHECK_ORDER_RECORD, t->name,
             check_printf(c, "policy %.*s%s", SV_ARG(c->dmarc_policy),
                          inherited ? ", inherited from the organisational domain" : ""));
     if (sv_eq_nocase(c->dmarc_policy, SV("none"))) {
@@ -53,18 +51,20 @@ static void read_record(struct check *c, const struct policy_task *t, struct str
         f->text = check_printf(c, "%s: forged mail is reported, not stopped", f->text);
     }
     if (!rua.len) {
-        f = add(c, CHECK_LEVEL_WARN, ORDER_REPORTS, t->name, "no rua=, nobody sends you reports");
+        f = add(c, CHECK_LEVEL_WARN, CHECK_ORDER_REPORTS, t->name,
+                "no rua=, nobody sends you reports");
         f->advice = check_printf(c, "add rua=mailto:ADDRESS to the record");
     }
     if (pct.len && !sv_eq(pct, SV("100")))
-        add(c, CHECK_LEVEL_NOTE, ORDER_PERCENT, t->name,
+        add(c, CHECK_LEVEL_NOTE, CHECK_ORDER_PERCENT, t->name,
             check_printf(c, "the policy holds for %.*s%% of the mail", SV_ARG(pct)));
+    check_reports_begin(c, t->at, t->name, record);
 }
 
 static void no_record(struct check *c, const struct policy_task *t)
 {
     struct check_finding *f = add(
-        c, CHECK_LEVEL_FAIL, ORDER_RECORD, check_printf(c, "_dmarc.%.*s", SV_ARG(c->domain)),
+        c, CHECK_LEVEL_FAIL, CHECK_ORDER_RECORD, check_printf(c, "_dmarc.%.*s", SV_ARG(c->domain)),
         sv_eq(c->domain, t->at) ? "no DMARC record"
                                 : check_printf(c, "no DMARC record, nor at %.*s", SV_ARG(t->at)));
 
@@ -89,11 +89,11 @@ static void on_record(struct question_waiter *w, const struct lookup_result *r)
             count++;
         }
     if (r->status == LOOKUP_TEMPORARY) {
-        add(c, CHECK_LEVEL_WARN, ORDER_RECORD, t->name, check_status_text(c, r))->advice =
+        add(c, CHECK_LEVEL_WARN, CHECK_ORDER_RECORD, t->name, check_status_text(c, r))->advice =
             "ask again later";
         c->dmarc_unknown = true;
     } else if (count > 1) {
-        add(c, CHECK_LEVEL_FAIL, ORDER_RECORD, t->name,
+        add(c, CHECK_LEVEL_FAIL, CHECK_ORDER_RECORD, t->name,
             "more than one DMARC record: receivers take none of them")
             ->advice = "leave one";
     } else if (count) {
@@ -144,10 +144,10 @@ static bool judge_spf(struct check *c)
 
     c->spf_is_aligned = aligned;
     if (aligned) {
-        add(c, CHECK_LEVEL_OK, ORDER_SPF, subject,
+        add(c, CHECK_LEVEL_OK, CHECK_ORDER_SPF, subject,
             check_printf(c, "aligned with From, %s", strict ? "strict" : "relaxed"));
     } else {
-        f = add(c, CHECK_LEVEL_WARN, ORDER_SPF, subject,
+        f = add(c, CHECK_LEVEL_WARN, CHECK_ORDER_SPF, subject,
                 check_printf(c, "not aligned with From (%s): SPF does not count for DMARC",
                              strict ? "strict" : "relaxed"));
         f->advice = check_printf(c, "use a return path %s%.*s", strict ? "at " : "at or below ",
@@ -167,10 +167,10 @@ static bool judge_keys(struct check *c)
         good |= aligned && c->key_is_good[i];
     }
     if (any)
-        add(c, CHECK_LEVEL_OK, ORDER_DKIM, "d= of DKIM",
+        add(c, CHECK_LEVEL_OK, CHECK_ORDER_DKIM, "d= of DKIM",
             check_printf(c, "aligned with From, %s", strict ? "strict" : "relaxed"));
     else if (c->req.key_count)
-        add(c, CHECK_LEVEL_WARN, ORDER_DKIM, "d= of DKIM",
+        add(c, CHECK_LEVEL_WARN, CHECK_ORDER_DKIM, "d= of DKIM",
             check_printf(c,
                          "no key's domain is aligned with From (%s): DKIM does not count for "
                          "DMARC",
@@ -186,22 +186,23 @@ void check_policy_conclude(struct check *c)
     struct check_finding *f;
 
     if (spf && dkim) {
-        add(c, CHECK_LEVEL_OK, ORDER_VERDICT, subject, "passes by SPF and by DKIM");
+        add(c, CHECK_LEVEL_OK, CHECK_ORDER_VERDICT, subject, "passes by SPF and by DKIM");
     } else if (dkim) {
-        f = add(c, CHECK_LEVEL_NOTE, ORDER_VERDICT, subject,
+        f = add(c, CHECK_LEVEL_NOTE, CHECK_ORDER_VERDICT, subject,
                 !c->spf.all ? "passes by DKIM; SPF was not checked"
                             : "passes by DKIM, not by SPF from every address");
     } else if (spf) {
-        f = add(c, CHECK_LEVEL_WARN, ORDER_VERDICT, subject,
+        f = add(c, CHECK_LEVEL_WARN, CHECK_ORDER_VERDICT, subject,
                 "passes by SPF alone: what is forwarded fails");
         f->advice = "sign with DKIM for the domain of From";
     } else if (c->spf_is_aligned && (!c->spf.all || c->spf_unknown)) {
-        f = add(c, CHECK_LEVEL_WARN, ORDER_VERDICT, subject,
+        f = add(c, CHECK_LEVEL_WARN, CHECK_ORDER_VERDICT, subject,
                 !c->spf.all ? "no key counts, and SPF was not checked"
                             : "no key counts, and the DNS did not answer for SPF");
         f->advice = "sign with DKIM for the domain of From";
     } else {
-        f = add(c, CHECK_LEVEL_FAIL, ORDER_VERDICT, subject, "fails: neither SPF nor DKIM counts");
+        f = add(c, CHECK_LEVEL_FAIL, CHECK_ORDER_VERDICT, subject,
+                "fails: neither SPF nor DKIM counts");
         f->advice = "mend one of them as said above; both are better";
     }
 }

@@ -123,7 +123,10 @@ bool dsn_may_send(struct dsn *d, struct strview sender, struct dsn_held *ret)
     struct config_query q = {.pipe = sv_of(engine_pipe(d->engine))};
     const struct rate *rate = &config_get(d->config, &q, DIR_DSN_MAX_RATE)->rate;
 
-    if (dsn_limit_take(d->limit, sender, rate, clock_wall_ms(), ret))
+    bool may = dsn_limit_take(d->limit, sender, rate, clock_wall_ms(), ret);
+    if (rate->count)
+        dsn_keep_limits(d);
+    if (may)
         return true;
     d->stats.held++;
     log_debug(LOG_QUEUE, "delivery notice held back (dsn-max-rate) to=%s",

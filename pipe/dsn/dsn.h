@@ -24,9 +24,10 @@ struct dsn *dsn_new(uv_loop_t *loop, struct engine *engine);
 void dsn_free(struct dsn *d);
 
 void dsn_configure(struct dsn *d, struct config *cfg);
-/* Reads up to when delays were told, before recovery; dirfd is that of the spool. */
+/* Reads up to when delays were told and what dsn-max-rate counted, before recovery; dirfd is that of
+ * the spool. */
 int dsn_open(struct dsn *d, int dirfd, struct err *e);
-/* Saves that and closes; closed(arg) from the loop. */
+/* Saves these and closes; closed(arg) from the loop. */
 void dsn_close(struct dsn *d, void (*closed)(void *arg), void *arg);
 
 /* What timers do; tests call it after they moved the clock. */

@@ -13,10 +13,9 @@
 #include "base/clock.h"
 #include "classify/classify.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-enum { SAVE_MS = 1000, AGAIN_MS = 60000, PER_RUN = 64 };
+enum { AGAIN_MS = 60000, PER_RUN = 64 };
 
 struct dsn_watch {
     struct heap_node node; /* key: the next look */
@@ -195,7 +194,7 @@ void dsn_delay_over(struct dsn_note *n, bool done)
     const struct heap_node *first = heap_min(&d->watches);
     if (done && !d->watching && (!first || first->key > n->now_ms)) {
         d->told_ms = MAX_OF(d->told_ms, n->now_ms);
-        saver_touch(&d->saver);
+        dsn_keep_delays(d);
     }
     if (first)
         dsn_arm(d, clock_mono_ms() + MAX_OF(first->key - clock_wall_ms(), (int64_t)0));
@@ -208,30 +207,4 @@ void dsn_delay_free(struct dsn *d)
         free(container_of(x, struct dsn_watch, node));
     }
     heap_fini(&d->watches);
-}
-
-/* --- what survives --- */
-
-static void write_told(void *arg, struct buf *out)
-{
-    const struct dsn *d = arg;
-    buf_printf(out, "told %lld\n", (long long)d->told_ms);
-}
-
-int dsn_open(struct dsn *d, int dirfd, struct err *e)
-{
-    struct buf text = {0};
-    long long told;
-    int status =
-        saver_open(&d->saver, d->loop, dirfd, "dsn-delays", SAVE_MS, write_told, d, &text, e);
-
-    if (status == 0 && sscanf(buf_data(&text), "told %lld", &told) == 1)
-        d->told_ms = MIN_OF((int64_t)told, clock_wall_ms()); /* a clock may have been set back */
-    buf_free(&text);
-    return status;
-}
-
-void dsn_close(struct dsn *d, void (*closed)(void *arg), void *arg)
-{
-    saver_close(&d->saver, closed, arg);
 }

@@ -4,7 +4,8 @@
  * the other pipe, as a receiver submits mail. With its 250 they are delivered as far as this pipe is
  * concerned, and received by the other one: the books of both hold. While the other pipe is down they
  * wait here, and nothing of this pipe waits for them; when it refuses, the queue is tried again by
- * retry-after.
+ * retry-after. When dsn-pipe changes, what waits for the old pipe goes to where a notice of now would
+ * go, whether the old one is there or not.
  *
  * Memory: a submission has its load; both end together.
  */
@@ -199,24 +200,61 @@ static void submit(struct submission *s)
     buf_free(&own);
 }
 
+/* dsn-pipe is another one now, or none. */
+static bool is_left(const struct queue *q)
+{
+    return !q->vmta->is_defined;
+}
+
+static void send_elsewhere(struct submission *s)
+{
+    struct engine *g = s->hand->dsn->engine;
+    struct load *l = drop(s);
+
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct entry *e = l->entries[i];
+        l->entries[i] = NULL;
+        l->left--;
+        engine_choose_again(g, e, &l->env);
+    }
+    load_release(l);
+}
+
 static void go_on(struct submission *s)
 {
-    if (s->load->state == LOAD_READY)
-        submit(s);
-    else
+    if (s->load->state != LOAD_READY)
         load_fail(drop(s));
+    else if (is_left(s->load->queue))
+        send_elsewhere(s);
+    else if (!s->hand->edge)
+        load_put_back(drop(s));
+    else
+        submit(s);
 }
 
 static void on_arrived(struct load *l)
 {
+    struct engine *g = l->engine;
+    struct queue *q = l->queue;
+
     go_on(l->owner);
+    if (is_left(q)) /* the next ones: no answer asks for them */
+        scheduler_kick(g, q);
+}
+
+static bool may_take(const struct dsn_hand *h, const struct queue *q)
+{
+    /* what goes elsewhere does not wait for what this pipe has in hand */
+    if (h->count >= (is_left(q) ? 2 * WINDOW : WINDOW) || q->retry_at_ms)
+        return false;
+    return is_left(q) || (h->edge && !ipc_edge_congested(h->edge));
 }
 
 void dsn_hand_turn(struct dsn *d, struct queue *q)
 {
     struct dsn_hand *h = get(d, q->vmta->to_pipe);
 
-    while (h->edge && h->count < WINDOW && !ipc_edge_congested(h->edge) && !q->retry_at_ms) {
+    while (may_take(h, q)) {
         struct submission *s = xcalloc(1, sizeof(*s));
         s->hand = h;
         s->load = load_take(d->engine, q, RCPTS_MAX, on_arrived, s);

@@ -1,21 +1,22 @@
 /*
  * What the parts of the room share: dsn.c (which recipients owe a notice, and when it begins),
- * dsn_note.c (one notice on its way to the disk), dsn_delay.c (who waits for long), dsn_hand.c (to
- * another pipe).
+ * dsn_note.c (one notice on its way to the disk), dsn_delay.c (who waits for long), dsn_keep.c (what
+ * survives a restart), dsn_hand.c (to another pipe).
  */
 #ifndef PMTA_PIPE_DSN_INT_H
 #define PMTA_PIPE_DSN_INT_H
 
 #include "dsn/dsn.h"
 #include "dsn/dsn_letter.h"
+#include "dsn/dsn_limit.h"
 #include "mail/inbound_address.h"
 #include "notice/own_mail.h"
 #include "queue/engine_int.h"
 #include "state/saver.h"
 
 enum {
-    DSN_SOFT_MAX = 1000,  /* notices; then who ends recipients by the thousand waits */
-    DSN_HARD_MAX = 10000, /* then recipients stay queued instead */
+    DSN_SOFT_MAX = 1000,   /* notices; then who ends recipients by the thousand waits */
+    DSN_HARD_MAX = 10000,  /* then recipients stay queued instead */
     DSN_WORKING_MAX = 256, /* read and stored at a time: what shares a commit */
 };
 
@@ -77,10 +78,10 @@ struct dsn {
     struct dsn_limit *limit;
     struct dsn_stats stats;
 
-    struct heap watches; /* struct dsn_watch by the time of the next look, wall */
-    uint32_t watching;   /* notices of delay under way */
-    int64_t told_ms;     /* wall; every delay up to then was told, or needs no telling */
-    struct saver saver;
+    struct heap watches;         /* struct dsn_watch by the time of the next look, wall */
+    uint32_t watching;           /* notices of delay under way */
+    int64_t told_ms;             /* wall; every delay up to then was told, or needs no telling */
+    struct saver delays, limits; /* files */
     void (*closed)(void *arg);
     void *closed_arg;
 
@@ -121,6 +122,12 @@ void dsn_delay_gather(struct dsn_note *n, const struct envelope *env);
 /* n is over: durable, or (done false) to be tried again. */
 void dsn_delay_over(struct dsn_note *n, bool done);
 void dsn_delay_free(struct dsn *d);
+
+/* --- dsn_keep.c --- */
+
+/* What told_ms says, or what the limit counts, has changed. */
+void dsn_keep_delays(struct dsn *d);
+void dsn_keep_limits(struct dsn *d);
 
 /* --- dsn_hand.c --- */
 

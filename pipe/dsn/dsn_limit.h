@@ -5,6 +5,7 @@
 #ifndef PMTA_PIPE_DSN_LIMIT_H
 #define PMTA_PIPE_DSN_LIMIT_H
 
+#include "base/buf.h"
 #include "base/str.h"
 #include "base/units.h"
 
@@ -23,5 +24,13 @@ struct dsn_held {
  * is held back, and counted. */
 bool dsn_limit_take(struct dsn_limit *l, struct strview sender, const struct rate *rate,
                     int64_t wall_ms, struct dsn_held *ret);
+
+/* Appends what would be missed: senders whose bucket is not full, or from whom something was held
+ * back; of many, the DSN_LIMIT_KEPT that were heard of last. Addresses are not in it. */
+enum { DSN_LIMIT_KEPT = 10000 };
+void dsn_limit_write(const struct dsn_limit *l, int64_t wall_ms, struct buf *out);
+/* Takes over what was written, into a limit that counted nothing yet. Lines that cannot be right are
+ * passed over. */
+void dsn_limit_read(struct dsn_limit *l, struct strview text);
 
 #endif

@@ -19,11 +19,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "inbound/counts.h"
 #include "inbound/forward.h"
 #include "inbound/judge.h"
 #include "inbound/parse.h"
 #include "queue/engine_int.h"
 #include "queue/load.h"
+#include "state/saver.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@
 enum {
     SUPPRESS_WAIT_MS = 30000, /* then the message is tried again later */
     SUPPRESS_LOOK_MS = 1000,
+    COUNTS_SAVE_MS = 5000,
     ADDRESS_KEEP = 400,
 };
 
@@ -77,6 +80,7 @@ struct inbound {
     bool in_work;
     bool draining;
     struct inbound_stats stats;
+    struct saver saver; /* of what stats count */
 };
 
 static const struct local_queue queues[] = {
@@ -238,6 +242,7 @@ static void conclude(struct task *t, bool forwarded)
     write_records(t);
     count(t);
     t->in->stats.forwarded += forwarded;
+    saver_touch(&t->in->saver);
     if (j->matched)
         snprintf(text, sizeof(text), "%s (%.*s): %zu record%s, %zu suppressed", j->what,
                  SV_ARG(j->records[0].remote.format), j->record_count,
@@ -571,8 +576,32 @@ struct inbound *inbound_new(uv_loop_t *loop, struct engine *engine, struct verp 
     in->timer = xcalloc(1, sizeof(*in->timer));
     uv_timer_init(loop, in->timer);
     in->timer->data = in;
+    in->stats.since_ms = clock_wall_ms();
     engine_on_local(engine, &ops, in);
     return in;
+}
+
+static void write_counts(void *arg, struct buf *out)
+{
+    const struct inbound *in = arg;
+    inbound_counts_write(&in->stats, out);
+}
+
+int inbound_open(struct inbound *in, int dirfd, struct err *e)
+{
+    struct buf text = {0};
+    int status = saver_open(&in->saver, in->loop, dirfd, "inbound", COUNTS_SAVE_MS, write_counts,
+                            in, &text, e);
+
+    if (status == 0)
+        inbound_counts_read(&in->stats, buf_view(&text));
+    buf_free(&text);
+    return status;
+}
+
+void inbound_close(struct inbound *in, void (*closed)(void *arg), void *arg)
+{
+    saver_close(&in->saver, closed, arg);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

@@ -31,8 +31,15 @@ void inbound_on_suppress(struct inbound *in, inbound_suppress_fn *add, void *arg
 
 enum { INBOUND_PARALLEL = 4 }; /* messages of one queue at a time */
 
-/* Since the process started. */
+/* Reads what was counted before, and keeps what is from now on, in the file "inbound" of the spool,
+ * whose directory stays the caller's. A kill -9 loses what was counted in its last seconds. */
+int inbound_open(struct inbound *in, int dirfd, struct err *e);
+/* Writes what is not written; closed(arg) from the loop. */
+void inbound_close(struct inbound *in, void (*closed)(void *arg), void *arg);
+
+/* Since since_ms, over restarts. */
 struct inbound_stats {
+    int64_t since_ms; /* wall */
     uint64_t reports, unmatched, errors; /* messages */
     uint64_t records, suppressed, forwarded;
     uint64_t kinds[8];           /* messages by enum inbound_kind, without the unsubscriptions */

@@ -131,13 +131,21 @@ static struct judged_record *add_record(struct judging *j, enum acct_record type
 
 /* --- suppression --- */
 
+/* Nobody else reaches an address that is gone; a complaint is about what its pipe sends. */
+static enum suppress_scope scope_of(const struct judging *j, const struct suppress_entry *e)
+{
+    if (j->in->settings->has_scope)
+        return j->in->settings->scope;
+    return e->reason == SUPPRESS_BY_BOUNCE ? SUPPRESS_GLOBAL : SUPPRESS_PIPE;
+}
+
 static void set_scope(const struct judging *j, struct strview sender, struct suppress_entry *e)
 {
     bool known = j->has_origin && j->origin.known;
     struct strview pipe = known && j->origin.pipe.len ? j->origin.pipe : j->in->pipe;
     struct strview domain = address_domain(sender), job = known ? j->origin.job : sv("", 0);
 
-    e->scope = j->in->settings->scope;
+    e->scope = scope_of(j, e);
     e->scope_name = e->scope == SUPPRESS_GLOBAL   ? sv("", 0)
                     : e->scope == SUPPRESS_DOMAIN ? domain
                     : e->scope == SUPPRESS_JOB    ? job

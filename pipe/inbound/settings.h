@@ -19,6 +19,7 @@ struct inbound_settings {
     size_t forward_unmatched_count, forward_errors_count;
     bool trust_plain;
     bool suppress;
+    bool has_scope; /* else it depends on what the report is */
     enum suppress_scope scope;
     struct strview categories; /* separated by commas */
     int64_t expire_after_ms;   /* 0: never */

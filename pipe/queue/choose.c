@@ -301,6 +301,20 @@ bool choose_vmta(struct engine *g, struct envelope *env)
     return true;
 }
 
+/* A notice that was to go through another pipe than the one of now (dsn-pipe): through that one, or
+ * NULL when there is none any more. */
+static struct vmta *pipe_of_notices(const struct engine *g, struct strview chosen)
+{
+    struct config_query q = {.pipe = sv_of(g->pipe)};
+    const char *pipe = config_text(g->config, &q, DIR_DSN_PIPE);
+    char name[300];
+
+    if (!pipe || !sv_starts_nocase(chosen, SV(VMTA_PIPE)))
+        return NULL;
+    snprintf(name, sizeof(name), VMTA_PIPE "%.255s", pipe);
+    return find_defined(g, sv_of(name));
+}
+
 /* What was chosen, unless it is gone: then the message chooses again. */
 struct vmta *choose_of_message(struct engine *g, const struct envelope *env)
 {
@@ -308,6 +322,8 @@ struct vmta *choose_of_message(struct engine *g, const struct envelope *env)
     struct strview name = env->chosen_vmta.len ? env->chosen_vmta : env->vmta;
 
     struct vmta *v = name.len ? find_defined(g, name) : NULL;
+    if (!v)
+        v = pipe_of_notices(g, env->chosen_vmta);
     if (v)
         return v;
     return resolve(g, wish_of(g, env), lane_of(env), &pool);

@@ -126,6 +126,12 @@ void engine_on_bounced(struct engine *g,
     g->bounced_arg = arg;
 }
 
+void engine_on_suppressed(struct engine *g, engine_suppressed_fn *fn, void *arg)
+{
+    g->suppressed = fn;
+    g->suppressed_arg = arg;
+}
+
 void engine_on_change(struct engine *g, void (*fn)(void *arg, bool clocks), void *arg)
 {
     g->actions.changed = fn;
@@ -166,6 +172,8 @@ void engine_configure_queue(struct engine *g, struct queue *q)
                            queue_group_domain(q), q->ask);
     if (was_static || q->settings.host_count || asked_for_another(q))
         scheduler_forget_route(g, q);
+    if (q->vmta->to_pipe && !q->vmta->is_defined)
+        q->retry_at_ms = 0; /* dsn-pipe is another one now: nothing waits for this one */
     q->config_generation = g->config_generation;
     list_remove(&q->configured);
     list_push_back(&g->current, &q->configured);
@@ -255,8 +263,8 @@ static struct queue *queue_for(struct engine *g, struct vmta *vmta, struct strvi
 
     if (!l)
         return queue_of_domain(g, vmta, address, ask);
-    struct queue *q = engine_queue_of(g, sv_of(l->name), choose_get_vmta(g, SV(VMTA_DEFAULT)),
-                                      TLS_ASK_NOTHING);
+    struct queue *q =
+        engine_queue_of(g, sv_of(l->name), choose_get_vmta(g, SV(VMTA_DEFAULT)), TLS_ASK_NOTHING);
     q->local = l;
     return q;
 }
@@ -267,11 +275,9 @@ void engine_on_local(struct engine *g, const struct engine_local_ops *ops, void 
     g->local_arg = arg;
 }
 
-void engine_send_out(struct engine *g, struct entry *e, const struct envelope *env)
+static void send_to(struct engine *g, struct entry *e, struct queue *to)
 {
     struct queue *q = e->queue;
-    struct vmta *vmta = choose_of_rcpt(g, env, e->rcpt, choose_of_message(g, env));
-    struct queue *to = queue_of_domain(g, vmta, env->rcpts[e->rcpt].address, tls_ask_of(env));
 
     BUG_ON(e->state != ENTRY_SENDING);
     q->live--;
@@ -281,6 +287,18 @@ void engine_send_out(struct engine *g, struct entry *e, const struct envelope *e
     e->state = ENTRY_DETACHED;
     queue_ready(to, e);
     scheduler_kick(g, to);
+}
+
+void engine_send_out(struct engine *g, struct entry *e, const struct envelope *env)
+{
+    struct vmta *vmta = choose_of_rcpt(g, env, e->rcpt, choose_of_message(g, env));
+    send_to(g, e, queue_of_domain(g, vmta, env->rcpts[e->rcpt].address, tls_ask_of(env)));
+}
+
+void engine_choose_again(struct engine *g, struct entry *e, const struct envelope *env)
+{
+    struct vmta *vmta = choose_of_rcpt(g, env, e->rcpt, choose_of_message(g, env));
+    send_to(g, e, queue_for(g, vmta, env->rcpts[e->rcpt].address, tls_ask_of(env)));
 }
 
 unsigned engine_refuses(struct engine *g, const struct envelope *env, const char **ret_text)

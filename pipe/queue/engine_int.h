@@ -83,6 +83,8 @@ struct engine {
     bool suspended; /* an action holds the pipe */
     void (*bounced)(void *arg, const struct envelope *env, uint32_t rcpt, const struct outcome *o);
     void *bounced_arg;
+    engine_suppressed_fn *suppressed; /* NULL: nobody is */
+    void *suppressed_arg;
     void (*notice)(void *arg, struct strview to_list, struct strview subject, struct strview body);
     void *notice_arg;
     struct engine_dsn dsn;

@@ -17,7 +17,7 @@ static struct load *load_new(struct engine *g)
 
     list_init(&l->link);
     l->engine = g;
-    l->dropped = l->granted = l->was_sent = false;
+    l->dropped = l->granted = l->was_sent = l->suppressed = false;
     l->status = 0;
     l->signing = NULL;
     l->count = l->left = 0;
@@ -48,6 +48,29 @@ static int decode(struct load *l, struct strview envelope)
     return status;
 }
 
+/* Whether somebody went on the suppression list while the message waited. What is local has no
+ * recipient who could. */
+static bool is_suppressed(struct load *l)
+{
+    const struct engine *g = l->engine;
+
+    if (!g->suppressed || l->queue->local || l->queue->vmta->to_pipe)
+        return false;
+    l->suppressed =
+        g->suppressed(g->suppressed_arg, &l->env,
+                      l->body ? l->body->content : l->read.content.content, l->rcpts, l->count);
+    return l->suppressed;
+}
+
+/* Envelope and content are there. */
+static void go_on(struct load *l)
+{
+    if (is_suppressed(l))
+        l->state = LOAD_FAILED;
+    else
+        signing_begin(l);
+}
+
 static void on_read(struct spool_read *r, int status)
 {
     struct load *l = container_of(r, struct load, read);
@@ -59,7 +82,7 @@ static void on_read(struct spool_read *r, int status)
         return;
     }
     if (l->state == LOAD_READY)
-        signing_begin(l);
+        go_on(l);
     if (l->state != LOAD_SIGNING)
         l->arrived(l);
 }
@@ -72,7 +95,7 @@ static void fetch(struct load *l)
         l->body = body_ref(m->body);
         l->status = decode(l, l->body->envelope);
         if (l->status == 0) {
-            signing_begin(l);
+            go_on(l);
             return;
         }
         body_unref(l->body);
@@ -231,6 +254,30 @@ static void defer_unsigned(struct load *l)
     load_release(l);
 }
 
+/* As when it had been on the list already when its message came. */
+static void end_suppressed(struct load *l)
+{
+    char text[SUPPRESSED_TEXT];
+    uint32_t ended = 0;
+
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct envelope_rcpt *rcpt = &l->env.rcpts[l->rcpts[i]];
+        struct entry *e = l->entries[i];
+        if (!rcpt->suppressed)
+            continue;
+        struct outcome o = suppressed_outcome(rcpt, text);
+        l->entries[i] = NULL;
+        l->left--;
+        ended++;
+        settle_entry(l->engine, e, &l->env, &o, NULL);
+    }
+    job_refund(l->message->job, ended);
+    if (l->left)
+        load_put_back(l);
+    else
+        load_release(l);
+}
+
 /* The record is damaged: spool_read set it aside and counted it; here the recipients leave the
  * index. Otherwise the disk could not be read now: they wait. */
 void load_fail(struct load *l)
@@ -238,6 +285,10 @@ void load_fail(struct load *l)
     struct engine *g = l->engine;
     struct queue *q = l->queue;
 
+    if (l->suppressed) {
+        end_suppressed(l);
+        return;
+    }
     if (l->status == ERR_KEY) {
         defer_unsigned(l);
         return;

@@ -13,7 +13,7 @@ enum load_state {
     LOAD_READING, /* the spool reads it */
     LOAD_SIGNING, /* the signer has it */
     LOAD_READY,
-    LOAD_FAILED, /* could not be read, or not be signed; status says why */
+    LOAD_FAILED, /* could not be read, or not be signed; status says why. Or somebody is suppressed */
     LOAD_HANDED, /* a connection has it */
 };
 
@@ -24,10 +24,11 @@ struct load {
     struct message *message;
     enum load_state state;
     int status;
-    bool granted;  /* rates of this version counted its recipients */
-    bool was_sent; /* content went out */
+    bool granted;    /* rates of this version counted its recipients */
+    bool was_sent;   /* content went out */
+    bool suppressed; /* FAILED: some of its recipients went on the suppression list meanwhile */
     uint32_t version;
-    uint64_t charged; /* bytes that volume rates counted when it was taken */
+    uint64_t charged;                /* bytes that volume rates counted when it was taken */
     uint32_t epoch;                  /* limits_epoch when they were counted */
     bool dropped;                    /* its connection went away while it was read or signed */
     void (*arrived)(struct load *l); /* that has ended; not inside load_take */
@@ -70,7 +71,8 @@ void load_put_back(struct load *l);
 /* All entries have their outcome. */
 void load_release(struct load *l);
 /* A load that FAILED: a corrupt message is closed in the books, one that cannot be read or signed
- * now is retried later. Releases it. */
+ * now is retried later; of one with suppressed recipients these end, and the others are put back.
+ * Releases it. */
 void load_fail(struct load *l);
 
 #endif

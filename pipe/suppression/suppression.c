@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum mode { MODE_REJECT, MODE_RECORD, MODE_OFF };
+enum { WAITED_MS = 1000 }; /* what goes out at once was looked up at once */
 enum { CATEGORIES_MAX = 32, TROUBLE_EVERY_MS = 10000 };
 
 struct suppression {
@@ -142,24 +143,37 @@ static void add_domains(const struct suppress_table *t, const struct envelope *e
     buf_free(&block);
 }
 
+static void add_scopes(const struct suppression *s, const struct envelope *env,
+                       const struct content *content, struct suppress_scopes *to)
+{
+    suppress_scopes_add(to, s->table, SUPPRESS_GLOBAL, sv("", 0));
+    suppress_scopes_add(to, s->table, SUPPRESS_PIPE, sv_of(s->pipe));
+    suppress_scopes_add(to, s->table, SUPPRESS_JOB, env->job);
+    add_domains(s->table, env, content, to);
+}
+
+static bool look_up_one(const struct suppression *s, const struct suppress_scopes *scopes,
+                        struct envelope_rcpt *rcpt, int64_t now)
+{
+    struct suppress_hit hit;
+
+    if (!suppress_table_find(s->table, scopes, rcpt->address, now, &hit))
+        return false;
+    rcpt->suppressed = (uint8_t)(1 + hit.reason);
+    rcpt->suppressed_scope = (uint8_t)hit.scope;
+    return true;
+}
+
 static bool look_up(const struct suppression *s, struct envelope *env,
                     const struct content *content, uint32_t *ret_hits)
 {
     struct suppress_scopes scopes = {0};
-    struct suppress_hit hit;
     int64_t now = clock_wall_ms();
     uint32_t hits = 0;
 
-    suppress_scopes_add(&scopes, s->table, SUPPRESS_GLOBAL, sv("", 0));
-    suppress_scopes_add(&scopes, s->table, SUPPRESS_PIPE, sv_of(s->pipe));
-    suppress_scopes_add(&scopes, s->table, SUPPRESS_JOB, env->job);
-    add_domains(s->table, env, content, &scopes);
+    add_scopes(s, env, content, &scopes);
     for (uint32_t i = 0; scopes.count && i < env->rcpt_count; i++)
-        if (suppress_table_find(s->table, &scopes, env->rcpts[i].address, now, &hit)) {
-            env->rcpts[i].suppressed = (uint8_t)(1 + hit.reason);
-            env->rcpts[i].suppressed_scope = (uint8_t)hit.scope;
-            hits++;
-        }
+        hits += look_up_one(s, &scopes, &env->rcpts[i], now);
     *ret_hits = hits;
     return hits > 0;
 }
@@ -199,6 +213,32 @@ enum suppression_verdict suppression_check(struct suppression *s, struct envelop
              suppress_reason_name((enum suppress_reason)(r->suppressed - 1)));
     s->counts.refused++;
     return SUPPRESSION_ALL;
+}
+
+/* Of content that is not in memory the header is not read for this: then the domain of From counts
+ * where the envelope has it. */
+bool suppression_again(void *arg, struct envelope *env, struct strview content,
+                       const uint32_t *rcpts, uint32_t count)
+{
+    struct suppression *s = arg;
+    struct suppress_scopes scopes = {0};
+    int64_t now = clock_wall_ms();
+    uint32_t hits = 0;
+
+    if (!s->table || !env->sender.len || suppress_table_added_ms(s->table) < env->received_ms ||
+        now - env->received_ms < WAITED_MS)
+        return false;
+    add_scopes(s, env, &(struct content){content, -1}, &scopes);
+    for (uint32_t i = 0; scopes.count && i < count; i++)
+        hits += look_up_one(s, &scopes, &env->rcpts[rcpts[i]], now);
+    if (!hits)
+        return false;
+    if (mode_of(s, env) == MODE_OFF) {
+        forget(env);
+        return false;
+    }
+    s->counts.recorded += hits;
+    return true;
 }
 
 /* --- bounces --- */

@@ -38,6 +38,11 @@ enum suppression_verdict suppression_check(struct suppression *s, struct envelop
                                            struct strview content, int content_fd,
                                            char text[SUPPRESSION_TEXT]);
 
+/* engine_suppressed_fn: the same for recipients of a message that has waited, when an entry came since
+ * its arrival. Costs two loads when none did. */
+bool suppression_again(void *arg, struct envelope *env, struct strview content,
+                       const uint32_t *rcpts, uint32_t count);
+
 /* A reply ended this recipient (engine_on_bounced; arg is the struct suppression): when its category is
  * one of suppress-bounces, the address goes on the list. */
 void suppression_bounced(void *arg, const struct envelope *env, uint32_t rcpt,

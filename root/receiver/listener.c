@@ -2,17 +2,43 @@
  * Listening sockets, which root bound and keeps: each wake-up accepts at most ACCEPTS_PER_TURN
  * connections. When descriptors run out, accepting stops for a second (session_tick resumes it)
  * instead of spinning.
+ *
+ * A listener that checks client certificates opens when its root certificates were read, in the thread
+ * pool. Until then the one that it replaces goes on; where there is none, connections wait in the
+ * backlog of the socket.
  */
 #include "base/log.h"
 #include "mail/tls_config.h"
 #include "receiver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { ACCEPTS_PER_TURN = 64 };
+
+/* A listener that waits for its root certificates. */
+struct opening {
+    struct list link; /* receiver->openings */
+    struct tls_files_waiter waiter;
+    struct receiver *receiver;
+    int fd, cert_fd, key_fd; /* owned */
+    char name[128];
+};
+
+static void opening_free(struct opening *o)
+{
+    int fds[] = {o->fd, o->cert_fd, o->key_fd};
+
+    list_remove(&o->link);
+    list_remove(&o->waiter.link);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(o);
+}
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
@@ -68,8 +94,20 @@ static void close_same_name(struct receiver *r, const char *name)
     }
 }
 
+static const char *client_ca(const struct receiver *r, const char *name)
+{
+    const struct config_value *v =
+        config_section_get(r->config, KIND_LISTENER, sv_of(name), DIR_TLS_CLIENT_CA);
+    return v ? v->text : NULL;
+}
+
 void listener_close_removed(struct receiver *r)
 {
+    list_for_each_safe (pos, &r->openings) {
+        struct opening *o = list_entry(pos, struct opening, link);
+        if (!config_has_section(r->config, KIND_LISTENER, sv_of(o->name)))
+            opening_free(o);
+    }
     list_for_each_safe (pos, &r->listeners) {
         struct listener *l = list_entry(pos, struct listener, link);
         if (!config_has_section(r->config, KIND_LISTENER, sv_of(l->name)))
@@ -126,20 +164,20 @@ static struct tls_context *make_tls(struct receiver *r, const char *name, int ce
     v = config_section_get(r->config, KIND_LISTENER, section, DIR_TLS_MIN_VERSION);
     if (v && v->text)
         tls_context_set_min_version(t, (enum tls_version)v->number);
-    v = config_section_get(r->config, KIND_LISTENER, section, DIR_TLS_CLIENT_CA);
-    if (!v || !v->text)
+    const char *ca = client_ca(r, name);
+    if (!ca)
         return t;
-    struct tls_roots *roots = tls_files_roots(r->tls_files, v->text);
+    struct tls_roots *roots = tls_files_roots(r->tls_files, ca);
     if (roots) {
         tls_context_set_client_roots(t, roots);
         return t;
     }
-    err_set(e, ERR_TLS, "tls-client-ca '%s' cannot be used", v->text);
+    err_set(e, ERR_TLS, "tls-client-ca '%s' cannot be used", ca);
     tls_context_unref(t);
     return NULL;
 }
 
-void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd)
+static void open_now(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd)
 {
     struct tls_context *tls = NULL;
     struct err e;
@@ -164,4 +202,60 @@ void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, in
     l->poll.data = l;
     if (!r->draining)
         uv_poll_start(&l->poll, UV_READABLE, on_readable);
+}
+
+/* --- with root certificates --- */
+
+static void drop_openings(struct receiver *r, const char *name)
+{
+    list_for_each_safe (pos, &r->openings) {
+        struct opening *o = list_entry(pos, struct opening, link);
+        if (!name || strcmp(o->name, name) == 0)
+            opening_free(o);
+    }
+}
+
+/* Its roots are there, or there is another set of files, which may have to be read, too. */
+static void go_on(struct opening *o)
+{
+    struct receiver *r = o->receiver;
+    int fd = o->fd;
+
+    if (!tls_files_load_roots(r->tls_files, child_loop(r->child), client_ca(r, o->name),
+                              &o->waiter))
+        return;
+    o->fd = -1;
+    open_now(r, o->name, fd, o->cert_fd, o->key_fd);
+    opening_free(o);
+}
+
+static void on_roots(struct tls_files_waiter *w)
+{
+    go_on(container_of(w, struct opening, waiter));
+}
+
+void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd)
+{
+    drop_openings(r, name); /* what came before this */
+    if (cert_fd < 0 || !client_ca(r, name)) {
+        open_now(r, name, fd, cert_fd, key_fd);
+        return;
+    }
+    struct opening *o = xcalloc(1, sizeof(*o));
+    o->receiver = r;
+    o->waiter.ready = on_roots;
+    list_init(&o->waiter.link);
+    o->fd = fd;
+    o->cert_fd = fcntl(cert_fd, F_DUPFD_CLOEXEC, 0);
+    o->key_fd = fcntl(key_fd, F_DUPFD_CLOEXEC, 0);
+    snprintf(o->name, sizeof(o->name), "%s", name);
+    list_push_back(&r->openings, &o->link);
+    go_on(o);
+}
+
+void listener_close_all(struct receiver *r)
+{
+    drop_openings(r, NULL);
+    list_for_each_safe (pos, &r->listeners)
+        listener_close(list_entry(pos, struct listener, link));
 }

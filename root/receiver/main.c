@@ -158,8 +158,7 @@ static void drain(void *owner, int64_t timeout_ms)
         return;
     r->draining = true;
     r->drain_until_ms = clock_mono_ms() + timeout_ms;
-    list_for_each_safe (pos, &r->listeners)
-        listener_close(list_entry(pos, struct listener, link));
+    listener_close_all(r);
     if (r->timer.data)
         uv_timer_start(&r->timer, on_tick, DRAIN_POLL_MS, DRAIN_POLL_MS);
     session_drain_all(r);
@@ -196,6 +195,7 @@ int main(int argc, char **argv)
     static struct receiver r;
 
     list_init(&r.listeners);
+    list_init(&r.openings);
     list_init(&r.pipes);
     list_init(&r.sessions);
     list_init(&r.traces);

@@ -28,6 +28,7 @@ struct receiver {
     struct config *config;
     struct smtp_server_shared shared;
     struct list listeners;
+    struct list openings; /* listeners that wait for their root certificates */
     struct list pipes; /* struct pipe_edge */
     struct list sessions;
     struct list traces; /* struct trace */
@@ -97,11 +98,14 @@ struct listener {
     char name[128];
 };
 
-/* Takes fd; the two others stay the caller's (or -1). Replaces a listener of the same name. */
+/* Takes fd; the two others stay the caller's (or -1). Replaces a listener of the same name, at once or,
+ * with tls-client-ca, when that was read. */
 void listener_open(struct receiver *r, const char *name, int fd, int cert_fd, int key_fd);
 void listener_close(struct listener *l);
 /* Closes those that the configuration does not have any more. */
 void listener_close_removed(struct receiver *r);
+/* Also those that were to be opened. */
+void listener_close_all(struct receiver *r);
 /* Connections can be accepted again after descriptors ran out. */
 void listener_resume_all(struct receiver *r);
 

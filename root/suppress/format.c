@@ -20,7 +20,7 @@
 #define RECORD_MAGIC  0x5350u
 #define SEGMENT_MAGIC UINT64_C(0x3130505055534d50) /* "PMSUPP01" */
 
-enum { FLAG_HASHED = 1 };
+enum { FLAG_HASHED = 1, FLAG_DOMAIN = 2, FLAGS_KNOWN = FLAG_HASHED | FLAG_DOMAIN };
 
 /* --- records --- */
 
@@ -43,7 +43,7 @@ size_t record_encode(struct buf *out, const struct record *r, uint32_t tag)
     p[8] = (char)r->kind;
     p[9] = (char)r->scope;
     p[10] = (char)r->reason;
-    p[11] = r->hashed ? FLAG_HASHED : 0;
+    p[11] = (char)((r->hashed ? FLAG_HASHED : 0) | (r->is_domain ? FLAG_DOMAIN : 0));
     p[12] = (char)r->name.len;
     p[13] = (char)r->note.len;
     put16(p + 14, (uint16_t)r->address.len);
@@ -67,10 +67,11 @@ static bool is_plausible(const struct record *r, unsigned flags)
         return false;
     if ((unsigned)r->scope >= SUPPRESS_SCOPE_COUNT || (unsigned)r->reason >= SUPPRESS_REASON_COUNT)
         return false;
-    if ((r->scope == SUPPRESS_GLOBAL) != (r->name.len == 0) || flags & ~(unsigned)FLAG_HASHED)
+    if ((r->scope == SUPPRESS_GLOBAL) != (r->name.len == 0) || flags & ~(unsigned)FLAGS_KNOWN)
         return false;
     return r->hashed ? r->address.len == sizeof(struct suppress_hash)
-                     : r->address.len > 0 && r->address.len <= SUPPRESS_ADDRESS_MAX;
+                     : r->address.len > 0 && r->address.len <= SUPPRESS_ADDRESS_MAX &&
+                           suppress_is_domain(r->address) == r->is_domain;
 }
 
 int record_decode(struct strview in, uint32_t tag, struct record *ret)
@@ -92,6 +93,7 @@ int record_decode(struct strview in, uint32_t tag, struct record *ret)
         .scope = (enum suppress_scope)(uint8_t)p[9],
         .reason = (enum suppress_reason)(uint8_t)p[10],
         .hashed = p[11] & FLAG_HASHED,
+        .is_domain = p[11] & FLAG_DOMAIN,
         .expires_s = get32(p + 16),
         .made_s = get32(p + 20),
         .name = sv(text, name),

@@ -26,6 +26,7 @@ struct record {
     enum suppress_scope scope;
     enum suppress_reason reason;
     bool hashed;        /* address is the 16 bytes of suppress_hash_address */
+    bool is_domain;     /* of a whole domain; then a clear address begins with @ */
     uint32_t expires_s; /* since 1970; 0: never */
     uint32_t made_s;
     struct strview name;    /* canonical, of the scope; empty for global */

@@ -151,9 +151,9 @@ int store_next_place(struct store *s, size_t bytes, struct place *ret)
 void store_append(struct store *s, struct op *op, const struct record *record)
 {
     struct batch *b = open_batch(s);
-    struct segment *g = &s->segments[s->segment_count - 1];
 
     if (record) {
+        struct segment *g = &s->segments[s->segment_count - 1];
         if (buf_len(&b->bytes) == 0 && !b->rotate) {
             b->segment = g->number;
             b->offset = (uint32_t)g->bytes;
@@ -198,28 +198,48 @@ void store_end(struct store_request *r)
 struct names {
     char address[SUPPRESS_ADDRESS_MAX], scope[SUPPRESS_NAME_MAX];
     size_t address_len, scope_len;
-    bool hashed;
+    bool hashed, is_domain;
     struct suppress_hash h; /* of the address alone, then of the entry */
 };
 
-bool store_hash_from_hex(struct strview text, struct suppress_hash *ret)
+bool store_hash_from_hex(struct strview text, struct suppress_hash *ret, bool *ret_is_domain)
 {
     size_t len = 0;
+
+    *ret_is_domain = suppress_is_domain(text);
+    if (*ret_is_domain)
+        text = sv(text.ptr + 1, text.len - 1);
     return text.len == 2 * sizeof(*ret) &&
            sodium_hex2bin((unsigned char *)ret, sizeof(*ret), text.ptr, text.len, NULL, &len,
                           NULL) == 0 &&
            len == sizeof(*ret);
 }
 
+size_t store_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX])
+{
+    bool is_domain = suppress_is_domain(address);
+    struct strview domain = is_domain ? sv(address.ptr + 1, address.len - 1) : address;
+    char probe[ADDRESS_DOMAIN_MAX + 3];
+
+    if (is_domain) { /* what may stand behind an @ is what is a mailbox with a local part */
+        int n = snprintf(probe, sizeof(probe), "x@%.*s", SV_ARG(domain));
+        if (n < 0 || (size_t)n >= sizeof(probe) ||
+            !address_is_mailbox(sv(probe, (size_t)n), ADDRESS_UTF8))
+            return 0;
+    } else if (!address_is_mailbox(address, ADDRESS_UTF8)) {
+        return 0;
+    }
+    return suppress_canonical_entry(address, out);
+}
+
 static int name_address(struct store *s, struct strview address, struct names *n, struct err *e)
 {
-    n->hashed = store_hash_from_hex(address, &n->h);
+    n->hashed = store_hash_from_hex(address, &n->h, &n->is_domain);
     if (n->hashed)
         return 0;
-    n->address_len =
-        address_is_mailbox(address, ADDRESS_UTF8) ? suppress_canonical(address, n->address) : 0;
+    n->address_len = store_canonical(address, n->address);
     if (!n->address_len)
-        return err_set(e, ERR_SYNTAX, "'%s' is not an address",
+        return err_set(e, ERR_SYNTAX, "'%s' is not an address, and no @domain",
                        log_safe(address.ptr, address.len, 100));
     n->h = suppress_hash_address(&s->key, sv(n->address, n->address_len));
     return 0;
@@ -284,6 +304,7 @@ static void name_record(const struct store *s, const struct names *n, struct sup
 {
     r->name = sv(n->scope, n->scope_len);
     r->hashed = n->hashed || s->hashing;
+    r->is_domain = n->is_domain;
     *raw = suppress_hash_join(n->h, scope); /* takes the scope out again */
     r->address = r->hashed ? sv((const char *)raw, sizeof(*raw)) : sv(n->address, n->address_len);
 }
@@ -303,11 +324,11 @@ static int put(struct store_request *q, struct record *r, struct suppress_hash h
 
     if (code < 0)
         return err_set(e, code, "the log has no more segments");
-    op.now =
-        (struct table_value){r->expires_s, meta_make(at, r->scope, r->reason, note_hash(r->note))};
+    op.now = (struct table_value){r->expires_s, meta_make(at, r, note_hash(r->note))};
     code = table_put(&s->table, h, &op.now, &op.was, &op.old);
     if (code < 0)
         return err_set(e, code, "the table is full");
+    table_added(&s->table, clock_wall_ms());
     store_account(s, op.was ? &op.old : NULL, &op.now);
     store_append(s, &op, r);
     if (op.was)

@@ -136,7 +136,7 @@ static void move_record(struct compact *c, const struct candidate *k)
                     .clear = !r.hashed,
                     .old = v,
                     .now = v};
-    op.now.meta = meta_make(at, r.scope, r.reason, meta_note(v.meta));
+    op.now.meta = meta_make(at, &r, meta_note(v.meta));
     table_move(&s->table, k->h, v.meta, op.now.meta);
     store_account(s, &op.old, &op.now);
     store_append(s, &op, &r);

@@ -37,16 +37,16 @@ struct segment {
 
 /* --- places --- */
 
-/* meta of the table: note hash 16, segment 20, offset / 8 23, reason 3, scope 2 bits. */
+/* meta of the table: whole domain 1, note hash 15, segment 20, offset / 8 23, reason 3, scope 2 bits. */
 struct place {
     uint32_t segment, offset;
 };
 
-static inline uint64_t meta_make(struct place at, enum suppress_scope scope,
-                                 enum suppress_reason reason, uint16_t note_hash)
+static inline uint64_t meta_make(struct place at, const struct record *r, uint16_t note_hash)
 {
-    return (uint64_t)note_hash << 48 | (uint64_t)at.segment << 28 |
-           (uint64_t)(at.offset / RECORD_ALIGN) << 5 | (uint64_t)reason << 2 | (uint64_t)scope;
+    return (r->is_domain ? SUPPRESS_META_DOMAIN : 0) | (uint64_t)note_hash << 48 |
+           (uint64_t)at.segment << 28 | (uint64_t)(at.offset / RECORD_ALIGN) << 5 |
+           (uint64_t)r->reason << 2 | (uint64_t)r->scope;
 }
 
 static inline struct place meta_place(uint64_t meta)
@@ -57,7 +57,7 @@ static inline struct place meta_place(uint64_t meta)
 
 static inline uint16_t meta_note(uint64_t meta)
 {
-    return (uint16_t)(meta >> 48);
+    return (uint16_t)(meta >> 48 & 0x7fff);
 }
 
 /* --- changes under way --- */
@@ -142,8 +142,10 @@ struct suppress_hash store_record_hash(const struct store *s, const struct recor
 void store_append(struct store *s, struct op *op, const struct record *record);
 /* Where the next record will be, `bytes` long. ERR_LIMIT when numbers have run out. */
 int store_next_place(struct store *s, size_t bytes, struct place *ret);
-/* 32 hexadecimal digits, as export writes a hash. */
-bool store_hash_from_hex(struct strview text, struct suppress_hash *ret);
+/* 32 hexadecimal digits, as export writes a hash; after an @ that of a whole domain. */
+bool store_hash_from_hex(struct strview text, struct suppress_hash *ret, bool *ret_is_domain);
+/* The same of an address or "@domain". Its canonical length, or 0. */
+size_t store_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX]);
 /* live and other counts after the table changed from old to now (either may be NULL). */
 void store_account(struct store *s, const struct table_value *old, const struct table_value *now);
 
@@ -159,7 +161,7 @@ void compact_consider(struct store *s);
 
 static inline uint16_t note_hash(struct strview note)
 {
-    return note.len ? (uint16_t)hash_bytes(note.ptr, note.len) : 0;
+    return note.len ? (uint16_t)(hash_bytes(note.ptr, note.len) & 0x7fff) : 0;
 }
 
 #endif

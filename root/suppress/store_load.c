@@ -189,12 +189,12 @@ static int take_record(struct load *l, const struct segment_reader *reader, cons
     int code = store_scope(s, r->scope, r->name, &scope);
     if (code < 0)
         return err_set(&l->e, code, "the suppression list has more than %d scopes", SCOPES_MAX);
-    return pipeline(
-        l, &(struct change){
-               .h = store_record_hash(s, r, scope),
-               .now = {r->expires_s, meta_make(at, r->scope, r->reason, note_hash(r->note))},
-               .gone = r->kind == RECORD_DEL || (r->expires_s && l->now_s >= r->expires_s),
-           });
+    return pipeline(l,
+                    &(struct change){
+                        .h = store_record_hash(s, r, scope),
+                        .now = {r->expires_s, meta_make(at, r, note_hash(r->note))},
+                        .gone = r->kind == RECORD_DEL || (r->expires_s && l->now_s >= r->expires_s),
+                    });
 }
 
 /* --- segments --- */

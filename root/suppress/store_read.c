@@ -25,13 +25,16 @@ static bool is_over(uint32_t expires_s, int64_t now_s)
     return expires_s && now_s >= expires_s;
 }
 
-static void entry_of(const struct record *r, uint32_t expires_s, char hex[33],
+enum { HEX_SIZE = 1 + 2 * sizeof(struct suppress_hash) + 1 };
+
+static void entry_of(const struct record *r, uint32_t expires_s, char hex[HEX_SIZE],
                      struct store_entry *ret)
 {
     *ret = (struct store_entry){
         .scope = r->scope,
         .reason = r->reason,
         .hashed = r->hashed,
+        .is_domain = r->is_domain,
         .expires_s = expires_s,
         .made_s = r->made_s,
         .name = r->name,
@@ -40,8 +43,11 @@ static void entry_of(const struct record *r, uint32_t expires_s, char hex[33],
     };
     if (!r->hashed)
         return;
-    sodium_bin2hex(hex, 33, (const unsigned char *)r->address.ptr, r->address.len);
-    ret->address = sv(hex, 2 * r->address.len);
+    hex[0] = '@';
+    sodium_bin2hex(hex + 1, HEX_SIZE - 1, (const unsigned char *)r->address.ptr, r->address.len);
+    ret->address = sv(hex, 1 + 2 * r->address.len);
+    if (!r->is_domain)
+        ret->address = sv(hex + 1, ret->address.len - 1);
 }
 
 /* --- find --- */
@@ -63,9 +69,9 @@ struct find {
     void (*found)(void *arg, const struct store_entry *e);
     void (*done)(void *arg, int status);
     void *arg;
-    struct suppress_hash address;
-    char asked[SUPPRESS_ADDRESS_MAX]; /* canonical; empty: a hash was asked for */
-    size_t asked_len;
+    struct suppress_hash address, domain; /* domain: of all of it, when asked has one */
+    char asked[SUPPRESS_ADDRESS_MAX];     /* canonical; empty: a hash was asked for */
+    size_t asked_len, asked_domain;       /* where its "@domain" begins; 0: it is one */
     struct find_item *items;
     size_t count, cap;
 };
@@ -92,13 +98,14 @@ static void find_in_pool(uv_work_t *w)
 static void tell_item(struct find *f, const struct find_item *i)
 {
     struct store_entry e;
-    char hex[33];
+    char hex[HEX_SIZE];
 
     if (!i->read)
         return;
     entry_of(&i->record, i->value.expires_s, hex, &e);
+    size_t from = i->record.is_domain ? f->asked_domain : 0;
     if (f->asked_len)
-        e.address = sv(f->asked, f->asked_len);
+        e.address = sv(f->asked + from, f->asked_len - from);
     f->found(f->arg, &e);
 }
 
@@ -132,12 +139,13 @@ static void on_found(uv_work_t *w, int status)
     store_check_closed(s);
 }
 
-static void look(struct find *f, struct suppress_hash scope, int64_t now_s)
+static void look_for(struct find *f, struct suppress_hash what, struct suppress_hash scope,
+                     int64_t now_s)
 {
     struct store *s = f->store;
     struct table_value v;
 
-    if (f->count == FIND_MAX || !table_get(&s->table, suppress_hash_join(f->address, scope), &v) ||
+    if (f->count == FIND_MAX || !table_get(&s->table, suppress_hash_join(what, scope), &v) ||
         is_over(v.expires_s, now_s))
         return;
     const struct segment *g = store_segment(s, meta_place(v.meta).segment);
@@ -149,6 +157,13 @@ static void look(struct find *f, struct suppress_hash scope, int64_t now_s)
     i->at = meta_place(v.meta);
     i->value = v;
     i->tag = g ? g->tag : 0;
+}
+
+static void look(struct find *f, struct suppress_hash scope, int64_t now_s)
+{
+    look_for(f, f->address, scope, now_s);
+    if (f->asked_domain)
+        look_for(f, f->domain, scope, now_s);
 }
 
 static void on_written(struct store_request *r, int status)
@@ -174,21 +189,32 @@ static void look_all(struct find *f)
     store_end(&f->barrier);
 }
 
+/* An address is found by its own entries and by those of its whole domain. */
+static bool name_asked(struct find *f, struct strview address)
+{
+    const struct suppress_key *key = &f->store->key;
+
+    f->asked_len = store_canonical(address, f->asked);
+    if (!f->asked_len)
+        return false;
+    const char *at = memrchr(f->asked, '@', f->asked_len);
+    f->asked_domain = (size_t)(at - f->asked);
+    f->address = suppress_hash_address(key, sv(f->asked, f->asked_len));
+    f->domain = suppress_hash_address(key, sv(at, f->asked_len - f->asked_domain));
+    return true;
+}
+
 int store_find(struct store *s, struct strview address,
                void (*found)(void *arg, const struct store_entry *e),
                void (*done)(void *arg, int status), void *arg)
 {
     struct find *f = xcalloc(1, sizeof(*f));
+    bool is_domain;
 
     *f = (struct find){.store = s, .found = found, .done = done, .arg = arg};
-    if (!store_hash_from_hex(address, &f->address)) {
-        f->asked_len =
-            address_is_mailbox(address, ADDRESS_UTF8) ? suppress_canonical(address, f->asked) : 0;
-        if (!f->asked_len) {
-            free(f);
-            return ERR_SYNTAX;
-        }
-        f->address = suppress_hash_address(&s->key, sv(f->asked, f->asked_len));
+    if (!store_hash_from_hex(address, &f->address, &is_domain) && !name_asked(f, address)) {
+        free(f);
+        return ERR_SYNTAX;
     }
     look_all(f);
     return 0;
@@ -218,7 +244,7 @@ static void export_record(const struct export *x, const struct record *r, struct
     struct suppress_hash scope = suppress_hash_scope(&s->key, r->scope, r->name);
     struct table_value v;
     struct store_entry e;
-    char hex[33];
+    char hex[HEX_SIZE];
 
     if (r->kind != RECORD_ADD || !table_get(&s->table, store_record_hash(s, r, scope), &v))
         return;

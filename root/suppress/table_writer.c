@@ -10,6 +10,8 @@
  */
 #include "table_writer.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -98,6 +100,7 @@ int table_writer_init(struct table_writer *t, const struct suppress_key *key, st
         return code;
     }
     fill_head(t, key);
+    table_added(t, clock_wall_ms());
     t->reader = (struct suppress_table){t->mem, SUPPRESS_TABLE_BYTES, *key};
     PUBLISH(t->mem->head.magic, SUPPRESS_TABLE_MAGIC);
     return 0;
@@ -255,6 +258,10 @@ static void count(struct table_writer *t, const struct table_value *v, int64_t b
 {
     _Atomic uint64_t *c = &t->mem->head.counts[suppress_meta_scope(v->meta)];
     STORE(*c, LOAD(*c) + (uint64_t)by);
+    if (suppress_meta_is_domain(v->meta)) {
+        c = &t->mem->head.domains[suppress_meta_scope(v->meta)];
+        STORE(*c, LOAD(*c) + (uint64_t)by);
+    }
     if (v->expires_s)
         t->expiring += (uint64_t)by;
 }
@@ -291,6 +298,11 @@ int table_put(struct table_writer *t, struct suppress_hash h, const struct table
     STORE(s->meta, v->meta);
     count(t, ret_old, -1);
     return 0;
+}
+
+void table_added(struct table_writer *t, int64_t now_ms)
+{
+    PUBLISH(t->mem->head.added_ms, now_ms);
 }
 
 bool table_get(const struct table_writer *t, struct suppress_hash h, struct table_value *ret)

@@ -23,7 +23,7 @@ struct table_value {
     uint64_t meta;
 };
 
-/* Zero-initialised before. 0 or negative with *e; then it needs no fini. */
+/* Zero-initialised before; entries count as added now. 0 or negative with *e; then it needs no fini. */
 int table_writer_init(struct table_writer *t, const struct suppress_key *key, struct err *e);
 void table_writer_fini(struct table_writer *t);
 
@@ -31,6 +31,8 @@ void table_writer_fini(struct table_writer *t);
  * with *ret_old. ERR_LIMIT: the table is full; -errno: no memory. Then nothing has changed. */
 int table_put(struct table_writer *t, struct suppress_hash h, const struct table_value *v,
               bool *ret_was, struct table_value *ret_old) MUST_CHECK;
+/* Entries were put in at that time, wall clock: for suppress_table_added_ms. */
+void table_added(struct table_writer *t, int64_t now_ms);
 /* What is about to be looked for is fetched into the caches, so that a load does not wait for memory:
  * first where, some entries later what. */
 void table_prefetch_place(const struct table_writer *t, struct suppress_hash h);

@@ -199,11 +199,12 @@ static void import(void *owner, struct admin *a)
 
 static json_t *entry_object(const struct store_entry *e)
 {
-    json_t *o = json_pack(
-        "{s:o, s:s, s:o, s:s, s:I, s:I, s:b, s:o}", "address", admin_json_text(e->address), "scope",
-        suppress_scope_name(e->scope), "name", admin_json_text(e->name), "reason",
-        suppress_reason_name(e->reason), "added_ms", (json_int_t)e->made_s * 1000, "expires_ms",
-        (json_int_t)e->expires_s * 1000, "hashed", e->hashed, "note", admin_json_text(e->note));
+    json_t *o =
+        json_pack("{s:o, s:s, s:o, s:s, s:I, s:I, s:b, s:b, s:o}", "address",
+                  admin_json_text(e->address), "scope", suppress_scope_name(e->scope), "name",
+                  admin_json_text(e->name), "reason", suppress_reason_name(e->reason), "added_ms",
+                  (json_int_t)e->made_s * 1000, "expires_ms", (json_int_t)e->expires_s * 1000,
+                  "domain", e->is_domain, "hashed", e->hashed, "note", admin_json_text(e->note));
     BUG_ON(!o);
     return o;
 }
@@ -237,7 +238,8 @@ static void find(void *owner, struct admin *a)
     struct task *t = task_new(p, a);
     if (store_find(p->store, address, on_entry, on_found, t) == 0)
         return;
-    admin_error(a, "'%s' is not an address", log_safe(address.ptr, address.len, 100));
+    admin_error(a, "'%s' is not an address, and no @domain",
+                log_safe(address.ptr, address.len, 100));
     task_free(t);
 }
 

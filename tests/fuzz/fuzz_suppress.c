@@ -36,6 +36,7 @@ static void fuzz_sealed_record(struct strview in)
         return;
     r.name = sv(in.ptr, MIN_OF(third + 1, (size_t)SUPPRESS_NAME_MAX));
     r.address = sv(in.ptr, MIN_OF(in.len, (size_t)SUPPRESS_ADDRESS_MAX));
+    r.is_domain = suppress_is_domain(r.address);
     r.note = sv(in.ptr + third, MIN_OF(in.len - third, (size_t)SUPPRESS_NOTE_MAX));
     size_t len = record_encode(&b, &r, 7);
     BUG_ON(record_decode(buf_view(&b), 7, &r) != (int)len);

@@ -323,6 +323,11 @@ class Shown(World):
         self.assertRegex(page, r'(?m)^bulk +4 +3 +1 +4 +3 +0 +0 +0$')
         self.assertRegex(page, r'(?m)^transactional +0 +0 ')
         self.assertNotIn('suppression list', page)
+        self.assertEqual(self.pmta.stop(), 0)
+        self.pmta.start()
+        again = self.inbound()
+        self.assertEqual({k: again.get(k) for k in want}, want, 'a restart forgets nothing')
+        self.assertEqual(again['since_ms'], got['since_ms'])
         # what waits is seen, too
         self.ctl('pause', 'queue', '{bounce}')
         self.report(address, dsn('lost@dest.example'))

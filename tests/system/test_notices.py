@@ -252,6 +252,12 @@ class Failure(World):
         bulk = [o for o in pmta.admin('show-pipes pipe/bulk') if o.get('pipe') == 'bulk'][0]
         self.assertEqual((bulk['notices_failed'], bulk['notices_held_back']), (2, 2))
         self.assertEqual(len(self.peer.to('boss@sender.example')), 2)
+        self.assertEqual(pmta.stop(), 0)
+        pmta.start()
+        self.submit(['no4@a.example'])
+        self.check_books()
+        bulk = [o for o in pmta.admin('show-pipes pipe/bulk') if o.get('pipe') == 'bulk'][0]
+        self.assertEqual((bulk['notices_failed'], bulk['notices_held_back']), (0, 1))
         m = parse(self.peer.to('app@sender.example')[0])
         self.assertEqual(m['From'], 'Post <post@sender.example>')
         self.assertRegex(m['Subject'], r'^5\.1\.1 no\d@a\.example$')
@@ -444,6 +450,31 @@ domain-key = s1,sign.example,{self.key}
         for i in range(30):
             self.peer.wait(f's{i}@sender.example')
         self.check_books()
+
+    def test_a_reload_takes_the_other_pipe_away(self):
+        """What waits goes out through its own pipe; what the other one has in hand, through that."""
+        pid = self.pmta.pids()['pipe/transactional']
+        os.kill(pid, signal.SIGSTOP)
+        for i in range(40):
+            self.submit([f'no{i}@a.example'], sender=f's{i}@sender.example')
+        wait_until(lambda: len([r for r in self.records('bulk') if r['type'] == 'b']) == 40,
+                   'forty bounces in accounting')
+        path = os.path.join(self.pmta.conf, '10-test.conf')
+        with open(path) as f:
+            text = f.read()
+        self.assertIn('dsn-pipe = transactional\n', text)
+        self.pmta.write_config('10-test.conf', text.replace('dsn-pipe = transactional\n', ''))
+        self.pmta.admin('reload root')
+        try:
+            wait_until(lambda: len([m for m in self.peer.mail if m[0] == '']) == 24,
+                       'those that were not handed over')
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for i in range(40):
+            self.peer.wait(f's{i}@sender.example')
+        books = self.check_books()
+        self.assertEqual(len([m for m in self.peer.mail if m[0] == '']), 40)
+        self.assertEqual(books['transactional']['received'], 16)
 
     def test_why_says_what_it_waits_for(self):
         os.kill(self.pmta.pids()['pipe/transactional'], signal.SIGSTOP)

@@ -9,6 +9,7 @@ import signal
 import smtplib
 import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -112,6 +113,33 @@ class Reject(World):
         self.assertEqual(sum(b['delivered'] for b in books.values()), 4)
         self.assertEqual(sum(b['bounced'] for b in books.values()), 0)
 
+    def test_a_whole_domain_in_every_scope(self):
+        self.ctl('add', '@Gone.example', '--note', 'closed')
+        self.assertEqual(self.rcpt('any@gone.EXAMPLE'),
+                         (550, '5.7.1 Recipient is on the suppression list (manual)'))
+        self.assertEqual(self.rcpt('any@sub.gone.example')[0], 250)
+        out = self.ctl('find', 'any@gone.example')
+        self.assertIn('@gone.example', out)
+        self.assertNotIn('any@gone.example', out)
+        self.assertIn('closed', out)
+        self.assertIn('taken off', self.ctl('del', '@gone.example'))
+        self.assertEqual(self.rcpt('any@gone.example')[0], 250)
+        self.ctl('add', '@p.example', '--scope', 'pipe:bulk')
+        self.ctl('add', '@j.example', '--scope', 'job:spring')
+        self.ctl('import', '-', '--scope', 'domain:shop.example', stdin='@d.example\n')
+        self.assertEqual(self.refused('a@p.example', pipe='bulk')[0], 550)
+        self.pmta.send('a@p.example', pipe='transactional')
+        self.assertEqual(self.refused('a@j.example', headers='X-Job: spring\r\n')[0], 550)
+        self.pmta.send('a@j.example')
+        self.assertEqual(self.rcpt('a@d.example', sender='x@shop.example')[0], 550)
+        self.assertEqual(self.rcpt('a@d.example')[0], 250)
+        self.restart()
+        self.assertEqual(self.rcpt('a@d.example', sender='x@shop.example')[0], 550)
+        self.assertEqual(self.found('a@d.example')[('domain', 'shop.example')]['domain'], True)
+        out = self.ctl('export')
+        self.assertIn('\n@d.example,domain:shop.example,', out)
+        self.assertIn('3 there already', self.ctl('import', '-', stdin=out))
+
     def test_some_of_many_are_recorded_and_the_others_delivered(self):
         self.ctl('add', 'b@good.example', '--scope', 'job:spring')
         for body in ('hello\r\n', 'x' * 70 + '\r\n' * 3000):
@@ -126,6 +154,21 @@ class Reject(World):
                              ('b@good.example', 'suppressed', 'spring'))
             self.assertTrue(r['dsnStatus'].startswith('5.7.1'), r['dsnStatus'])
             self.assertIn('suppression list (job, manual)', r['dsnDiag'])
+
+    def test_who_goes_on_the_list_while_mail_waits_does_not_get_it(self):
+        objects = self.pmta.admin('pause-queue pipe/bulk {"queue": "*"}')
+        self.pmta.send(['a@good.example', 'b@good.example'], pipe='bulk')
+        self.assertEqual(self.pmta.ledger()['bulk']['queued'], 2, objects)
+        self.ctl('add', 'b@good.example', '--reason', 'unsubscribe')
+        # what goes out within a second was looked up when it came
+        end = time.monotonic() + 1.1
+        wait_until(lambda: time.monotonic() > end, 'a second')
+        self.pmta.admin('resume-queue pipe/bulk {"queue": "*"}')
+        books = self.pmta.wait_empty()
+        self.assertEqual((books['bulk']['delivered'], books['bulk']['bounced']), (1, 1))
+        r = wait_until(lambda: len(b := self.bounced()) == 1 and b, 'a b record')[0]
+        self.assertEqual((r['rcpt'], r['bounceCat']), ('b@good.example', 'suppressed'))
+        self.assertIn('suppression list (global, unsubscribe)', r['dsnDiag'])
 
     def test_expiry(self):
         self.ctl('add', 'soon@good.example', '--expires', '2s')

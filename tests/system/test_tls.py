@@ -3,6 +3,7 @@ injection, broken TLS that is remembered, client certificates, names asked for, 
 import hashlib
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -302,6 +303,41 @@ class In(Base):
             wait_until(lambda: any(r['rcpt'] == f'n{n}@x.example' for r in self.pmta.records(pipe)),
                        f'mail {n} in pipe {pipe}')
         self.pmta.wait_log("the client's certificate is not used")
+
+    def test_client_certificates_of_another_ca_by_reload(self):
+        """Its file is read beside the loop; meanwhile the listener goes on as before."""
+        old = self.ca.issue('old', ['app.example'], client=True)
+        new = self.other.issue('new', ['app.example'], client=True)
+        trusted = os.path.join(self.ca.path, 'clients.pem')
+        shutil.copy(self.ca.cert, trusted)
+        self.start_listener(f'tls-client-ca = {trusted}\n', source='pipe = bulk\n', extra=
+                            '[source app]\ntls-client-name = app.example\nalways-allow-relaying = yes\n'
+                            'pipe = transactional\n')
+        count = 0
+
+        def lands_in(certificate):
+            nonlocal count
+            count += 1
+            s = self.session(self.context(certificate=certificate))
+            s.sendmail('a@s.example', [f'r{count}@x.example'], b'Subject: x\r\n\r\nhello\r\n')
+            s.quit()
+            return wait_until(lambda: next((p for p in ('bulk', 'transactional') for r in self.pmta.records(p)
+                                            if r['rcpt'] == f'r{count}@x.example'), None), 'a record')
+        self.assertEqual((lands_in(old), lands_in(new)), ('transactional', 'bulk'))
+        with open(trusted, 'wb') as out:
+            for path in ('/etc/ssl/certs/ca-certificates.crt', self.other.cert):
+                if os.path.exists(path):
+                    with open(path, 'rb') as f:
+                        out.write(f.read())
+        for _ in range(3):  # what comes while it is read is for the last one
+            self.pmta.admin('reload root')
+        wait_until(lambda: lands_in(new) == 'transactional', 'the new one to count')
+        self.assertEqual(lands_in(old), 'bulk')
+        with open(trusted, 'w') as out:
+            out.write('nothing\n')
+        self.pmta.admin('reload root')
+        self.pmta.wait_log('going on with the ones of before')
+        self.assertEqual((lands_in(old), lands_in(new)), ('bulk', 'transactional'))
 
     def test_requiretls(self):
         """RFC 8689 from the application to the next hop."""

@@ -542,6 +542,37 @@ static void dmarc(void **state)
     find(CHECK_DMARC, CHECK_LEVEL_FAIL, "more than one DMARC record");
 }
 
+/* RFC 7489 section 7.1 */
+static void who_gets_reports_has_agreed(void **state)
+{
+    static const struct row z[] = {
+        {"_dmarc.example.com", LOOKUP_TXT,
+         "v=DMARC1; p=reject; rua=mailto:a@sub.example.com, mailto:in@yes.example!10m,"
+         "mailto:in@no.example,https://no.example/x; ruf=mailto:f@no.example,mailto:f@wild.example,"
+         "mailto:f@mute.example"},
+        {"example.com._report._dmarc.yes.example", LOOKUP_TXT,
+         "v=DMARC1; rua=mailto:x@yes.example"},
+        {"example.com._report._dmarc.wild.example", LOOKUP_TXT, "v=spf1 -all"},
+        {"example.com._report._dmarc.mute.example", LOOKUP_TXT, "!"},
+        {NULL}};
+
+    (void)state;
+    run(z, &(struct check_request){.domain = SV("news.example.com")});
+    size_t i =
+        find(CHECK_DMARC, CHECK_LEVEL_OK, "yes.example takes reports about example.com (rua)");
+    assert_string_equal(got.f[i].subject, "example.com._report._dmarc.yes.example");
+    i = find(CHECK_DMARC, CHECK_LEVEL_WARN, "no.example has not agreed");
+    assert_non_null(strstr(got.f[i].text, "(rua and ruf)"));
+    assert_string_equal(got.f[i].record_name, "example.com._report._dmarc.no.example");
+    assert_string_equal(got.f[i].record, "v=DMARC1");
+    i = find(CHECK_DMARC, CHECK_LEVEL_WARN, "wild.example has not agreed"); /* a record of others */
+    assert_non_null(strstr(got.f[i].text, "(ruf)"));
+    find(CHECK_DMARC, CHECK_LEVEL_WARN, "rua= has 'https://no.example/x', which is no mailto:");
+    find(CHECK_DMARC, CHECK_LEVEL_WARN, "the DNS did not answer");
+    for (i = 0; i < got.count; i++) /* its own domain needs no consent */
+        assert_null(strstr(got.f[i].subject, "sub.example.com"));
+}
+
 /* What SPF and DKIM say together. */
 static void verdicts(void **state)
 {
@@ -859,14 +890,23 @@ static void watched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_right),     cmocka_unit_test(all_wrong),
-        cmocka_unit_test(spf_proposal),  cmocka_unit_test(private_sources),
-        cmocka_unit_test(reverse_names), cmocka_unit_test(dkim_records),
-        cmocka_unit_test(alignment),     cmocka_unit_test(dmarc),
-        cmocka_unit_test(verdicts),      cmocka_unit_test(bimi),
-        cmocka_unit_test(bounces),       cmocka_unit_test(limits_in_number),
-        cmocka_unit_test(time_limit),    cmocka_unit_test(cancelled),
-        cmocka_unit_test(spf_alone),     cmocka_unit_test(watched),
+        cmocka_unit_test(all_right),
+        cmocka_unit_test(all_wrong),
+        cmocka_unit_test(spf_proposal),
+        cmocka_unit_test(private_sources),
+        cmocka_unit_test(reverse_names),
+        cmocka_unit_test(dkim_records),
+        cmocka_unit_test(alignment),
+        cmocka_unit_test(dmarc),
+        cmocka_unit_test(who_gets_reports_has_agreed),
+        cmocka_unit_test(verdicts),
+        cmocka_unit_test(bimi),
+        cmocka_unit_test(bounces),
+        cmocka_unit_test(limits_in_number),
+        cmocka_unit_test(time_limit),
+        cmocka_unit_test(cancelled),
+        cmocka_unit_test(spf_alone),
+        cmocka_unit_test(watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

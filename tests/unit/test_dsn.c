@@ -76,6 +76,80 @@ static void counts_delays(void **state)
     assert_int_equal(dsn_delays_between(1000, 100, 0, 900), 0);
 }
 
+static void limits_hold_over_a_restart(void **state)
+{
+    struct rate three = {3, 60000};
+    struct dsn_limit *l = dsn_limit_new(100);
+    struct dsn_held held;
+    struct buf text = {0};
+
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        dsn_limit_take(l, SV("a@x"), &three, NOW_MS, &held);
+    dsn_limit_take(l, SV("b@x"), &three, NOW_MS - 60000, &held);
+    dsn_limit_write(l, NOW_MS, &text);
+    assert_null(strstr(buf_data(&text), "a@x"));
+    dsn_limit_free(l);
+    l = dsn_limit_new(100);
+    dsn_limit_read(l, buf_view(&text));
+    assert_false(dsn_limit_take(l, SV("A@x"), &three, NOW_MS + 1, &held));
+    assert_true(dsn_limit_take(l, SV("b@x"), &three, NOW_MS + 1, &held));
+    assert_true(dsn_limit_take(l, SV("a@x"), &three, NOW_MS + 20000, &held));
+    assert_int_equal(held.count, 3); /* two before, one after */
+    assert_true(held.since_ms == NOW_MS);
+    dsn_limit_free(l);
+    /* what is full again, with nothing held back, is not kept */
+    l = dsn_limit_new(100);
+    dsn_limit_take(l, SV("b@x"), &three, NOW_MS - 60000, &held);
+    buf_reset(&text);
+    dsn_limit_write(l, NOW_MS, &text);
+    assert_null(strstr(strchr(buf_data(&text), '\n') + 1, "\n"));
+    dsn_limit_free(l);
+    buf_free(&text);
+}
+
+static void what_is_kept_has_a_limit(void **state)
+{
+    struct rate one = {1, 60000};
+    struct dsn_limit *l = dsn_limit_new(2 * DSN_LIMIT_KEPT);
+    struct dsn_held held;
+    struct buf text = {0};
+    char address[40];
+
+    (void)state;
+    for (int i = 0; i < DSN_LIMIT_KEPT + 5; i++) {
+        snprintf(address, sizeof(address), "a%d@x", i);
+        assert_true(dsn_limit_take(l, sv_of(address), &one, NOW_MS, &held));
+    }
+    dsn_limit_write(l, NOW_MS, &text);
+    dsn_limit_free(l);
+    l = dsn_limit_new(DSN_LIMIT_KEPT);
+    dsn_limit_read(l, buf_view(&text));
+    assert_true(dsn_limit_take(l, SV("a4@x"), &one, NOW_MS + 1, &held)); /* the oldest went */
+    assert_false(dsn_limit_take(l, SV("a10004@x"), &one, NOW_MS + 1, &held));
+    assert_false(dsn_limit_take(l, SV("a6@x"), &one, NOW_MS + 1, &held));
+    dsn_limit_free(l);
+    buf_free(&text);
+}
+
+static void damaged_counts_are_passed_over(void **state)
+{
+    static const char *const texts[] = {"", "seed", "seed x\n1 2 3 4\n",
+                                        "seed 5\n1 2 3\n-1 2 3 4\n1 99999999999999999999 0 0\n",
+                                        "seed 5\n1 2 9999999999 4\n\n\n"};
+    struct rate one = {1, 60000};
+    struct dsn_held held;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct dsn_limit *l = dsn_limit_new(10);
+        dsn_limit_read(l, sv_of(texts[i]));
+        assert_true(dsn_limit_take(l, SV("a@x"), &one, NOW_MS, &held));
+        assert_false(dsn_limit_take(l, SV("a@x"), &one, NOW_MS, &held));
+        dsn_limit_free(l);
+    }
+}
+
 static void limits_each_sender(void **state)
 {
     struct rate three = {3, 60000}, none = {0, 0};
@@ -679,6 +753,9 @@ int main(void)
         cmocka_unit_test(decides),
         cmocka_unit_test(counts_delays),
         cmocka_unit_test(limits_each_sender),
+        cmocka_unit_test(limits_hold_over_a_restart),
+        cmocka_unit_test(what_is_kept_has_a_limit),
+        cmocka_unit_test(damaged_counts_are_passed_over),
         cmocka_unit_test(reads_xtext),
         cmocka_unit_test(templates),
         cmocka_unit_test(documented),

@@ -648,6 +648,71 @@ static void is_tried_again_where_the_other_is_full(void **state)
     leave();
 }
 
+static void configure(const char *text)
+{
+    struct config *cfg = engine_load_config(text);
+
+    config_unref(w.cfg);
+    w.cfg = cfg;
+    dsn_configure(d, cfg);
+    engine_configure(w.g, cfg);
+    turn();
+    fake_reads();
+    turn();
+}
+
+static void settle_down(void)
+{
+    for (int i = 0; i < 50; i++) {
+        fake_reads();
+        turn();
+    }
+}
+
+/* A notice waits for a pipe that is not there, and another one waits because its pipe refused it. */
+static void follows_the_pipe_of_now(void **state)
+{
+    static const char third_text[] =
+        "[pmta]\nhost-name = me.example\n[listener 127.0.0.1:2525]\n"
+        "[source 127.0.0.1]\nalways-allow-relaying = yes\n"
+        "[pipe bulk]\ndsn-pipe = third\n[pipe other]\n[pipe third]\n"
+        "[domain *]\nmax-smtp-out = 5\nretry-after = 10m\nbounce-after = 1d\n"
+        "smtp-hosts = [127.0.0.9]:26\n";
+
+    (void)state;
+    for (int i = 0; i < 40; i++) { /* more than are handed over at a time */
+        char sender[40];
+        snprintf(sender, sizeof(sender), "a%d@sender.example", i);
+        mail_from(sender, "", "x@fixed.example", 0);
+    }
+    try_all(no());
+    work();
+    disk(0);
+    assert_int_equal(queue_named("notices/pipe:other")->live, 40);
+    connect_other();
+    assert_int_equal(other.count, 16);
+    other_says(0, 452, "4.3.1 full");
+    assert_true(queue_named("notices/pipe:other")->retry_at_ms > clock_wall_ms());
+    configure(third_text);
+    settle_down();
+    /* those in hand get their answer from the old one */
+    assert_int_equal(queue_named("notices/pipe:other")->live, 15);
+    assert_int_equal(queue_named("notices/pipe:third")->live, 25);
+    disconnect_other();
+    settle_down();
+    assert_int_equal(queue_named("notices/pipe:other")->live, 0);
+    assert_int_equal(queue_named("notices/pipe:third")->live, 40);
+    assert_int_equal(other.count, 16);
+    configure(config_text_); /* none: through its own pipe, by its own address */
+    settle_down();
+    assert_int_equal(queue_named("notices/pipe:third")->live, 0);
+    assert_int_equal(queue_named("sender.example/default")->live, 40);
+    for (int i = 0; i < 3 && live(); i++)
+        try_all(yes(false));
+    assert_int_equal(live(), 0);
+    leave();
+}
+
 static void is_given_up_in_the_end(void **state)
 {
     (void)state;
@@ -684,6 +749,7 @@ int main(void)
         DSN_CASE(a_drain_waits_for_the_disk, config_text_),
         DSN_CASE(goes_through_another_pipe, other_pipe_text),
         DSN_CASE(is_tried_again_where_the_other_is_full, other_pipe_text),
+        DSN_CASE(follows_the_pipe_of_now, other_pipe_text),
         DSN_CASE(is_given_up_in_the_end, other_pipe_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,6 +259,96 @@ static void many_recovered_ones_end_once_each(void **state)
     assert_int_equal(opened, 0);
 }
 
+/* --- who goes on the list while mail waits --- */
+
+static const char *now_listed; /* an address; NULL: nobody */
+static unsigned looks;
+
+static bool look_again(void *arg, struct envelope *env, struct strview content,
+                       const uint32_t *rcpts, uint32_t count)
+{
+    bool any = false;
+
+    (void)arg, (void)content;
+    looks++;
+    for (uint32_t i = 0; i < count && now_listed; i++) {
+        struct envelope_rcpt *r = &env->rcpts[rcpts[i]];
+        if (!sv_eq(r->address, sv_of(now_listed)))
+            continue;
+        r->suppressed = 1 + SUPPRESS_BY_UNSUBSCRIBE;
+        r->suppressed_scope = SUPPRESS_PIPE;
+        any = true;
+    }
+    return any;
+}
+
+static void watch_list(void)
+{
+    engine_on_suppressed(w.g, look_again, NULL);
+    now_listed = NULL;
+    looks = 0;
+}
+
+static void who_unsubscribes_before_a_retry_gets_none(void **state)
+{
+    struct envelope_rcpt rcpts[] = {free_one("a@fixed.example"), free_one("b@fixed.example"),
+                                    free_one("c@fixed.example")};
+    struct report_counts counts;
+
+    (void)state;
+    watch_list();
+    take_in(rcpts, 3);
+    struct delivery_conn *c = establish();
+    struct delivery_job job = pull(c);
+    assert_int_equal(job.rcpt_count, 3);
+    answer(c, &job, outcome(OUTCOME_DEFERRED, PHASE_RCPT, 450, "450 4.2.1 later"));
+    end_conn(c, NULL);
+    assert_int_equal(fs.states[SPOOL_DEFERRED], 3);
+    now_listed = "b@fixed.example";
+    pass(24 * 3600 * 1000);
+    c = establish();
+    for (int i = 0; i < 5 && !fs.states[SPOOL_BOUNCED]; i++) {
+        assert_int_equal(ask(c), DELIVERY_WAIT); /* the spool is read */
+        fake_reads();
+        turn();
+    }
+    job = pull(c);
+    assert_int_equal(fs.states[SPOOL_BOUNCED], 1);
+    assert_int_equal(fs.last.rcpt, 1);
+    assert_int_equal(fs.last.attempts, 1); /* no further one */
+    assert_string_equal(fs.last_text, "recipient is on the suppression list (pipe, unsubscribe)");
+    assert_int_equal(in_category(SUPPRESSED_CATEGORY), 1);
+    assert_int_equal(job.rcpt_count, 2);
+    assert_int_equal(job.rcpts[0], 0);
+    assert_int_equal(job.rcpts[1], 2);
+    answer(c, &job, outcome(OUTCOME_DELIVERED, PHASE_END_OF_DATA, 250, "250 ok"));
+    report_counts(w.report, &counts);
+    assert_int_equal(counts.received, 3);
+    assert_int_equal(counts.bounced, 1);
+    assert_int_equal(counts.delivered, 2);
+    assert_int_equal(live(), 0);
+}
+
+/* The message is in memory still, and nobody is left of it. */
+static void who_unsubscribes_before_the_first_attempt_gets_none(void **state)
+{
+    struct envelope_rcpt rcpts[] = {free_one("a@fixed.example")};
+
+    (void)state;
+    watch_list();
+    take_in(rcpts, 1);
+    now_listed = "a@fixed.example";
+    struct delivery_conn *c = establish();
+    enum delivery_next next = ask(c);
+    if (next == DELIVERY_WAIT) {
+        fake_reads();
+        next = ask(c);
+    }
+    assert_true(next != DELIVERY_JOB);
+    assert_true(looks > 0);
+    check_books(1, 1, 0, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +359,8 @@ int main(void)
         ENGINE_CASE(a_crash_before_their_end_loses_none),
         ENGINE_CASE(a_crash_amid_their_end_repeats_none),
         ENGINE_CASE(many_recovered_ones_end_once_each),
+        ENGINE_CASE(who_unsubscribes_before_a_retry_gets_none),
+        ENGINE_CASE(who_unsubscribes_before_the_first_attempt_gets_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@ static const char config_text_[] =
     "suppress-reported-for = 30d\n"
     "[feedback-loop-processor fbl]\ninbound-address = fbl@back.example\n"
     "suppress-reported-scope = job\n"
+    "[feedback-loop-processor unset]\ninbound-address = plain-fbl@back.example\n"
     "[bounce-category-patterns]\npattern = // status=x.1.1 bad-mailbox\n"
     "pattern = // status=x.2.2 quota-issues\n";
 
@@ -140,8 +141,8 @@ static void a_token_says_whom_a_bounce_is_about(void **state)
     assert_int_equal(w.j.entry_count, 1);
     assert_sv_equal(w.j.entries[0].address, "kim@dest.example");
     assert_int_equal(w.j.entries[0].reason, SUPPRESS_BY_BOUNCE);
-    assert_int_equal(w.j.entries[0].scope, SUPPRESS_PIPE);
-    assert_sv_equal(w.j.entries[0].scope_name, "bulk");
+    assert_int_equal(w.j.entries[0].scope, SUPPRESS_GLOBAL); /* it is gone for everybody */
+    assert_int_equal(w.j.entries[0].scope_name.len, 0);
     assert_int_equal(w.j.entries[0].expires_ms, 0);
 }
 
@@ -242,6 +243,21 @@ static void a_redacted_complaint_is_found_by_what_came_back(void **state)
     }
 }
 
+/* Where no directive says otherwise, a complaint holds for the stream that it is about. */
+static void a_complaint_holds_for_its_pipe(void **state)
+{
+    char header[600];
+    (void)state;
+
+    snprintf(header, sizeof(header), "Return-Path: <%s>\nTo: redacted\n",
+             token("b@back.example", MAIL_TOKEN_BOUNCE, "kim@dest.example"));
+    judge_text("plain-fbl@back.example", arf("abuse", header));
+    assert_int_equal(w.j.entry_count, 1);
+    assert_int_equal(w.j.entries[0].reason, SUPPRESS_BY_COMPLAINT);
+    assert_int_equal(w.j.entries[0].scope, SUPPRESS_PIPE);
+    assert_sv_equal(w.j.entries[0].scope_name, "bulk");
+}
+
 /* As it stands in a link: = is %3D. */
 static void a_link_in_the_original_is_enough(void **state)
 {
@@ -307,6 +323,7 @@ int main(void)
         CASE(plain_reports_suppress_nobody),
         CASE(a_delay_is_a_status_and_suppresses_nobody),
         CASE(a_redacted_complaint_is_found_by_what_came_back),
+        CASE(a_complaint_holds_for_its_pipe),
         CASE(a_link_in_the_original_is_enough),
         CASE(a_forged_complaint_is_only_written_down),
         CASE(mail_to_an_unsubscribe_address_unsubscribes),

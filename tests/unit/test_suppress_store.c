@@ -167,7 +167,8 @@ static void on_found(void *arg, const struct store_entry *e)
 {
     size_t n = strlen(w.found);
     (void)arg;
-    snprintf(w.found + n, sizeof(w.found) - n, "%s:%.*s %s %lld %.*s;",
+    snprintf(w.found + n, sizeof(w.found) - n, "%.*s%s%s:%.*s %s %lld %.*s;",
+             e->is_domain ? (int)e->address.len : 0, e->address.ptr, e->is_domain ? " " : "",
              suppress_scope_name(e->scope), SV_ARG(e->name), suppress_reason_name(e->reason),
              (long long)e->expires_s, SV_ARG(e->note));
 }
@@ -450,6 +451,86 @@ static void test_hashes_replace_addresses(void **state)
     store_free(w.store);
 }
 
+static void until_hashed(void)
+{
+    struct store_stats s;
+
+    store_set_hashing(w.store, true);
+    for (store_stats(w.store, &s); s.hashed_records != s.records; store_stats(w.store, &s))
+        assert_true(uv_run(uv_default_loop(), UV_RUN_ONCE));
+}
+
+static void test_whole_domains(void **state)
+{
+    struct store_request r = {.done = on_told};
+    struct suppress_entry e = entry_of("@x@y.example");
+    struct err err;
+
+    (void)state;
+    open_store();
+    add("@X.Example");
+    add("a@x.example");
+    for (int round = 0; round < 3; round++) { /* in clear, and as a hash */
+        assert_true(has("any@x.example"));
+        assert_true(has("a@x.example"));
+        assert_false(has("any@sub.x.example"));
+        assert_int_equal(suppress_table_domains(&store_table(w.store)->reader, SUPPRESS_GLOBAL), 1);
+        assert_string_equal(find("any@x.example"), "@x.example global: manual 0 ;");
+        assert_string_equal(find("@x.example"), "@x.example global: manual 0 ;");
+        assert_string_equal(find("a@x.example"), "global: manual 0 ;@x.example global: manual 0 ;");
+        if (round == 1)
+            until_hashed();
+        close_store();
+        open_store();
+    }
+    del("@x.example");
+    assert_false(has("any@x.example"));
+    assert_true(has("a@x.example"));
+    store_begin(w.store, &r);
+    assert_int_equal(store_add(&r, &e, STORE_REPLACE, &err), ERR_SYNTAX);
+    e.address = SV("@");
+    assert_int_equal(store_add(&r, &e, STORE_REPLACE, &err), ERR_SYNTAX);
+    w.told = false;
+    store_end(&r);
+    run_until(&w.told);
+    close_store();
+}
+
+/* The last one: the clock is a fake one from here on. */
+static void test_readers_see_when_something_was_added(void **state)
+{
+    (void)state;
+    open_store();
+    const struct suppress_table *t = &store_table(w.store)->reader;
+    int64_t made = suppress_table_added_ms(t);
+    assert_true(made > 0 && made <= clock_wall_ms());
+    clock_fake_set(made + 5000);
+    add("a@x.example");
+    assert_int_equal(suppress_table_added_ms(t), made + 5000);
+    clock_fake_set(made + 9000);
+    del("a@x.example"); /* lets nobody be written to who was not */
+    assert_int_equal(suppress_table_added_ms(t), made + 5000);
+    close_store();
+}
+
+/* What export prints of a hash is taken back as what it was. */
+static void test_the_hash_of_a_domain_is_imported(void **state)
+{
+    struct suppress_hash h = suppress_hash_address(&w.key, SV("@x.example"));
+    char hex[40] = "@";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(h); i++)
+        snprintf(hex + 1 + 2 * i, 3, "%02x", ((const unsigned char *)&h)[i]);
+    open_store();
+    add(hex);
+    assert_true(has("any@x.example"));
+    assert_string_equal(find("any@x.example"), "@x.example global: manual 0 ;");
+    del("@x.example");
+    assert_false(has("any@x.example"));
+    close_store();
+}
+
 static void test_addresses_in_clear_survive_another_secret(void **state)
 {
     (void)state;
@@ -574,10 +655,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_note_cannot_pass_for_a_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_collects_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hashes_replace_addresses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_whole_domains, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_hash_of_a_domain_is_imported, setup, teardown),
         cmocka_unit_test_setup_teardown(test_addresses_in_clear_survive_another_secret, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_written_is_taken_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_export_comes_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_readers_see_when_something_was_added, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

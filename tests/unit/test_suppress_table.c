@@ -268,6 +268,14 @@ static void test_canonical_forms(void **state)
     big[64] = 'a';
     big[65] = '@';
     assert_int_equal(suppress_canonical(sv(big, 100), out), 0);
+    assert_int_equal(suppress_canonical_entry(SV("@B\xc3\xbc"
+                                                 "cher.Example."),
+                                              out),
+                     22);
+    assert_memory_equal(out, "@xn--bcher-kva.example", 22);
+    assert_int_equal(suppress_canonical_entry(SV("A@b.example"), out), 11);
+    assert_int_equal(suppress_canonical_entry(SV("@"), out), 0);
+    assert_int_equal(suppress_canonical_entry(SV("b.example"), out), 0);
     assert_int_equal(suppress_canonical_name(SUPPRESS_JOB, SV("Spring A"), out), 8);
     assert_memory_equal(out, "Spring A", 8);
     assert_int_equal(suppress_canonical_name(SUPPRESS_PIPE, SV("Bulk"), out), 4);
@@ -300,6 +308,39 @@ static void test_scopes_of_a_message(void **state)
     suppress_scopes_add(&s, &t->reader, SUPPRESS_JOB, SV("J1"));
     assert_false(suppress_table_find(&t->reader, &s, SV("a@b.example"), 1, &hit));
     assert_false(suppress_table_find(NULL, &s, SV("a@b.example"), 1, &hit));
+}
+
+static void test_whole_domains(void **state)
+{
+    struct table_writer *t = *state;
+    struct suppress_scopes s = {0};
+    struct suppress_hit hit;
+    struct suppress_hash domain = suppress_hash_address(&key, SV("@b.example"));
+    struct suppress_hash in_pipe =
+        suppress_hash_join(domain, suppress_hash_scope(&key, SUPPRESS_PIPE, SV("bulk")));
+    struct table_value old,
+        v = {50, SUPPRESS_META_DOMAIN | SUPPRESS_BY_BOUNCE << 2 | SUPPRESS_PIPE};
+    bool was;
+
+    put(t, 1, 0, SUPPRESS_GLOBAL);
+    assert_int_equal(table_put(t, in_pipe, &v, &was, &old), 0);
+    assert_int_equal(suppress_table_count(&t->reader, SUPPRESS_PIPE), 1);
+    assert_int_equal(suppress_table_domains(&t->reader, SUPPRESS_PIPE), 1);
+    assert_int_equal(suppress_table_domains(&t->reader, SUPPRESS_GLOBAL), 0);
+    suppress_scopes_add(&s, &t->reader, SUPPRESS_GLOBAL, sv("", 0));
+    assert_int_equal(s.domains, 0); /* not looked for there */
+    suppress_scopes_add(&s, &t->reader, SUPPRESS_PIPE, SV("bulk"));
+    assert_int_equal(s.domains, 2);
+    assert_true(suppress_table_find(&t->reader, &s, SV("Any@B.example."), 1, &hit));
+    assert_true(hit.is_domain);
+    assert_int_equal(hit.scope, SUPPRESS_PIPE);
+    assert_int_equal(hit.reason, SUPPRESS_BY_BOUNCE);
+    assert_false(suppress_table_find(&t->reader, &s, SV("any@sub.b.example"), 1, &hit));
+    assert_false(suppress_table_find(&t->reader, &s, SV("any@b.example"), 50000, &hit));
+    assert_true(suppress_table_find(&t->reader, &s, SV("user1@x.example"), 1, &hit));
+    assert_false(hit.is_domain);
+    assert_true(table_remove(t, in_pipe, &old));
+    assert_int_equal(suppress_table_domains(&t->reader, SUPPRESS_PIPE), 0);
 }
 
 /* --- lines --- */
@@ -370,6 +411,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reader_misses_nothing_while_it_grows, setup, teardown),
         cmocka_unit_test(test_canonical_forms),
         cmocka_unit_test_setup_teardown(test_scopes_of_a_message, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_whole_domains, setup, teardown),
         cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

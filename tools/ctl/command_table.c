@@ -484,8 +484,10 @@ const struct command commands[] = {
         .operand_json = "address",
         .options =
             OPTION_BIT(SCOPE) | OPTION_BIT(REASON) | OPTION_BIT(EXPIRES) | OPTION_BIT(NOTE),
-        .more = "What happens to mail for it is up to the directive suppression. An entry that is "
-                "there in this scope gets the new reason, time and note.",
+        .more = "ADDRESS is user@example.com, or @example.com for every address there (its "
+                "subdomains are not meant). What happens to mail for it is up to the directive "
+                "suppression. An entry that is there in this scope gets the new reason, time and "
+                "note.",
         .render = render_suppress_change,
     },
     {
@@ -496,7 +498,8 @@ const struct command commands[] = {
         .operand_required = true,
         .operand_json = "address",
         .options = OPTION_BIT(SCOPE),
-        .more = "In other scopes it stays; 'suppress find' shows all of them.",
+        .more = "In other scopes it stays; 'suppress find' shows all of them. @example.com takes "
+                "off the entry of that whole domain, and no other.",
         .render = render_suppress_change,
     },
     {
@@ -507,7 +510,8 @@ const struct command commands[] = {
         .operand_required = true,
         .operand_json = "address",
         .more = "Finds by address also where only hashes are kept. Without regard to upper and "
-                "lower case.",
+                "lower case. Entries of its whole domain are found, too, and shown as "
+                "@example.com.",
         .render = render_suppress_find,
     },
     {
@@ -520,7 +524,7 @@ const struct command commands[] = {
         .options = OPTION_BIT(SCOPE) | OPTION_BIT(REASON) | OPTION_BIT(EXPIRES) |
                    OPTION_BIT(NOTE) | OPTION_BIT(REMOVE),
         .help = "put the addresses of a file on the suppression list, or take them off",
-        .more = "FILE has an address a line, or is CSV whose first line names the columns address, "
+        .more = "FILE has an address (or @example.com) a line, or is CSV whose first line names the columns address, "
                 "scope, reason, expires, note, as export writes it; - is standard input. Options "
                 "are for lines that do not say otherwise. Wrong lines are named and passed over; "
                 "exit status 1 when there were any. It may be run again: what is on the list "

@@ -85,12 +85,13 @@
     FIELD(SUPPRESS_ADD, "suppress", "removed", "number", "entries that are gone")                  \
     FIELD(SUPPRESS_ADD, "suppress", "same", "number", "for which nothing had to change")           \
     FIELD(SUPPRESS_DEL, "suppress", "removed", "number", "entries that are gone; the others as in suppress-add") \
-    FIELD(SUPPRESS_FIND, "suppress", "address", "text", "as it is compared")                       \
+    FIELD(SUPPRESS_FIND, "suppress", "address", "text", "of the entry, as it is compared")         \
     FIELD(SUPPRESS_FIND, "suppress", "scope", "text", "global, pipe, domain or job")               \
     FIELD(SUPPRESS_FIND, "suppress", "name", "text", "of the pipe, domain or job")                 \
     FIELD(SUPPRESS_FIND, "suppress", "reason", "text", "manual, bounce, complaint or unsubscribe") \
     FIELD(SUPPRESS_FIND, "suppress", "added_ms", "number", "when it was last changed")             \
     FIELD(SUPPRESS_FIND, "suppress", "expires_ms", "number", "0: never")                           \
+    FIELD(SUPPRESS_FIND, "suppress", "domain", "flag", "the entry is of the whole domain: the address is @DOMAIN") \
     FIELD(SUPPRESS_FIND, "suppress", "hashed", "flag", "the address is kept as a hash")            \
     FIELD(SUPPRESS_FIND, "suppress", "note", "text", "what was said with it")                      \
     FIELD(SUPPRESS_IMPORT, "suppress", "lines", "number", "of this piece; added, changed, removed, same as in suppress-add") \
@@ -233,7 +234,8 @@
     FIELD(VERP_DECODE, "pipe", "scope", "text", "what an unsubscribe address unsubscribes from: global, pipe, domain or job") \
     FIELD(VERP_DECODE, "pipe", "scope_name", "text", "which one")                                  \
     FIELD(SHOW_INBOUND, "pipe", "pipe", "text", "the pipe's name")                                 \
-    FIELD(SHOW_INBOUND, "pipe", "reports", "number", "messages that could be used, since the pipe was started")\
+    FIELD(SHOW_INBOUND, "pipe", "since_ms", "number", "when counting began; restarts do not end it")\
+    FIELD(SHOW_INBOUND, "pipe", "reports", "number", "messages that could be used")                 \
     FIELD(SHOW_INBOUND, "pipe", "unmatched", "number", "messages that said nothing of a recipient of ours")\
     FIELD(SHOW_INBOUND, "pipe", "errors", "number", "messages that could not be read, or not to their end")\
     FIELD(SHOW_INBOUND, "pipe", "records", "number", "rb, rs and f records written")               \
