@@ -16,8 +16,13 @@ static void on_idle(uv_idle_t *idle)
     list_init(&now);
     list_splice_back(&now, &d->runnable);
     uv_idle_stop(idle);
-    for (struct list *node; (node = list_pop_front(&now));)
-        delivery_conn_run(node);
+    for (unsigned n = 0; n < RUNS_PER_TURN && !list_empty(&now); n++)
+        delivery_conn_run(list_pop_front(&now));
+    if (list_empty(&now))
+        return;
+    list_splice_back(&now, &d->runnable); /* those that came meanwhile go behind */
+    list_splice_back(&d->runnable, &now);
+    uv_idle_start(idle, on_idle);
 }
 
 int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files, struct err *e)
@@ -32,15 +37,22 @@ int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files
     d->files = files;
     list_init(&d->runnable);
     list_init(&d->all);
+    stream_turn_init(&d->turn, loop);
     uv_idle_init(loop, &d->runner);
     d->runner.data = d;
     *ret = d;
     return 0;
 }
 
+static void on_turn_closed(void *arg)
+{
+    free(arg);
+}
+
 static void on_closed(uv_handle_t *h)
 {
-    free(h->data);
+    struct delivery *d = h->data;
+    stream_turn_close(&d->turn, on_turn_closed, d);
 }
 
 void delivery_free(struct delivery *d)
