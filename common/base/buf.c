@@ -49,32 +49,6 @@ void buf_advance(struct buf *b, size_t written)
         b->mem[b->end] = '\0';
 }
 
-void buf_append(struct buf *b, const void *data, size_t len)
-{
-    char *to = buf_reserve(b, len);
-    if (len)
-        memcpy(to, data, len);
-    buf_advance(b, len);
-}
-
-void buf_append_sv(struct buf *b, struct strview s)
-{
-    buf_append(b, s.ptr, s.len);
-}
-
-void buf_append_str(struct buf *b, const char *cstr)
-{
-    buf_append(b, cstr, strlen(cstr));
-}
-
-void buf_append_char(struct buf *b, char c)
-{
-    if (b->cap - b->end < 2) /* also when there is no memory yet */
-        buf_reserve(b, 1);
-    b->mem[b->end++] = c;
-    b->mem[b->end] = '\0';
-}
-
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
     va_list again;

@@ -8,6 +8,7 @@
 #include "base/str.h"
 
 #include <stdarg.h>
+#include <string.h>
 
 struct buf {
     char *mem;    /* allocation, or NULL */
@@ -55,10 +56,30 @@ static inline size_t buf_room(const struct buf *b)
 
 void buf_advance(struct buf *b, size_t written);
 
-void buf_append(struct buf *b, const void *data, size_t len);
-void buf_append_sv(struct buf *b, struct strview s);
-void buf_append_str(struct buf *b, const char *cstr);
-void buf_append_char(struct buf *b, char c);
+static inline void buf_append(struct buf *b, const void *data, size_t len)
+{
+    char *to = b->cap - b->end > len ? b->mem + b->end : buf_reserve(b, len);
+    if (len)
+        memcpy(to, data, len);
+    b->end += len;
+    b->mem[b->end] = '\0';
+}
+
+static inline void buf_append_sv(struct buf *b, struct strview s)
+{
+    buf_append(b, s.ptr, s.len);
+}
+
+static inline void buf_append_str(struct buf *b, const char *cstr)
+{
+    buf_append(b, cstr, strlen(cstr));
+}
+
+static inline void buf_append_char(struct buf *b, char c)
+{
+    buf_append(b, &c, 1);
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 

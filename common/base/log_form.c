@@ -192,14 +192,29 @@ static void put_json_odd(unsigned char c, struct buf *out)
         buf_append(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
 }
 
+/* One bit for each byte value that stands for itself; of the others put_json_inside knows more. */
+static const uint64_t json_plain[4] = {
+    ~(uint64_t)UINT32_MAX & ~(1ull << '"'),
+    ~(1ull << ('\\' - 64) | 1ull << (0x7f - 64)),
+};
+
+static bool is_json_plain(unsigned char c)
+{
+    return json_plain[c >> 6] >> (c & 63) & 1;
+}
+
 static void put_json_inside(struct strview s, struct buf *out)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;
     size_t plain = 0, i = 0;
 
-    while (i < s.len) {
-        size_t n = p[i] < 0x80 ? 1 : utf8_length(p + i, s.len - i);
-        if (n && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\' && p[i] != 0x7f) {
+    for (;;) {
+        while (i < s.len && is_json_plain(p[i]))
+            i++;
+        if (i == s.len)
+            break;
+        size_t n = p[i] < 0x80 ? 0 : utf8_length(p + i, s.len - i);
+        if (n) {
             i += n;
             continue;
         }

@@ -29,6 +29,8 @@ struct column {
     enum acct_field field;
     struct strview name, header; /* as in the header line; behind "header_" */
     unsigned records;            /* types that have it: their own list names it */
+    struct strview key;          /* JSON: "name": with its quotes and colon */
+    bool is_text;                /* JSON: in quotes */
 };
 
 /* "news*, !news-test": the first that matches counts. */
@@ -43,6 +45,7 @@ struct acct_file {
     char *prefix; /* "acct-bulk-" */
     char suffix[8];
     char *header_line;
+    char *keys;   /* what the columns' keys point into */
     bool command; /* files wait for a command */
     bool fixed;   /* the default file: one name, never finished */
     int dirfd, move_dirfd, fd;
@@ -218,6 +221,29 @@ static void make_header_line(struct acct_file *f)
     buf_free(&b);
 }
 
+/* What a record does not change. */
+static void make_keys(struct acct_file *f)
+{
+    struct buf b = {0};
+    size_t at = 0;
+
+    for (size_t i = 0; i < f->column_count; i++) {
+        struct column *c = &f->columns[i];
+        enum acct_kind kind =
+            c->field == ACCT_FIELD_HEADER ? ACCT_TEXT : acct_field_info(c->field)->kind;
+        c->is_text = kind != ACCT_NUMBER && (kind != ACCT_TIME || f->iso_times);
+        size_t before = buf_len(&b);
+        log_form_json_text(c->name, &b);
+        buf_append_char(&b, ':');
+        c->key.len = buf_len(&b) - before;
+    }
+    f->keys = xmalloc(buf_len(&b) + 1);
+    memcpy(f->keys, buf_data(&b), buf_len(&b));
+    for (size_t i = 0; i < f->column_count; at += f->columns[i++].key.len)
+        f->columns[i].key.ptr = f->keys + at;
+    buf_free(&b);
+}
+
 /* "|/usr/bin/load --all" gives "feed-load-1f3a9c02-PIPE-": the same for ever, another one for each. */
 static void name_parts_of_command(struct acct_file *f)
 {
@@ -359,6 +385,7 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
     read_sinks(f, cfg);
     read_lists(f, cfg, name);
     make_header_line(f);
+    make_keys(f);
     if (f->command)
         name_parts_of_command(f);
     else
@@ -400,6 +427,7 @@ void acct_file_free(struct acct_file *f)
     free(f->pipe);
     free(f->prefix);
     free(f->header_line);
+    free(f->keys);
     free(f->columns);
     free(f->texts);
     free(f->sinks);
@@ -712,33 +740,28 @@ bool acct_file_takes(const struct acct_file *f, const struct acct_event *e)
                   acct_event_text(e, ACCT_FIELD_DOMAIN, sv(NULL, 0), sv(NULL, 0), true, scratch));
 }
 
-/* Bytes of the UTF-8 sequence at the start of s, 0 when it is none. */
 static void json_row(const struct acct_file *f, const struct acct_event *e, struct buf *out)
 {
     char scratch[ACCT_SCRATCH];
-    bool first = true;
+    char before = '{';
 
-    buf_append_char(out, '{');
     for (size_t i = 0; i < f->column_count; i++) {
         const struct column *c = &f->columns[i];
-        struct strview v = {NULL, 0};
-        if (c->records & 1u << e->record)
-            v = acct_event_text(e, c->field, c->header, f->user_string, f->iso_times, scratch);
+        if (!(c->records & 1u << e->record))
+            continue;
+        struct strview v =
+            acct_event_text(e, c->field, c->header, f->user_string, f->iso_times, scratch);
         if (!v.len)
             continue;
-        if (!first)
-            buf_append_char(out, ',');
-        first = false;
-        log_form_json_text(c->name, out);
-        buf_append_char(out, ':');
-        enum acct_kind kind =
-            c->field == ACCT_FIELD_HEADER ? ACCT_TEXT : acct_field_info(c->field)->kind;
-        if (kind == ACCT_NUMBER || (kind == ACCT_TIME && !f->iso_times))
-            buf_append_sv(out, v);
-        else
+        buf_append_char(out, before);
+        before = ',';
+        buf_append_sv(out, c->key);
+        if (c->is_text)
             log_form_json_text(v, out);
+        else
+            buf_append_sv(out, v);
     }
-    buf_append(out, "}\n", 2);
+    buf_append(out, before == '{' ? "{}\n" : "}\n", before == '{' ? 3 : 2);
 }
 
 void acct_file_format(const struct acct_file *f, const struct acct_event *e, struct buf *out)

@@ -3,10 +3,18 @@
  */
 #include "report/csv.h"
 
+/* One bit for each byte value: every byte of every record comes by here. */
+static const uint64_t odd[4] = {UINT32_MAX | 1ull << '"' | 1ull << ','};
+
+static bool is_odd(unsigned char c)
+{
+    return odd[c >> 6] >> (c & 63) & 1;
+}
+
 static bool needs_quotes(struct strview v)
 {
     for (size_t i = 0; i < v.len; i++)
-        if (v.ptr[i] == ',' || v.ptr[i] == '"' || (unsigned char)v.ptr[i] < 0x20)
+        if (is_odd((unsigned char)v.ptr[i]))
             return true;
     return v.len && (v.ptr[0] == ' ' || v.ptr[v.len - 1] == ' ');
 }

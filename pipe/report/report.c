@@ -168,15 +168,17 @@ static void job_done(uv_work_t *work, int status)
     else if (*j->finish->finished)
         log_info(LOG_MAIN, "accounting file finished name=%s", j->finish->finished);
     if (j->finish->forced)
-        log_error(LOG_MAIN,
-                  "accounting files that no event sink has sent yet were deleted files=%u prefix='%s' "
-                  "sinks=%s, as max-total-size asks",
-                  j->finish->forced, j->finish->prefix, j->finish->sinks);
+        log_error(
+            LOG_MAIN,
+            "accounting files that no event sink has sent yet were deleted files=%u prefix='%s' "
+            "sinks=%s, as max-total-size asks",
+            j->finish->forced, j->finish->prefix, j->finish->sinks);
     if (j->finish->kept)
-        log_warn(LOG_MAIN,
-                 "accounting files are older than delete-after files=%u prefix='%s', keeping them for "
-                 "event sinks %s",
-                 j->finish->kept, j->finish->prefix, j->finish->sinks);
+        log_warn(
+            LOG_MAIN,
+            "accounting files are older than delete-after files=%u prefix='%s', keeping them for "
+            "event sinks %s",
+            j->finish->kept, j->finish->prefix, j->finish->sinks);
     finish_job_free(j->finish);
     free(j);
     if (!r)
@@ -571,6 +573,19 @@ static void write_event(struct report *r, struct acct_event *e, message_id id)
     }
 }
 
+/* ".12" behind the id of the message; there is room for it. */
+static void put_rcpt(char *at, uint32_t rcpt)
+{
+    char digits[12], *d = digits + sizeof(digits);
+
+    *--d = '\0';
+    do
+        *--d = (char)('0' + rcpt % 10);
+    while (rcpt /= 10);
+    *at = '.';
+    strcpy(at + 1, d);
+}
+
 static struct strview source_host(const struct envelope *env)
 {
     return env->remote_mta.len ? env->remote_mta : env->peer;
@@ -671,10 +686,10 @@ static enum acct_record record_of(const struct outcome *o)
 
 void report_rcpt(struct report *r, const struct report_rcpt *w)
 {
-    char id[MESSAGE_ID_SIZE + 8];
+    char id[MESSAGE_ID_SIZE + 12];
 
     message_id_format(w->id, id);
-    snprintf(id + strlen(id), 8, ".%u", w->rcpt);
+    put_rcpt(id + strlen(id), w->rcpt);
     struct acct_event e = message_event(w->env, w->rcpt, id);
     e.record = record_of(w->outcome);
     e.outcome = w->outcome;
@@ -722,7 +737,7 @@ void report_queue(struct report *r, const char *queue, const char *vmta, int64_t
 void report_received(struct report *r, message_id id, const struct envelope *env,
                      const char *(*queue_of)(void *arg, uint32_t i), void *arg)
 {
-    char name[MESSAGE_ID_SIZE + 8];
+    char name[MESSAGE_ID_SIZE + 12];
     size_t at;
 
     r->counts.received += env->rcpt_count;
@@ -732,7 +747,7 @@ void report_received(struct report *r, message_id id, const struct envelope *env
     for (uint32_t i = 0; i < env->rcpt_count; i++) {
         const char *queue = queue_of(arg, i);
         const char *slash = strrchr(queue, '/');
-        snprintf(name + at, sizeof(name) - at, ".%u", i);
+        put_rcpt(name + at, i);
         struct acct_event e = message_event(env, i, name);
         e.record = ACCT_R;
         e.queue = sv_of(queue);

@@ -3,8 +3,8 @@
  * and when the job (commit.c, in the thread pool) is back, notes where everything is and answers
  * the appends. One job at a time; the next goes as soon as that one is back.
  *
- * Called at the end of the loop's turn (spool.c) and by three timers: journal records alone gather
- * for a few milliseconds, what was written is synced a while later, and after a failed commit a
+ * Called at the end of the loop's turn (spool.c) and by three timers: journal records gather for a
+ * few milliseconds, what was written is synced a while later, and after a failed commit a
  * probe is made. Until that succeeds appends are answered with the error.
  */
 #include "spool/internal.h"
@@ -74,34 +74,49 @@ bool batch_wanted(const struct spool *s)
            (s->closing && !s->last_commit_made);
 }
 
-/* Outcomes without new messages are gathered for a few milliseconds: a job in the thread pool for
- * each turn of the loop costs more than what it writes. What a kill -9 can lose by that was in
- * flight a moment ago and is delivered again. */
-static bool gathering(struct spool *s)
+/* Outcomes and accounting records gather for a few milliseconds, also while messages are appended: a
+ * write to each of their files for each group of appends costs more than what is in it. What a kill
+ * -9 can lose by that was in flight a moment ago and is delivered again. */
+static bool journal_due(const struct spool *s)
 {
-    if (s->waiting || s->sync_due || s->accounts_ending || s->rotate_due || s->probe_due ||
-        s->closing || s->gather_due || !s->writable || buf_len(&s->journal_waiting) >= GATHER_BYTES)
-        return false;
-    if (!uv_is_active((uv_handle_t *)&s->gather_timer))
-        uv_timer_start(&s->gather_timer, on_gather_timer, GATHER_MS, 0);
-    return true;
+    return s->sync_due || s->accounts_ending || s->rotate_due || s->probe_due || s->closing ||
+           s->gather_due || !s->writable || buf_len(&s->journal_waiting) >= GATHER_BYTES;
 }
 
-/* Moves what waits into the commit. */
-static void take_batch(struct spool *s)
+static void gather(struct spool *s)
+{
+    if (!uv_is_active((uv_handle_t *)&s->gather_timer))
+        uv_timer_start(&s->gather_timer, on_gather_timer, GATHER_MS, 0);
+}
+
+static void take_journal(struct spool *s)
 {
     struct commit *c = &s->commit;
     struct buf empty = c->journal;
 
-    c->append_count = s->waiting_count;
-    c->appends = take_waiting(s);
-    c->status = c->append_count ? xcalloc(c->append_count, sizeof(int)) : NULL;
     buf_reset(&empty);
     c->journal = s->journal_waiting;
     s->journal_waiting = empty;
     c->journal_seq = s->journal_queued;
     accounts_take(s);
     c->account_count = s->account_count;
+    s->gather_due = false;
+    uv_timer_stop(&s->gather_timer);
+}
+
+/* Moves what waits into the commit. */
+static void take_batch(struct spool *s)
+{
+    struct commit *c = &s->commit;
+
+    c->append_count = s->waiting_count;
+    c->appends = take_waiting(s);
+    c->status = c->append_count ? xcalloc(c->append_count, sizeof(int)) : NULL;
+    c->account_count = 0;
+    if (journal_due(s))
+        take_journal(s);
+    else if (buf_len(&s->journal_waiting) || accounts_wait(s))
+        gather(s);
     c->sync = s->sync_due || s->accounts_ending || s->closing || s->probe_due;
     c->rotate = s->rotate_due;
     c->probe = s->probe_due;
@@ -224,11 +239,13 @@ void batch_start(struct spool *s)
     bool try_now = s->writable || s->probe_due || (s->closing && !s->last_commit_made);
     if (!try_now)
         answer(take_waiting(s), s->last_error);
-    if (!try_now || !batch_wanted(s) || gathering(s))
+    if (!try_now || !batch_wanted(s))
         return;
+    if (!s->waiting && !journal_due(s)) {
+        gather(s);
+        return;
+    }
     take_batch(s);
-    s->gather_due = false;
-    uv_timer_stop(&s->gather_timer);
     s->commit.running = true;
     BUG_ON(uv_queue_work(s->loop, &s->commit.work, on_commit_work, on_commit_done) < 0);
 }

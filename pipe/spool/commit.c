@@ -284,7 +284,8 @@ static uint32_t commit_group(struct spool *s, struct gather *g, struct spool_app
     int rc = 0;
     bool own = false;
 
-    *g = (struct gather){.at = w->segment_end, .end = w->segment_end};
+    g->iovs = g->records = 0;
+    g->at = g->end = w->segment_end;
     while (*a && rc == 0) {
         if (count && g->end + append_bytes(*a) > s->options.segment_bytes)
             break;

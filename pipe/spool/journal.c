@@ -127,13 +127,13 @@ void journal_committed(struct spool *s)
         buf_reset(&s->journal_unsynced);
         s->ledger_synced = s->ledger_written;
     }
-    if (!c->journal_written) {
+    if (!c->journal_written && buf_len(&c->journal)) {
         /* first in line for the next try */
         buf_append_sv(&c->journal, buf_view(&s->journal_waiting));
         struct buf waiting = c->journal;
         c->journal = s->journal_waiting;
         s->journal_waiting = waiting;
-    } else {
+    } else if (c->journal_written) {
         ledger_count_bytes(&s->ledger_written, buf_view(&c->journal));
         grow_journal_file(s, c->journal_at, buf_len(&c->journal));
         buf_append_sv(&s->journal_unsynced, buf_view(&c->journal));

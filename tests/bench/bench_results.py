@@ -6,8 +6,7 @@ The same load through the same engine, end to end, with three sorts of accountin
   default  acct-PIPE.csv, as without any [acct-file]
   full     every record (r, d, b, t, tq) with every column and a header field in CSV, and d in JSON
 Prints messages per second (median) and the CPU time that the pipe's process spends on a message.
-Status 1 when `full` is more than 5 % slower than `none`, by the better of the two figures: on a
-machine that others use as well, rates alone move by more than that.
+Status 1 when `full` is more than 5 % slower than `none`, by the median of the rounds.
 
 Statistics (`pmtactl stats`) count every record in all three, two per message here; what one costs is
 measured by itself (tests/unit/test_stats.c, when the tests are built) and printed as a share of the
@@ -86,16 +85,16 @@ def statistics_ns():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--messages", type=int, default=30000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=80000)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--dir", default="build/bench")
     options = parser.parse_args()
     os.makedirs(options.dir, exist_ok=True)
     os.environ.setdefault("PMTA_TEST_DIR", os.path.abspath(options.dir))
     results = {kind: [] for kind in KINDS}
     with bench.smtp_sink() as sink:
-        for _ in range(options.runs):
-            for kind in KINDS:
+        for i in range(options.runs):
+            for kind in KINDS[i % 3:] + KINDS[:i % 3]:
                 results[kind].append(run(kind, options.messages, sink))
     median = {k: [statistics.median(x[i] for x in r) for i in range(3)] for k, r in results.items()}
     print(f"{options.messages} messages of {SIZE} bytes, {options.runs} runs each, medians")
@@ -109,11 +108,11 @@ def main():
     if ns is not None:
         print(f"statistics: {ns} ns per record, {2 * ns / 1000 / median['none'][1]:.1%} of the pipe's CPU time "
               f"without accounting")
-    kept = median["full"][0] / median["none"][0]
-    best = max(x[0] for x in results["full"]) / max(x[0] for x in results["none"])
-    good = max(kept, best) >= FLOOR
-    print(f"full accounting keeps {kept:.1%} of the throughput (best runs: {best:.1%}), "
-          f"at least {FLOOR:.0%} wanted: {'good' if good else 'MISSED'}")
+    rounds = [f[0] / n[0] for f, n in zip(results["full"], results["none"])]
+    kept = statistics.median(rounds)
+    good = kept >= FLOOR
+    print(f"full accounting keeps {kept:.1%} of the throughput ({min(rounds):.1%} .. {max(rounds):.1%}), "
+          f"at least {FLOOR:.0%} wanted: {'reached' if good else 'MISSED'}")
     return 0 if good else 1
 
 

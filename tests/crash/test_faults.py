@@ -48,7 +48,8 @@ def points():
     with open(TABLE) as f:
         names = re.findall(r'^    POINT\(\w+, "([a-z-]+)"', f.read(), re.M)
     wanted = os.environ.get('FAULT_POINTS')
-    return [n for n in names if not wanted or n in wanted.split(',')]
+    part, of = map(int, os.environ.get('FAULT_PART', '1/1').split('/'))
+    return [n for n in names if not wanted or n in wanted.split(',')][part - 1::of]
 
 
 class Client(threading.Thread):
