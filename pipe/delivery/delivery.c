@@ -11,13 +11,17 @@
 static void on_idle(uv_idle_t *idle)
 {
     struct delivery *d = idle->data;
+    uint64_t began_ns = uv_hrtime();
     struct list now;
 
     list_init(&now);
     list_splice_back(&now, &d->runnable);
     uv_idle_stop(idle);
-    for (unsigned n = 0; n < RUNS_PER_TURN && !list_empty(&now); n++)
+    for (unsigned n = 1; !list_empty(&now) && n <= RUNS_PER_TURN; n++) {
         delivery_conn_run(list_pop_front(&now));
+        if (n % RUNS_PER_LOOK == 0 && uv_hrtime() - began_ns > RUNS_NS)
+            break;
+    }
     if (list_empty(&now))
         return;
     list_splice_back(&now, &d->runnable); /* those that came meanwhile go behind */

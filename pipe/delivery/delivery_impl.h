@@ -15,7 +15,9 @@ enum {
     OUTPUT_HIGH_BYTES = 256 * 1024,
     INPUT_MAX_BYTES = 64 * 1024,
     CLOSE_WAIT_MS = 5000,
-    RUNS_PER_TURN = 256, /* connections whose step is due */
+    RUNS_PER_TURN = 256, /* connections whose step is due, */
+    RUNS_NS = 2000000,   /* or as many as this allows */
+    RUNS_PER_LOOK = 4,   /* at the clock */
 };
 
 /* Direct-mapped: a collision forgets the older host, which costs one failed handshake. */
