@@ -8,6 +8,7 @@
  */
 #include "monitor.h"
 
+#include "base/file.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -198,25 +199,12 @@ int setup_acct_directory(const struct root *r, const char *name, bool move, int 
     return code;
 }
 
-static int write_all(int fd, struct strview s)
-{
-    while (s.len) {
-        ssize_t n = write(fd, s.ptr, s.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        s = sv(s.ptr + n, s.len - (size_t)n);
-    }
-    return 0;
-}
-
 int setup_snapshot(struct root *r, struct config *cfg, struct err *e)
 {
     struct buf bytes = {0};
     config_snapshot_encode(cfg, &bytes);
     int fd = memfd_create("pmta-config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    int code = fd < 0 ? -errno : write_all(fd, buf_view(&bytes));
+    int code = fd < 0 ? -errno : file_write_all(fd, buf_view(&bytes));
     if (code == 0 &&
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
         code = -errno;

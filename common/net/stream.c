@@ -551,20 +551,16 @@ static void rearm_exactly(struct stream *s)
  * Writability would fire at once, so it goes eagerly. */
 static void rearm(struct stream *s)
 {
-    if (s->busy || !s->polled)
+    if (s->busy || !s->polled || !list_empty(&s->late))
         return;
     unsigned want = wanted_events(s);
     if ((want & ~s->armed) || (s->armed & ~want & UV_WRITABLE))
         rearm_exactly(s);
 }
 
-static void poll_event(struct stream *s, int status, int events)
+void stream_serve(struct stream *s, unsigned events)
 {
     s->busy = true;
-    if (status < 0) { /* an error of the socket; libuv has stopped the handle */
-        s->armed = 0;
-        events = UV_READABLE | UV_WRITABLE;
-    }
     if (s->state == STREAM_CONNECTING) {
         connect_done(s);
     } else {
@@ -581,7 +577,18 @@ static void poll_event(struct stream *s, int status, int events)
 
 static void on_poll(uv_poll_t *h, int status, int events)
 {
-    poll_event(h->data, status, events);
+    struct stream *s = h->data;
+
+    if (status < 0) { /* an error of the socket; libuv has stopped the handle */
+        s->armed = 0;
+        stream_serve(s, UV_READABLE | UV_WRITABLE);
+    } else if (s->shares && !stream_turn_take(s->shares)) {
+        uv_poll_stop(h);
+        s->armed = 0;
+        stream_turn_put_off(s->shares, s, (unsigned)events);
+    } else {
+        stream_serve(s, (unsigned)events);
+    }
 }
 
 /* --- life --- */
@@ -597,6 +604,7 @@ static struct stream *stream_new(uv_loop_t *loop, int fd, const struct stream_li
     s->ops = ops;
     s->owner = owner;
     s->read_size = READ_SIZE_MIN;
+    list_init(&s->late);
     uv_idle_init(loop, &s->turn);
     uv_prepare_init(loop, &s->room);
     uv_timer_init(loop, &s->deadline);
@@ -705,6 +713,7 @@ static void teardown(struct stream *s)
     if (s->state == STREAM_CLOSING)
         return;
     s->state = STREAM_CLOSING;
+    list_remove(&s->late);
     drop_output(s);
     uv_close((uv_handle_t *)&s->turn, on_handle_closed);
     uv_close((uv_handle_t *)&s->room, on_handle_closed);

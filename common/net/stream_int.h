@@ -8,6 +8,7 @@
 #define PMTA_NET_STREAM_INT_H
 
 #include "net/stream.h"
+#include "net/stream_turn.h"
 
 /* One stretch of output. data NULL: the next len bytes of `copied`. */
 struct stream_seg {
@@ -68,9 +69,12 @@ enum { STREAM_WIRE_BYTES = 64 << 10 };
 
 struct stream {
     uv_poll_t poll;
-    uv_idle_t turn;      /* runs `due` when no callback of ours is on the stack */
-    uv_prepare_t room;   /* while the input limit holds reading: was something consumed? */
-    uv_timer_t deadline; /* bounds STREAM_LINGER */
+    uv_idle_t turn;             /* runs `due` when no callback of ours is on the stack */
+    uv_prepare_t room;          /* while the input limit holds reading: was something consumed? */
+    uv_timer_t deadline;        /* bounds STREAM_LINGER */
+    struct stream_turn *shares; /* or NULL: every event is served at once */
+    struct list late;           /* in shares->late, with: */
+    unsigned late_events;       /* UV_READABLE | UV_WRITABLE */
     uv_loop_t *loop;
     const struct stream_ops *ops;
     void *owner;
@@ -117,6 +121,12 @@ void stream_due(struct stream *s, unsigned due);
 bool stream_queue_head(const struct stream *s, struct strview *ret);
 /* Drops len bytes from the front of the queue; releases become due. */
 void stream_queue_consume(struct stream *s, size_t len);
+/* One event of the socket, now. */
+void stream_serve(struct stream *s, unsigned events);
+/* stream_turn.c: the turn has room for one more event: taken; and what becomes of one that it has
+ * no room for. */
+bool stream_turn_take(struct stream_turn *t);
+void stream_turn_put_off(struct stream_turn *t, struct stream *s, unsigned events);
 /* Room left under the input limit. */
 size_t stream_input_room(const struct stream *s);
 

@@ -104,6 +104,7 @@ static void start_host(struct delivery_conn *c)
               c->in_clear ? ", without TLS this time" : "");
     c->stream = stream_connect(c->d->loop, c->params.source, (const struct sockaddr *)&h->addr,
                                &limits, &stream_callbacks, c);
+    stream_share_turn(c->stream, &c->d->turn);
 }
 
 static void start_closing(struct delivery_conn *c, bool polite)

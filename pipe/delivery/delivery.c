@@ -11,13 +11,22 @@
 static void on_idle(uv_idle_t *idle)
 {
     struct delivery *d = idle->data;
+    uint64_t began_ns = uv_hrtime();
     struct list now;
 
     list_init(&now);
     list_splice_back(&now, &d->runnable);
     uv_idle_stop(idle);
-    for (struct list *node; (node = list_pop_front(&now));)
-        delivery_conn_run(node);
+    for (unsigned n = 1; !list_empty(&now) && n <= RUNS_PER_TURN; n++) {
+        delivery_conn_run(list_pop_front(&now));
+        if (n % RUNS_PER_LOOK == 0 && uv_hrtime() - began_ns > RUNS_NS)
+            break;
+    }
+    if (list_empty(&now))
+        return;
+    list_splice_back(&now, &d->runnable); /* those that came meanwhile go behind */
+    list_splice_back(&d->runnable, &now);
+    uv_idle_start(idle, on_idle);
 }
 
 int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files, struct err *e)
@@ -32,15 +41,22 @@ int delivery_new(struct delivery **ret, uv_loop_t *loop, struct tls_files *files
     d->files = files;
     list_init(&d->runnable);
     list_init(&d->all);
+    stream_turn_init(&d->turn, loop);
     uv_idle_init(loop, &d->runner);
     d->runner.data = d;
     *ret = d;
     return 0;
 }
 
+static void on_turn_closed(void *arg)
+{
+    free(arg);
+}
+
 static void on_closed(uv_handle_t *h)
 {
-    free(h->data);
+    struct delivery *d = h->data;
+    stream_turn_close(&d->turn, on_turn_closed, d);
 }
 
 void delivery_free(struct delivery *d)

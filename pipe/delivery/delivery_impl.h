@@ -5,6 +5,7 @@
 #define PMTA_PIPE_DELIVERY_IMPL_H
 
 #include "net/stream.h"
+#include "net/stream_turn.h"
 #include "net/tls_verify.h"
 #include "pipe/delivery/smtp_client.h"
 
@@ -14,6 +15,9 @@ enum {
     OUTPUT_HIGH_BYTES = 256 * 1024,
     INPUT_MAX_BYTES = 64 * 1024,
     CLOSE_WAIT_MS = 5000,
+    RUNS_PER_TURN = 256, /* connections whose step is due, */
+    RUNS_NS = 2000000,   /* or as many as this allows */
+    RUNS_PER_LOOK = 4,   /* at the clock */
 };
 
 /* Direct-mapped: a collision forgets the older host, which costs one failed handshake. */
@@ -25,6 +29,7 @@ struct tls_broken {
 struct delivery {
     uv_loop_t *loop;
     uv_idle_t runner;
+    struct stream_turn turn; /* of all connections */
     struct list runnable; /* connections whose step is due in the next turn */
     struct tls_context *tls;
     struct tls_files *files;

@@ -12,11 +12,11 @@
 #include "dsn/dsn_int.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "queue/load.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
@@ -131,21 +131,6 @@ static bool content_of(const struct delivery_job *job, struct buf *own, struct s
     return true;
 }
 
-static int memory_file(struct strview content)
-{
-    int fd = memfd_create("pmta-notice", MFD_CLOEXEC);
-
-    for (size_t done = 0; fd >= 0 && done < content.len;) {
-        ssize_t n = write(fd, content.ptr + done, content.len - done);
-        if (n <= 0) {
-            close(fd);
-            return -1;
-        }
-        done += (size_t)n;
-    }
-    return fd;
-}
-
 static bool send_content(struct submission *s, struct strview envelope, struct strview content)
 {
     struct ipc_submit m = {
@@ -157,7 +142,7 @@ static bool send_content(struct submission *s, struct strview envelope, struct s
 
     if (content.len + envelope.len <= INLINE_MAX)
         m.content = content;
-    else if ((fd = memory_file(content)) < 0)
+    else if ((fd = file_in_memory("pmta-notice", content)) < 0)
         return false;
     ipc_send_fds(s->hand->edge, submit, &m, &fd, fd >= 0 ? 1 : 0);
     if (fd >= 0)

@@ -43,6 +43,7 @@ struct limits *limits_new(struct limit_table *table)
     s->table = table;
     hash_init(&s->by_name, matches);
     list_init(&s->far);
+    list_init(&s->todo);
     return s;
 }
 

@@ -150,11 +150,14 @@ void limit_level(const struct limit *l, int64_t now_us, struct limit_level *ret)
  * budgets, debts of bytes); nearer ones are past before mail flows again. */
 enum { LIMITS_KEEP_US = 5 * 1000 * 1000 };
 
-/* One of these has moved since the last limits_write. */
+/* One of these has moved since the last text began. */
 bool limits_changed(const struct limits *s);
 /* These levels as text, one line each, and back. Reading never lowers a level; a limit that does
  * not exist yet has it once it is made. What is no such text is skipped. */
 void limits_write(struct limits *s, int64_t now_us, struct buf *out);
+/* A text in slices: appends at most `most` of these levels. True when it is whole; until then the
+ * same again. limits_write drops a text that is not. */
+bool limits_write_some(struct limits *s, int64_t now_us, struct buf *out, size_t most);
 void limits_read(struct limits *s, struct strview text);
 
 #endif

@@ -14,6 +14,8 @@ struct limits {
     struct hash by_name;
     struct heap wakes; /* struct limit.wake */
     struct list far;   /* struct limit.far: levels to keep */
+    struct list todo;  /* the same, of a text that is being made: not in it yet */
+    bool writing;      /* there is such a text */
     bool changed;      /* one of them moved since it was written */
     bool in_tick;
     uint32_t epoch;  /* grows whenever the next day of a quota begins */

@@ -1,7 +1,9 @@
 /*
  * Levels that mean something after a restart: those that lie some seconds ahead. A limit enters the
  * list when an event leads that far and leaves it when it is written and past, so a pipe without
- * such limits has nothing to walk and nothing to write.
+ * such limits has nothing to walk and nothing to write. A text that is made in slices has a list of
+ * its own with what is still to come, so limits may enter, move and go meanwhile: one that enters is
+ * in the next text, one that moves after it was written makes a next one due.
  *
  * The text has one line per level: directive, wall time in microseconds, name.
  *     max-msg-rate 1795250000000000 queue example.com/mta1
@@ -44,18 +46,36 @@ bool limits_changed(const struct limits *s)
     return s->changed;
 }
 
+/* Takes the limit out of todo. */
+static void write_level(struct limit *l, int64_t now_us, struct buf *out)
+{
+    int64_t level_us = limit_cell_level_us(l->cell);
+
+    l->kept_us = level_us;
+    list_remove(&l->far);
+    if (level_us <= now_us + LIMITS_KEEP_US)
+        return;
+    list_push_back(&l->owner->far, &l->far);
+    if (buf_len(out) < TEXT_MAX && !strchr(l->name, '\n'))
+        buf_printf(out, "%s %" PRId64 " %s\n", measures[l->measure], level_us, l->name);
+}
+
+bool limits_write_some(struct limits *s, int64_t now_us, struct buf *out, size_t most)
+{
+    if (!s->writing) {
+        list_splice_back(&s->todo, &s->far);
+        s->changed = false;
+    }
+    for (; most && !list_empty(&s->todo); most--)
+        write_level(list_entry(list_first(&s->todo), struct limit, far), now_us, out);
+    s->writing = !list_empty(&s->todo);
+    return !s->writing;
+}
+
 void limits_write(struct limits *s, int64_t now_us, struct buf *out)
 {
-    list_for_each_safe (at, &s->far) {
-        struct limit *l = list_entry(at, struct limit, far);
-        int64_t level_us = limit_cell_level_us(l->cell);
-        l->kept_us = level_us;
-        if (level_us <= now_us + LIMITS_KEEP_US)
-            list_remove(at);
-        else if (buf_len(out) < TEXT_MAX && !strchr(l->name, '\n'))
-            buf_printf(out, "%s %" PRId64 " %s\n", measures[l->measure], level_us, l->name);
-    }
-    s->changed = false;
+    s->writing = false;
+    limits_write_some(s, now_us, out, SIZE_MAX);
 }
 
 static int measure_of(struct strview name)

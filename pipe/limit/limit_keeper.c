@@ -2,7 +2,8 @@
  * Levels in a state file; see limit_keeper.h.
  *
  * Called by: main.c. Nothing runs until a level that is to be kept moves; then a timer starts, the
- * text is made on the loop and written in the thread pool, one write at a time. What can go wrong:
+ * text is made on the loop in slices of a fraction of a millisecond, with a millisecond for other
+ * work after each, and written in the thread pool, one write at a time. What can go wrong:
  * a full disk; it is logged and tried again. A crash loses at most what was taken in the second
  * before.
  */
@@ -18,6 +19,8 @@ enum {
     APART_MS = 1000,
     RETRY_MS = 10000,
     SHARE = 100, /* of the loop's time: one in so many */
+    SLICE_LEVELS = 1000,
+    SLICES_APART_MS = 1,
 };
 
 struct limit_keeper {
@@ -25,6 +28,10 @@ struct limit_keeper {
     struct state_file file;
     uv_timer_t timer;
     int64_t not_before_ms; /* monotonic */
+    struct buf text;       /* being made */
+    size_t bytes;          /* of the last one */
+    int64_t took_us;       /* to make it so far */
+    bool making;
     bool writing;
     bool failed; /* the last write did: what it had is still to be written */
     bool closing;
@@ -38,7 +45,7 @@ static void schedule(struct limit_keeper *k)
 {
     int64_t wait_ms = MAX_OF(k->not_before_ms - clock_mono_ms(), (int64_t)FIRST_MS);
 
-    if (!k->writing && !k->closing)
+    if (!k->making && !k->writing && !k->closing)
         uv_timer_start(&k->timer, on_timer, (uint64_t)wait_ms, 0);
 }
 
@@ -74,16 +81,31 @@ static void on_saved(void *arg, int status)
         schedule(k);
 }
 
-static void save(struct limit_keeper *k)
+/* Makes a slice of the text, all of it when the pipe ends. True when the text is whole. */
+static bool make(struct limit_keeper *k)
 {
-    struct buf text = {0};
     int64_t now_us = clock_wall_us();
 
-    limits_write(k->limits, now_us, &text);
-    int64_t took_ms = (clock_wall_us() - now_us) / 1000;
-    k->not_before_ms = clock_mono_ms() + MAX_OF((int64_t)APART_MS, took_ms * SHARE);
+    if (!k->making) {
+        buf_reserve(&k->text, k->bytes + k->bytes / 8);
+        k->took_us = 0;
+    }
+    k->making =
+        !limits_write_some(k->limits, now_us, &k->text, k->closing ? SIZE_MAX : SLICE_LEVELS);
+    k->took_us += clock_wall_us() - now_us;
+    return !k->making;
+}
+
+static void save(struct limit_keeper *k)
+{
+    if (!make(k)) {
+        uv_timer_start(&k->timer, on_timer, SLICES_APART_MS, 0);
+        return;
+    }
+    k->not_before_ms = clock_mono_ms() + MAX_OF((int64_t)APART_MS, k->took_us / 1000 * SHARE);
     k->writing = true;
-    state_file_write_own(&k->file, &text, on_saved, k);
+    k->bytes = buf_len(&k->text);
+    state_file_write_own(&k->file, &k->text, on_saved, k);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -121,7 +143,7 @@ static void on_closed(uv_handle_t *handle)
 
     if (k->writing)
         return; /* on_saved goes on */
-    if (limits_changed(k->limits) || k->failed)
+    if (k->making || limits_changed(k->limits) || k->failed)
         save(k);
     else
         finish(k);
@@ -141,5 +163,6 @@ void limit_keeper_free(struct limit_keeper *k)
     if (!k || k->writing) /* the process ends: the thread that writes may still look at it */
         return;
     state_file_close(&k->file);
+    buf_free(&k->text);
     free(k);
 }

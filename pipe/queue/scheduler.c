@@ -14,6 +14,7 @@
 
 enum {
     OPENS_PER_TURN = 64,
+    RUN_SLICE_MS = 2,
     REFRESH_SLICE_MS = 3,
     SWEEP_MS = 10000,
     QUEUE_KEEP_MS = 300000, /* an empty queue is remembered this long */
@@ -208,7 +209,9 @@ static enum turn take_turn(struct engine *g, struct queue *q)
 
 static void run(struct engine *g)
 {
-    for (int i = 0; i < OPENS_PER_TURN; i++) {
+    int64_t until = clock_mono_ms() + RUN_SLICE_MS;
+
+    for (int i = 0; i < OPENS_PER_TURN && (i == 0 || clock_mono_ms() < until); i++) {
         struct list *n = list_pop_front(list_empty(&g->told) ? &g->runnable : &g->told);
         if (!n)
             return;

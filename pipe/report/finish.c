@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "mail/acct_hold.h"
@@ -67,17 +68,8 @@ struct sink {
 
 static void put(struct sink *s, const char *data, size_t len)
 {
-    while (len && s->status == 0) {
-        ssize_t n = write(s->fd, data, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            s->status = n < 0 ? -errno : -EIO;
-            return;
-        }
-        data += n;
-        len -= (size_t)n;
-    }
+    if (s->status == 0)
+        s->status = file_write_all(s->fd, sv(data, len));
 }
 
 static void gzip_chunk(z_stream *z, char *in, size_t len, bool last, struct sink *s)

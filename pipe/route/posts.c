@@ -4,11 +4,10 @@
  * once a second, while there is any; what was lost with a resolver ends there.
  */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "route/routes_int.h"
 
-#include <errno.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { TICK_MS = 1000, INLINE_MAX = 64 * 1024 };
@@ -61,23 +60,6 @@ static struct post_room *room_of(struct routes *r)
     return room;
 }
 
-/* A file in memory with the body, or -1. */
-static int body_file(struct strview body)
-{
-    int fd = memfd_create("post", MFD_CLOEXEC);
-
-    for (size_t at = 0; fd >= 0 && at < body.len;) {
-        ssize_t n = write(fd, body.ptr + at, body.len - at);
-        if (n > 0) {
-            at += (size_t)n;
-        } else if (errno != EINTR) {
-            close(fd);
-            fd = -1;
-        }
-    }
-    return fd;
-}
-
 static void send_request(struct routes *r, const struct post *p, struct strview url,
                          const char *content_type, struct strview body)
 {
@@ -88,9 +70,9 @@ static void send_request(struct routes *r, const struct post *p, struct strview 
         ipc_send(r->edge, post_request, &m);
         return;
     }
-    int fd = body_file(body);
+    int fd = file_in_memory("post", body);
     if (fd < 0) {
-        log_warn(LOG_TLS, "cannot hand %zu bytes to the resolver: %s", body.len, strerror(errno));
+        log_warn(LOG_TLS, "cannot hand %zu bytes to the resolver: %s", body.len, strerror(-fd));
         return;
     }
     m.body = sv(NULL, 0);

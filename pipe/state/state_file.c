@@ -4,6 +4,8 @@
  */
 #include "state/state_file.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,17 +55,6 @@ struct write_job {
     void *arg;
 };
 
-static int write_all(int fd, struct strview s)
-{
-    while (s.len) {
-        ssize_t n = write(fd, s.ptr, s.len);
-        if (n < 0)
-            return -errno;
-        s = sv(s.ptr + n, s.len - (size_t)n);
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 static void in_pool(uv_work_t *w)
 {
     struct write_job *j = container_of(w, struct write_job, work);
@@ -76,7 +67,9 @@ static void in_pool(uv_work_t *w)
         j->status = -errno;
         return;
     }
-    j->status = write_all(fd, buf_view(&j->text));
+    j->status = file_write_all(fd, buf_view(&j->text));
+    if (j->status == 0 && fsync(fd) < 0)
+        j->status = -errno;
     close(fd);
     if (j->status == 0 && renameat(dirfd, temporary, dirfd, j->file->name) < 0)
         j->status = -errno;

@@ -9,6 +9,7 @@
  */
 #include "sts_store.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "domain.h"
 
@@ -47,19 +48,6 @@ struct write_job {
     char domain[];
 };
 
-static int write_all(int fd, struct strview s)
-{
-    while (s.len) {
-        ssize_t n = write(fd, s.ptr, s.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        s = sv(s.ptr + n, s.len - (size_t)n);
-    }
-    return fdatasync(fd) < 0 ? -errno : 0;
-}
-
 static int write_file(const struct write_job *j)
 {
     char temporary[32];
@@ -68,7 +56,9 @@ static int write_file(const struct write_job *j)
     int fd = openat(j->dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    int status = write_all(fd, buf_view(&j->bytes));
+    int status = file_write_all(fd, buf_view(&j->bytes));
+    if (status == 0 && fdatasync(fd) < 0)
+        status = -errno;
     close(fd);
     if (status == 0 && renameat(j->dirfd, temporary, j->dirfd, j->domain) < 0)
         status = -errno;

@@ -667,6 +667,68 @@ static void budgets_survive_a_restart(void **state)
     buf_free(&again);
 }
 
+static unsigned lines_of(const struct buf *b)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < buf_len(b); i++)
+        n += buf_data(b)[i] == '\n';
+    return n;
+}
+
+/* The text in slices, with limits that move, come and go between them. */
+static void levels_are_written_in_slices(void **state)
+{
+    enum { LIMITS = 250, SLICE = 100 };
+    struct limits *s = limits_new(limit_table_new_private());
+    struct limit *l[LIMITS], *full, *late;
+    struct buf text = {0};
+    char name[32];
+
+    (void)state;
+    for (int i = 0; i < LIMITS; i++) {
+        snprintf(name, sizeof(name), "queue d%03d/m", i);
+        l[i] = rate_limit(s, LIMIT_MESSAGES, name, 2, 86400000);
+        assert_int_equal(limits_take(&l[i], 1, 1, &full), 1);
+    }
+    assert_false(limits_write_some(s, clock_wall_us(), &text, SLICE));
+    assert_int_equal(lines_of(&text), SLICE);
+    assert_false(limits_changed(s));
+
+    late = rate_limit(s, LIMIT_MESSAGES, "queue late/m", 2, 86400000);
+    assert_int_equal(limits_take(&late, 1, 1, &full), 1);
+    assert_true(limits_changed(s)); /* it is in the next text */
+    assert_false(limits_write_some(s, clock_wall_us(), &text, SLICE));
+    assert_int_equal(lines_of(&text), 2 * SLICE);
+
+    /* one that is not written yet comes to its end, and is not written */
+    limits_refund(&l[LIMITS - 1], 1, 1);
+    limit_unref(l[LIMITS - 1]);
+    assert_true(limits_write_some(s, clock_wall_us(), &text, SLICE));
+    assert_int_equal(lines_of(&text), LIMITS - 1);
+    for (int i = 0; i < LIMITS - 1; i++) {
+        snprintf(name, sizeof(name), " queue d%03d/m\n", i);
+        assert_non_null(strstr(buf_data(&text), name));
+    }
+    assert_null(strstr(buf_data(&text), "late"));
+
+    /* a whole text in the middle of one in slices has everything */
+    buf_reset(&text);
+    assert_false(limits_write_some(s, clock_wall_us(), &text, 1));
+    buf_reset(&text);
+    limits_write(s, clock_wall_us(), &text);
+    assert_int_equal(lines_of(&text), LIMITS);
+    assert_non_null(strstr(buf_data(&text), "queue late/m"));
+    assert_false(limits_changed(s));
+    assert_true(limits_write_some(s, clock_wall_us(), &text, LIMITS));
+    assert_int_equal(lines_of(&text), 2 * LIMITS);
+
+    for (int i = 0; i < LIMITS - 1; i++)
+        limit_unref(l[i]);
+    limit_unref(late);
+    limits_free(s);
+    buf_free(&text);
+}
+
 static void other_text_is_skipped(void **state)
 {
     static const char text[] =
@@ -765,6 +827,7 @@ int main(void)
         cmocka_unit_test(pipes_give_each_other_places),
         cmocka_unit_test(a_full_table_leaves_limits_of_this_pipe),
         cmocka_unit_test(budgets_survive_a_restart),
+        cmocka_unit_test(levels_are_written_in_slices),
         cmocka_unit_test(other_text_is_skipped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

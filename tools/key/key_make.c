@@ -5,6 +5,7 @@
 #include "key_make.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,27 +26,15 @@ static const unsigned char ed25519_head[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30,
 
 enum { ED25519_DER = sizeof(ed25519_head) + crypto_sign_SEEDBYTES, PEM_ROOM = 256 };
 
-static int write_all(int fd, const char *text, size_t len)
-{
-    while (len) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        text += n;
-        len -= (size_t)n;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 static int write_file(const char *file, const char *text, size_t len, struct err *e)
 {
     int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
 
     if (fd < 0)
         return err_set(e, -errno, "'%s' is not written", file);
-    int status = fchmod(fd, 0600) < 0 ? -errno : write_all(fd, text, len);
+    int status = fchmod(fd, 0600) < 0 ? -errno : file_write_all(fd, sv(text, len));
+    if (status == 0 && fsync(fd) < 0)
+        status = -errno;
     if (close(fd) < 0 && status == 0)
         status = -errno;
     if (status < 0) {

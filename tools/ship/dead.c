@@ -5,6 +5,7 @@
 #include "dead.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,19 +16,6 @@ static bool is_torn(int fd, off_t size)
 {
     char last = '\n';
     return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
-}
-
-static int append(int fd, struct strview text)
-{
-    while (text.len) {
-        ssize_t n = write(fd, text.ptr, text.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        text = sv(text.ptr + n, text.len - (size_t)n);
-    }
-    return 0;
 }
 
 int dead_write(int dirfd, struct strview lines, uint64_t max_bytes, struct err *e)
@@ -43,9 +31,9 @@ int dead_write(int dirfd, struct strview lines, uint64_t max_bytes, struct err *
         return err_set(e, ERR_LIMIT, "the file of dead letters is full (max-dead-letters)");
     }
     if (rc == 0 && is_torn(fd, st.st_size))
-        rc = append(fd, SV("\n"));
+        rc = file_write_all(fd, SV("\n"));
     if (rc == 0)
-        rc = append(fd, lines);
+        rc = file_write_all(fd, lines);
     if (rc == 0 && (fdatasync(fd) < 0 || (st.st_size == 0 && fsync(dirfd) < 0)))
         rc = -errno;
     close(fd);

@@ -4,6 +4,7 @@
 #include "place.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -221,19 +222,6 @@ int place_file_load(struct place_file *f, struct place_entry **ret, size_t *ret_
     return rc;
 }
 
-static int write_all(int fd, struct strview text)
-{
-    while (text.len) {
-        ssize_t n = write(fd, text.ptr, text.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        text = sv(text.ptr + n, text.len - (size_t)n);
-    }
-    return 0;
-}
-
 static int replace(int dirfd, const char *name, struct strview text, bool sync)
 {
     char temporary[64];
@@ -242,7 +230,7 @@ static int replace(int dirfd, const char *name, struct strview text, bool sync)
     int fd = openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0)
         return -errno;
-    int status = write_all(fd, text);
+    int status = file_write_all(fd, text);
     if (status == 0 && sync && fdatasync(fd) < 0)
         status = -errno;
     close(fd);
