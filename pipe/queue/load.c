@@ -17,7 +17,7 @@ static struct load *load_new(struct engine *g)
 
     list_init(&l->link);
     l->engine = g;
-    l->dropped = l->granted = l->was_sent = l->suppressed = false;
+    l->dropped = l->granted = l->was_sent = l->suppressed = l->signed_at_once = false;
     l->status = 0;
     l->signing = NULL;
     l->count = l->left = 0;

@@ -41,6 +41,7 @@ struct load {
     uint32_t left; /* without outcome yet */
 
     struct signing *signing; /* what goes before the content; NULL: nothing */
+    bool signed_at_once;     /* a cheap signature, or one that was made already */
     struct list sign_link;   /* SIGNING: with those that wait for it */
     const char *trouble;     /* FAILED with ERR_KEY: one sentence, in the arena or for ever */
 

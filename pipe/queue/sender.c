@@ -11,10 +11,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "report/attempt_line.h"
+#include "sign/signer.h"
 
 enum {
     PREFETCH = 2,
     PREFETCH_SIGNED = 8,
+    ENOUGH_TO_SIGN = 128, /* requests that wait for the signer: it is at work for a while */
     HOLD_MS = 10000,      /* after a refused connection while others are open */
     FAILED_PER_TURN = 64, /* messages that cannot be read or signed */
     MOST_LOOKED_AT = 256, /* idle connections, for one that holds a place */
@@ -114,15 +116,29 @@ static struct load *take_load(struct sender *s)
     return l;
 }
 
+/* With loads in hand, whether more are taken only when these are used up: together they come back
+ * from the threads that sign, which are behind, and go out pipelined, where one by one each would be
+ * waited for; and signatures that are made here cost less in a row. */
+static bool takes_together(const struct sender *s)
+{
+    const struct signer *signer = s->engine->parts.signer;
+
+    if (list_empty(&s->loads) || !signer)
+        return false;
+    return signer_pending(signer) >= ENOUGH_TO_SIGN ||
+           list_entry(s->loads.prev, struct load, link)->signed_at_once;
+}
+
 static void prefetch(struct sender *s)
 {
     struct queue *q = s->queue;
+    bool together = takes_together(s);
 
     while (s->load_count < PREFETCH_SIGNED && queue_may_send(s->engine, q)) {
         struct load *last =
             list_empty(&s->loads) ? NULL : list_entry(s->loads.prev, struct load, link);
         /* signing takes longer than sending: several at a time */
-        if (s->load_count >= PREFETCH && !load_is_signed(last))
+        if (last && (load_is_signed(last) ? together : s->load_count >= PREFETCH))
             return;
         /* one that is in memory needs no prefetching, and the last ones are left to others; where a
          * rate binds, what is taken early would be sent late */

@@ -241,6 +241,7 @@ void signing_begin(struct load *l)
         s = start(l, plan);
     s->refs++;
     l->signing = s;
+    l->signed_at_once = s->done;
     if (s->done) {
         take_status(l, s);
         return;

@@ -174,6 +174,8 @@ struct spool {
 
     struct list reads_done; /* struct read_job, waiting for the end of the turn */
     unsigned reads_in_pool;
+    struct list reads_kept; /* struct read_job, for the next ones; the latest first */
+    unsigned reads_kept_count;
 
     enum maintenance maintenance;
     bool maintenance_parked; /* between two slices: the timer goes on with it */
@@ -239,6 +241,7 @@ void batch_start(struct spool *s);
 
 /* read.c: calls done of the reads that are finished */
 void spool_run_reads(struct spool *s);
+void spool_free_kept_reads(struct spool *s);
 
 /* commit.c: runs in the thread pool */
 void commit_run(struct spool *s);

@@ -4,8 +4,9 @@
  * verified before anybody sees it. A damaged one is copied to quarantine/, its unfinished
  * recipients get a CORRUPT event, and the reader gets ERR_CORRUPT.
  *
- * Memory: one read_job per read, with the record's bytes behind it; it becomes content.owner and is
- * freed by spool_content_release, or here when the read failed.
+ * Memory: one read_job per read, with the record's bytes; it becomes content.owner and is freed by
+ * spool_content_release, or here when the read failed. Some are kept with their bytes for the next
+ * reads: a backlog is read as fast as it is sent, and memory that was just used is still near.
  */
 #include "spool/internal.h"
 
@@ -16,6 +17,8 @@
 enum {
     LOOP_READ_MAX = 256 * 1024,
     HEAD_GUESS = 4096, /* most envelopes end before */
+    KEPT_JOBS = 512,
+    KEPT_BYTES = 16 * 1024, /* of a job that is kept, at most */
 };
 
 struct read_job {
@@ -31,9 +34,30 @@ struct read_job {
     bool quarantined;
     int status;
     size_t load_max;
-    size_t len; /* bytes of mem */
+    size_t len; /* bytes loaded, or to load; 0: not known yet */
+    size_t cap; /* bytes of mem */
     char *mem;
 };
+
+static struct read_job *new_job(struct spool *s)
+{
+    struct list *n = list_pop_front(&s->reads_kept);
+
+    if (!n)
+        return xcalloc(1, sizeof(struct read_job));
+    s->reads_kept_count--;
+    return list_entry(n, struct read_job, node);
+}
+
+static void reserve(struct read_job *j, size_t len)
+{
+    j->len = len;
+    if (len <= j->cap)
+        return;
+    free(j->mem);
+    j->mem = xmalloc(len);
+    j->cap = len;
+}
 
 static int corrupt(struct read_job *j)
 {
@@ -91,15 +115,14 @@ static int load(struct read_job *j)
 {
     char header[RECORD_HEADER_BYTES];
     struct record r;
-    if (!j->mem) {
+    if (!j->len) {
         int rc = spool_read_at(j->fd, header, sizeof(header), j->place.offset);
         if (rc < 0)
             return rc == -ENODATA ? ERR_CORRUPT : rc;
         if (!record_peek(header, &r) || record_total_bytes(&r) != j->place.length)
             return ERR_CORRUPT;
         j->whole = !j->read->envelope_only && r.content_bytes <= j->load_max;
-        j->len = j->whole ? j->place.length : RECORD_HEADER_BYTES + r.envelope_bytes;
-        j->mem = xmalloc(j->len);
+        reserve(j, j->whole ? j->place.length : RECORD_HEADER_BYTES + (size_t)r.envelope_bytes);
     }
     int rc = spool_read_at(j->fd, j->mem, j->len, j->place.offset);
     return rc == -ENODATA ? ERR_CORRUPT : rc;
@@ -117,9 +140,27 @@ static void on_read_work(uv_work_t *work)
 
 static void free_job(struct read_job *j)
 {
-    spool_segment_unref(j->s, j->segment);
-    free(j->mem);
-    free(j);
+    struct spool *s = j->s;
+
+    if (j->segment)
+        spool_segment_unref(s, j->segment);
+    if (j->cap > KEPT_BYTES || s->reads_kept_count >= KEPT_JOBS) {
+        free(j->mem);
+        free(j);
+        return;
+    }
+    list_push_front(&s->reads_kept, &j->node);
+    s->reads_kept_count++;
+}
+
+void spool_free_kept_reads(struct spool *s)
+{
+    for (struct list *n; (n = list_pop_front(&s->reads_kept));) {
+        struct read_job *j = list_entry(n, struct read_job, node);
+        free(j->mem);
+        free(j);
+    }
+    s->reads_kept_count = 0;
 }
 
 static void report_damage(struct spool *s, const struct read_job *j)
@@ -141,10 +182,7 @@ static void finish_read(struct spool *s, struct read_job *j)
         report_damage(s, j);
     if (status < 0) {
         r->content = (struct spool_content){.fd = -1};
-        if (j->segment)
-            free_job(j);
-        else
-            free(j);
+        free_job(j);
     }
     r->done(r, status);
 }
@@ -182,26 +220,29 @@ static bool read_now(struct read_job *j, size_t load_max)
 
     if (!head && (j->place.length > LOOP_READ_MAX || j->place.length > load_max))
         return false;
-    j->len = head ? MIN_OF(j->place.length, (size_t)HEAD_GUESS) : j->place.length;
-    j->mem = xmalloc(j->len);
+    reserve(j, head ? MIN_OF(j->place.length, (size_t)HEAD_GUESS) : j->place.length);
     j->whole = !head;
     struct iovec iov = {j->mem, j->len};
     ssize_t n = preadv2(j->fd, &iov, 1, (off_t)j->place.offset, RWF_NOWAIT);
     if (n == (ssize_t)j->len && verify(j) == 0)
         return true;
-    if (head) { /* longer than guessed, or not in memory: from the start */
-        free(j->mem);
-        j->mem = NULL;
-    }
+    if (head) /* longer than guessed, or not in memory: from the start */
+        j->len = 0;
     return false;
 }
 
 void spool_read(struct spool *s, message_id id, const struct spool_place *place, size_t load_max,
                 struct spool_read *r)
 {
-    struct read_job *j = xcalloc(1, sizeof(*j));
-    *j = (struct read_job){
-        .s = s, .read = r, .place = *place, .id = id, .load_max = load_max, .fd = -1};
+    struct read_job *j = new_job(s);
+    *j = (struct read_job){.s = s,
+                           .read = r,
+                           .place = *place,
+                           .id = id,
+                           .load_max = load_max,
+                           .fd = -1,
+                           .cap = j->cap,
+                           .mem = j->mem};
     r->id = id;
     r->content = (struct spool_content){.fd = -1};
     j->segment = spool_segment(s, place->segment);

@@ -87,6 +87,7 @@ static void init_handles(struct spool *s)
 
 static void free_spool(struct spool *s)
 {
+    spool_free_kept_reads(s);
     while (s->segment_count)
         spool_segment_drop(s, s->segments[s->segment_count - 1]);
     free(s->segments);
@@ -134,6 +135,7 @@ int spool_open(struct spool **ret, uv_loop_t *loop, int dirfd, const struct spoo
     s->writer.segment_fd = s->writer.journal_fd = -1;
     s->waiting_tail = &s->waiting;
     list_init(&s->reads_done);
+    list_init(&s->reads_kept);
     s->next_segment = 1;
     s->writable = true;
     s->dir = (struct spool_dir){-1, -1, -1, -1, -1};
