@@ -51,6 +51,15 @@ class Directory:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def has_ended(pid):
+    """Whoever has adopted it may leave it a zombie for a while."""
+    try:
+        with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
+            return f.read().rpartition(')')[2].split()[0] in 'ZX'
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Pmta:
     """A pmtad with two pipes. `extra` is more configuration text; `sink` the port of the next hop.
     Without `notices` no delivery notices are sent, so that only what a test sends is counted."""
@@ -223,6 +232,8 @@ idle-timeout-out = 200ms
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        for pid in pids:  # the next start needs their ports
+            wait_until(lambda pid=pid: has_ended(pid), 'the end of a killed process')
         text = self.log_text(all=True) if os.path.exists(self.log) else ''
         for sign in ('ERROR: AddressSanitizer', 'runtime error:'):
             if sign in text:
