@@ -266,7 +266,8 @@ static struct ipc_frame *frame_new(uint16_t id, struct strview bytes, const int 
 {
     struct ipc_frame *f = xmalloc(sizeof(*f) + bytes.len);
     char *at = (char *)(f + 1);
-    memcpy(at, bytes.ptr, bytes.len);
+    if (bytes.len)
+        memcpy(at, bytes.ptr, bytes.len);
     *f = (struct ipc_frame){.refs = 1, .id = id, .fd_count = (uint8_t)fd_count};
     f->bytes = sv(at, bytes.len);
     for (unsigned i = 0; i < IPC_FDS_MAX; i++)
@@ -467,7 +468,8 @@ static void output_wait(struct ipc_edge *e, int r)
 static void enqueue(struct ipc_edge *e, struct strview bytes, const int *fds, unsigned fd_count)
 {
     struct out *o = xmalloc(sizeof(*o) + bytes.len);
-    memcpy(o->bytes, bytes.ptr, bytes.len);
+    if (bytes.len)
+        memcpy(o->bytes, bytes.ptr, bytes.len);
     o->len = bytes.len;
     o->fd_count = fd_count;
     for (unsigned i = 0; i < fd_count; i++)

@@ -510,7 +510,8 @@ bool compact_start(struct spool *s)
         spool_segment(s, victims[i])->victim = true;
     j->output = __atomic_fetch_add(&s->next_segment, 1, __ATOMIC_RELAXED);
     j->journals = xcalloc(s->journal_count, sizeof(*j->journals));
-    memcpy(j->journals, s->journals, s->journal_count * sizeof(*j->journals));
+    if (s->journal_count)
+        memcpy(j->journals, s->journals, s->journal_count * sizeof(*j->journals));
     j->journal_count = s->journal_count;
     keep_queued_events(j);
     start_work(j, COMPACT_LIST);

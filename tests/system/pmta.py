@@ -237,7 +237,7 @@ idle-timeout-out = 200ms
         text = self.log_text(all=True) if os.path.exists(self.log) else ''
         for sign in ('ERROR: AddressSanitizer', 'runtime error:'):
             if sign in text:
-                raise AssertionError(text[text.index(sign):][:4000])
+                raise AssertionError(text[text.rfind('\n', 0, text.index(sign)) + 1:][:4000])
 
 
 class Sink:
