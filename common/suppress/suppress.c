@@ -117,7 +117,7 @@ static size_t canonical(const char *at, struct strview address, char out[SUPPRES
 
 size_t suppress_canonical(struct strview address, char out[SUPPRESS_ADDRESS_MAX])
 {
-    const char *at = address.len ? memrchr(address.ptr, '@', address.len) : NULL;
+    const char *at = address.ptr && address.len ? memrchr(address.ptr, '@', address.len) : NULL;
     return at && at != address.ptr ? canonical(at, address, out) : 0;
 }
 
