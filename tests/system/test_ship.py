@@ -485,7 +485,7 @@ class RedisServer:
 
     def answers(self):
         try:
-            return b'PONG' in self.command('PING') or True
+            return b'PONG' in self.command('PING')  # not while it loads its file
         except OSError:
             return False
 
