@@ -14,7 +14,7 @@
 struct stream;
 
 /* What ends first ends a turn. */
-enum { STREAM_TURN_EVENTS = 256, STREAM_TURN_US = 2000 };
+enum { STREAM_TURN_EVENTS = 256, STREAM_TURN_US = 5000 };
 
 struct stream_turn {
     uv_prepare_t begin;
