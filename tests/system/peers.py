@@ -108,7 +108,7 @@ class Postfix:
 
     def _command(self, verb):
         return subprocess.run(['postfix', '-c', self.conf, verb], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
 
     def stop(self):
         try:
@@ -117,7 +117,7 @@ class Postfix:
         except (OSError, ValueError):
             return
         self._command('stop')
-        pmta.wait_until(lambda: not os.path.exists(f'/proc/{master}'), 'the end of Postfix', 20)
+        pmta.wait_until(lambda: not os.path.exists(f'/proc/{master}'), 'the end of Postfix', 60)
 
 
 EXIM = '''

@@ -242,7 +242,7 @@ smtp_tls_verify_cert_match = {name}
 smtp_tls_CAfile = {self.ca.cert}
 smtp_tls_mandatory_protocols = >={version}, <={version}
 ''')
-            with smtplib.SMTP('127.0.0.1', p.port, timeout=20) as s:
+            with smtplib.SMTP('127.0.0.1', p.port, timeout=60) as s:
                 s.sendmail('a@s.example', [f'x{n}@x.example'], b'Subject: x\r\n\r\nhello\r\n')
             return p
 
