@@ -50,6 +50,8 @@ def receiver(port, path):
 
     lock = threading.Lock()
     with open(path, 'ab') as out:
+        if out.tell():
+            out.write(b'\n')  # the one that was killed may have left half a line
         http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler).serve_forever()
 
 
