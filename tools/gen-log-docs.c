@@ -1,7 +1,7 @@
 /*
  * Prints docs/logs.md, with the fields from the rows of pipe/report/attempt_line.h and
- * common/mail/accepted_line.h and refused_line.h, and an attempt as attempt_line.c writes it. With --check FILE it prints nothing and fails when the file says
- * something else: a test runs that.
+ * common/mail/accepted_line.h and refused_line.h, and an attempt as attempt_line.c writes it. With
+ * --check FILE it prints nothing and fails when the file says something else: a test runs that.
  */
 #include "base/clock.h"
 #include "kit/generated.h"

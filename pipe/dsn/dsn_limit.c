@@ -1,7 +1,8 @@
 /*
- * The limit of notices per sender; see dsn_limit.h. A sender is known by a hash of its address, whose
- * seed is kept with the counts so that they mean the same after a restart. Its bucket holds `count` notices of the rate and fills evenly, kept as the time at which it is full
- * (in microseconds of the wall clock).
+ * The limit of notices per sender; see dsn_limit.h. A sender is known by a hash of its address,
+ * whose seed is kept with the counts so that they mean the same after a restart. Its bucket holds
+ * `count` notices of the rate and fills evenly, kept as the time at which it is full (in
+ * microseconds of the wall clock).
  */
 #include "dsn/dsn_limit.h"
 

@@ -62,9 +62,9 @@ void engine_send_out(struct engine *g, struct entry *e, const struct envelope *e
 /* A recipient that is SENDING goes, ready, to the queue that it would come into now. */
 void engine_choose_again(struct engine *g, struct entry *e, const struct envelope *env);
 
-/* Asked before recipients of a message are tried: sets rcpts[x].suppressed and suppressed_scope of those
- * among env->rcpts[rcpts[0 … count - 1]] who went on the suppression list while the message waited.
- * content may be without the header. True: there are some; they end as bounced. */
+/* Asked before recipients of a message are tried: sets rcpts[x].suppressed and suppressed_scope of
+ * those among env->rcpts[rcpts[0 … count - 1]] who went on the suppression list while the message
+ * waited. content may be without the header. True: there are some; they end as bounced. */
 typedef bool engine_suppressed_fn(void *arg, struct envelope *env, struct strview content,
                                   const uint32_t *rcpts, uint32_t count);
 void engine_on_suppressed(struct engine *g, engine_suppressed_fn *fn, void *arg);

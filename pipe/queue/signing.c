@@ -168,8 +168,8 @@ static void fill_request(struct sign_request *r, const struct load *l, struct si
     r->done = on_signed;
 }
 
-/* Only a message to one recipient can name him; reports and notices (null sender) are of no list. The receiver takes the application's fields out as
- * soon as one pipe replaces them. */
+/* Only a message to one recipient can name him; reports and notices (null sender) are of no list.
+ * The receiver takes the application's fields out as soon as one pipe replaces them. */
 static bool unsubscribes(const struct load *l, const struct sign_plan *plan)
 {
     const struct sign_unsubscribe *u = &plan->unsubscribe;

@@ -30,9 +30,10 @@ enum suppression_verdict {
     SUPPRESSION_UNKNOWN, /* the list is being read */
 };
 
-/* Looks up every recipient of a message that comes in. content, or the file that has it (else -1), is
- * looked into for the domain of From, when entries for domains exist. A message with a null sender is never looked up: it is a notice. text gets
- * the words of SUPPRESSION_ALL. Costs a few loads while the list is empty. */
+/* Looks up every recipient of a message that comes in. content, or the file that has it (else -1),
+ * is looked into for the domain of From, when entries for domains exist. A message with a null
+ * sender is never looked up: it is a notice. text gets the words of SUPPRESSION_ALL. Costs a few
+ * loads while the list is empty. */
 enum { SUPPRESSION_TEXT = 160 };
 enum suppression_verdict suppression_check(struct suppression *s, struct envelope *env,
                                            struct strview content, int content_fd,

@@ -60,7 +60,8 @@ void store_begin(struct store *s, struct store_request *r);
 /* 0, or ERR_SYNTAX with *e: the address or the scope's name cannot be one; ERR_LIMIT. Texts are copied. */
 int store_add(struct store_request *r, const struct suppress_entry *entry, enum store_way way,
               struct err *e) MUST_CHECK;
-/* An address that is 32 hexadecimal digits, an @ before them or not, is a hash from an export. Not being there is no error. */
+/* An address that is 32 hexadecimal digits, an @ before them or not, is a hash from an export. Not
+ * being there is no error. */
 int store_del(struct store_request *r, enum suppress_scope scope, struct strview scope_name,
               struct strview address, struct err *e) MUST_CHECK;
 void store_end(struct store_request *r);
@@ -78,8 +79,9 @@ struct store_entry {
         note; /* address of a hashed one: as was asked, or in hexadecimal */
 };
 
-/* Every entry of this address, or of all of its domain, in whatever scope; found(arg, …) for each, then done. Views are valid
- * during the call. ERR_SYNTAX when it is no address (nothing fires then). */
+/* Every entry of this address, or of all of its domain, in whatever scope; found(arg, …) for each,
+ * then done. Views are valid during the call. ERR_SYNTAX when it is no address (nothing fires
+ * then). */
 int store_find(struct store *s, struct strview address,
                void (*found)(void *arg, const struct store_entry *e),
                void (*done)(void *arg, int status), void *arg);

@@ -1,7 +1,8 @@
 /*
  * trace and trace inbound: print the dialogue as pipes or receivers tell it, until they tell the
- * end, or enough was seen. Sessions come in at any receiver: so all are asked, each tells of so many
- * as are wanted, and those beyond are left out here. One request, many objects; the connection stays open meanwhile, and closing it (Ctrl-C) ends the trace.
+ * end, or enough was seen. Sessions come in at any receiver: so all are asked, each tells of so
+ * many as are wanted, and those beyond are left out here. One request, many objects; the connection
+ * stays open meanwhile, and closing it (Ctrl-C) ends the trace.
  */
 #include "client.h"
 #include "command.h"
