@@ -5,6 +5,7 @@
 #include "report/attempt_line.h"
 
 #include "base/clock.h"
+#include "report/phases.h"
 
 #include <stdio.h>
 
@@ -24,21 +25,21 @@ static struct log_value number(int64_t n)
     return (struct log_value){.number = n};
 }
 
-/* Four phases that add up: before the queue, in it, connection, transmission. */
+static struct log_value or_nothing(bool known, int64_t n)
+{
+    return number(known ? n : LOG_NO_NUMBER);
+}
+
 static void set_delays(const struct attempt_line *a, int64_t now, struct log_value *v)
 {
-    int64_t received = a->received_ms ? a->received_ms - a->receive_ms : 0;
-    int64_t total = MAX_OF(now - received, (int64_t)0);
-    int64_t receive = a->receive_ms + a->commit_ms;
-    int64_t connect = MAX_OF(a->outcome->connect_ms, (int64_t)0);
-    int64_t transmit = MAX_OF(a->outcome->transmit_ms, (int64_t)0);
-    int64_t queue = MAX_OF(total - receive - connect - transmit, (int64_t)0);
+    struct phases p = phases_of(a->receive_ms, a->commit_ms, now - a->received_ms, a->outcome);
+    bool known = a->received_ms; /* a whole queue has no message and so no delays */
 
-    v[ATTEMPT_DELAY_MS] = number(received ? total : LOG_NO_NUMBER);
-    v[ATTEMPT_RECEIVE_MS] = number(received ? receive : LOG_NO_NUMBER);
-    v[ATTEMPT_QUEUE_MS] = number(received ? queue : LOG_NO_NUMBER);
-    v[ATTEMPT_CONNECT_MS] = number(received ? connect : LOG_NO_NUMBER);
-    v[ATTEMPT_TRANSMIT_MS] = number(received ? transmit : LOG_NO_NUMBER);
+    v[ATTEMPT_DELAY_MS] = or_nothing(known, p.total);
+    v[ATTEMPT_RECEIVE_MS] = or_nothing(known, p.receive);
+    v[ATTEMPT_QUEUE_MS] = or_nothing(known, p.queue);
+    v[ATTEMPT_CONNECT_MS] = or_nothing(known, p.connect);
+    v[ATTEMPT_TRANSMIT_MS] = or_nothing(known, p.transmit);
 }
 
 static struct strview place(const char *file, unsigned line, char *out, size_t size)
@@ -47,11 +48,6 @@ static struct strview place(const char *file, unsigned line, char *out, size_t s
         return sv(NULL, 0);
     int n = snprintf(out, size, "%s:%u", file, line);
     return sv(out, MIN_OF((size_t)MAX_OF(n, 0), size - 1));
-}
-
-static struct log_value or_nothing(bool known, int64_t n)
-{
-    return number(known ? n : LOG_NO_NUMBER);
 }
 
 void attempt_line_write(const struct attempt_line *a)

@@ -4,6 +4,8 @@
  */
 #include "report/event.h"
 
+#include "report/phases.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -125,26 +127,19 @@ static struct strview tls_part(const struct acct_event *e, bool cipher)
                   : sv(all.ptr, (size_t)slash);
 }
 
-/* Four phases that add up to the total: before the queue, in it, connection, transmission. */
 static struct strview delay(const struct acct_event *e, enum acct_field f, char *scratch)
 {
-    const struct outcome *o = e->outcome;
-    int64_t receive = e->receive_ms + e->commit_ms;
-
-    if (!e->queued_ms || (!o && f != ACCT_FIELD_DELAY_RECEIVE))
+    if (!e->queued_ms || (!e->outcome && f != ACCT_FIELD_DELAY_RECEIVE))
         return sv(NULL, 0);
     if (f == ACCT_FIELD_DELAY_RECEIVE)
-        return number((uint64_t)receive, scratch);
+        return number((uint64_t)(e->receive_ms + e->commit_ms), scratch);
     int64_t queued = MAX_OF(e->logged_ms - e->queued_ms, (int64_t)0);
-    int64_t total = e->receive_ms + queued;
-    int64_t connect = MAX_OF(o->connect_ms, (int64_t)0);
-    int64_t transmit = MAX_OF(o->transmit_ms, (int64_t)0);
-    int64_t n = f == ACCT_FIELD_DELAY_TOTAL      ? total
-                : f == ACCT_FIELD_DELAY_CONNECT  ? connect
-                : f == ACCT_FIELD_DELAY_TRANSMIT ? transmit
-                : f == ACCT_FIELD_TOTAL_SECONDS_QUEUED
-                    ? queued / 1000
-                    : MAX_OF(total - receive - connect - transmit, (int64_t)0);
+    struct phases p = phases_of(e->receive_ms, e->commit_ms, queued, e->outcome);
+    int64_t n = f == ACCT_FIELD_DELAY_TOTAL            ? p.total
+                : f == ACCT_FIELD_DELAY_CONNECT        ? p.connect
+                : f == ACCT_FIELD_DELAY_TRANSMIT       ? p.transmit
+                : f == ACCT_FIELD_TOTAL_SECONDS_QUEUED ? queued / 1000
+                                                       : p.queue;
     return number((uint64_t)n, scratch);
 }
 

@@ -125,8 +125,10 @@ static void phases_add_up(void **state)
         {1000, 25, 5, 40, 60, 1025, 30, 895},
         {1000, 0, 0, 0, 0, 1000, 0, 1000},           /* of an older version's spool */
         {100, 120000, 0, 0, 100, 120100, 120000, 0}, /* a slow client, delivered at once */
-        {7000, 3, 65535, 10, 10, 7003, 65538, 0},    /* the wall clock went back meanwhile */
-        {10, 0, 0, 500, 500, 10, 0, 0},
+        {7000, 3, 65535, 10, 10, 65558, 65538, 0},   /* the wall clock went back meanwhile */
+        {10, 0, 0, 500, 500, 1000, 0, 0},
+        {-3000, 2, 1, 4, 5, 12, 3, 0},
+        {1, 400, 2, 1, 0, 403, 402, 0},              /* each rounded up by itself */
     };
     (void)state;
 
@@ -145,6 +147,8 @@ static void phases_add_up(void **state)
         assert_int_equal(member(line, "queue_ms"), rows[i].queue);
         assert_int_equal(member(line, "connect_ms"), rows[i].connect_ms);
         assert_int_equal(member(line, "transmit_ms"), rows[i].transmit_ms);
+        assert_int_equal(rows[i].total, rows[i].receive + rows[i].queue + rows[i].connect_ms +
+                                            rows[i].transmit_ms);
         json_decref(line);
     }
 }

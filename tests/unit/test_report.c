@@ -476,6 +476,10 @@ static void phases_of_the_delay(void **state)
     commit_ms = 20;
     tell(r, &delivered);
     says("d,8500,1520,6680,100,200,7\r\n");
+    commit_ms = 7500; /* with the connection more than the wall clock saw: rounded, or set back */
+    tell(r, &delivered);
+    says("d,9300,9000,0,100,200,7\r\n");
+    commit_ms = 20;
     an_env.commit_ms = 20; /* while it is the one that came in */
     report_received(r, 4001, &an_env, queue_name, NULL);
     says("r,,1520,,,,\r\n");
