@@ -341,6 +341,7 @@ static int open_spool(struct pipe *p, struct err *e)
         .min_free_bytes = (uint64_t)config_number(p->config, &q, DIR_MIN_FREE_SPACE),
         .segment_bytes = FAULT_NUMBER("PMTA_FAULT_SEGMENT_BYTES"),
         .journal_file_bytes = FAULT_NUMBER("PMTA_FAULT_JOURNAL_BYTES"),
+        .settle_ms = (int64_t)FAULT_NUMBER("PMTA_FAULT_SETTLE_MS"),
     };
     uv_loop_t *loop = child_loop(p->child);
 

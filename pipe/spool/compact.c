@@ -29,6 +29,7 @@
 
 enum {
     SPARSE_PERCENT = 30,
+    EMPTYING_PERCENT = 10,
     MAX_VICTIMS = 16,
     SLICE_BYTES = 4 * 1024 * 1024,
     MOVE_SLICE = 500,
@@ -471,7 +472,23 @@ static bool is_sparse(const struct segment *g)
            g->live_bytes * 100 < g->bytes * SPARSE_PERCENT;
 }
 
-static size_t choose(struct spool *s, uint32_t *victims)
+/*
+ * A backlog that drains takes its segments along: to copy the last third of each would be work for
+ * nothing, and its syncs are what other pipes on the disk wait for. So only what stays is copied: a
+ * segment that lost less than a tenth while it was watched.
+ */
+static bool is_emptying(const struct spool *s, struct segment *g, int64_t now)
+{
+    if (g->looked_ms && now - g->looked_ms < s->options.settle_ms)
+        return true;
+    bool stays = g->looked_ms && g->live_bytes * 100 > g->looked_bytes * (100 - EMPTYING_PERCENT);
+    g->looked_ms = now;
+    g->looked_bytes = g->live_bytes;
+    return !stays && s->options.settle_ms > 0;
+}
+
+/* *watched: there is a sparse segment that may be one the next time. */
+static size_t choose(struct spool *s, int64_t now, uint32_t *victims, bool *watched)
 {
     size_t count = 0;
     uint64_t bytes = 0;
@@ -479,6 +496,10 @@ static size_t choose(struct spool *s, uint32_t *victims)
         struct segment *g = s->segments[i];
         if (!is_sparse(g) || (count && bytes + g->live_bytes > s->options.segment_bytes))
             continue;
+        if (is_emptying(s, g, now)) {
+            *watched = true;
+            continue;
+        }
         bytes += g->live_bytes;
         victims[count++] = g->number;
     }
@@ -496,9 +517,16 @@ static void keep_queued_events(struct compact_job *j)
 bool compact_start(struct spool *s)
 {
     uint32_t victims[MAX_VICTIMS];
-    if ((int64_t)(uv_hrtime() / 1000000) < s->compact_after_ms)
+    int64_t now = (int64_t)(uv_hrtime() / 1000000);
+    bool watched = false;
+    if (now < s->compact_after_ms) {
+        maintain_look_again(s, s->compact_after_ms - now);
         return false;
-    size_t count = choose(s, victims);
+    }
+    size_t count = choose(s, now, victims, &watched);
+    s->compact_after_ms = now + INTERVAL_MS;
+    if (!count && watched)
+        maintain_look_again(s, s->options.settle_ms);
     if (!count)
         return false;
     struct compact_job *j = s->compact = xcalloc(1, sizeof(*j));

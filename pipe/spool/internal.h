@@ -42,6 +42,8 @@ struct segment {
     uint64_t live_bytes;
     uint64_t bytes;
     uint64_t removable_after; /* when live_messages is 0: the journal must be synced up to here */
+    int64_t looked_ms;        /* compaction found it sparse; 0: never */
+    uint64_t looked_bytes;    /* live bytes then */
     uint16_t kind;            /* enum segment_kind */
     bool active;     /* the newest fresh one; never removed, because it carries the counters */
     bool victim;     /* being compacted */
@@ -257,9 +259,12 @@ void maintain(struct spool *s);
 /* The job is over; after a failure the next one waits a while. */
 void maintain_finished(struct spool *s, int status);
 void maintain_park(struct spool *s, int64_t ms);
+/* Calls maintain then, or sooner, even when nothing else happens; keeps no loop alive. */
+void maintain_look_again(struct spool *s, int64_t ms);
 
 /* remove.c */
 bool remove_start(struct spool *s);
+void remove_resume(struct spool *s);
 /* collect.c */
 bool collect_start(struct spool *s);
 void collect_rotated(struct spool *s);

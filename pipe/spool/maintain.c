@@ -10,8 +10,13 @@ enum { RETRY_MS = 10000 };
 static void on_timer(uv_timer_t *timer)
 {
     struct spool *s = container_of(timer, struct spool, maintenance_timer);
+    bool parked = s->maintenance_parked;
     s->maintenance_parked = false;
-    if (s->maintenance == MAINTAIN_COMPACT)
+    if (!parked)
+        maintain(s);
+    else if (s->maintenance == MAINTAIN_REMOVE)
+        remove_resume(s);
+    else if (s->maintenance == MAINTAIN_COMPACT)
         compact_resume(s);
     else if (s->maintenance == MAINTAIN_COLLECT)
         collect_resume(s);
@@ -22,7 +27,16 @@ static void on_timer(uv_timer_t *timer)
 void maintain_park(struct spool *s, int64_t ms)
 {
     s->maintenance_parked = true;
+    uv_ref((uv_handle_t *)&s->maintenance_timer);
     uv_timer_start(&s->maintenance_timer, on_timer, (uint64_t)ms, 0);
+}
+
+void maintain_look_again(struct spool *s, int64_t ms)
+{
+    if (uv_is_active((uv_handle_t *)&s->maintenance_timer))
+        return;
+    uv_timer_start(&s->maintenance_timer, on_timer, (uint64_t)ms, 0);
+    uv_unref((uv_handle_t *)&s->maintenance_timer);
 }
 
 void maintain(struct spool *s)

@@ -118,6 +118,8 @@ static void apply_options(struct spool *s, const struct spool_options *o)
     s->options.segment_bytes = MIN_OF(s->options.segment_bytes, (uint64_t)1 << 30);
     if (!s->options.journal_file_bytes)
         s->options.journal_file_bytes = 16u << 20;
+    if (!s->options.settle_ms)
+        s->options.settle_ms = 10000;
     if (s->options.journal_sync_ms <= 0)
         s->options.journal_sync_ms = 100;
 }

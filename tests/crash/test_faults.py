@@ -100,7 +100,7 @@ class World:
         case.addCleanup(self.pmta.kill)
         os.environ.update(PMTA_FAULT=f'{point}:{COUNTS.get(point, USUAL_COUNT)}',
                           PMTA_FAULT_ONCE=self.fired, PMTA_FAULT_SEGMENT_BYTES='131072',
-                          PMTA_FAULT_JOURNAL_BYTES='8192')
+                          PMTA_FAULT_JOURNAL_BYTES='8192', PMTA_FAULT_SETTLE_MS='1')
         self.pmta.start()
 
     def sink(self, case, name, args):

@@ -131,7 +131,8 @@ static inline struct fx *fx_new(uint64_t segment_bytes, uint64_t journal_file_by
     f->options = (struct spool_options){.pipe = "bulk",
                                         .segment_bytes = segment_bytes,
                                         .journal_file_bytes = journal_file_bytes,
-                                        .journal_sync_ms = 1};
+                                        .journal_sync_ms = 1,
+                                        .settle_ms = -1};
     f->random = 4711;
     f->writable = true;
     return f;

@@ -176,6 +176,66 @@ static void rotation_and_removal(void **state)
     fx_free(f);
 }
 
+/* Files of the spool that are open and removed. */
+static size_t held_without_a_name(const struct fx *f)
+{
+    DIR *d = opendir("/proc/self/fd");
+    char target[256];
+    size_t n = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        ssize_t len = readlinkat(dirfd(d), e->d_name, target, sizeof(target) - 1);
+        target[MAX_OF(len, 0)] = 0;
+        n += strstr(target, f->dir) && strstr(target, "(deleted)");
+    }
+    closedir(d);
+    return n;
+}
+
+/* A segment that somebody reads from stays whole for him; others are emptied in slices. */
+static void removal_of_large_segments(void **state)
+{
+    enum { SIZE = 3 << 20 };
+    struct fx *f = fx_new(10 << 20, 0);
+    struct spool_stats st;
+    (void)state;
+    assert_int_equal(fx_open(f), 0);
+    for (int i = 0; i < 10; i++)
+        fx_append(f, 1, SIZE);
+    fx_settle(f);
+    struct fx_message *m = f->messages[0];
+    struct fx_read r = {.read = {.done = fx_on_read}, .status = 1};
+    spool_read(f->spool, m->append.id, &m->place, 0, &r.read);
+    while (r.status == 1)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(r.status, 0);
+    assert_true(r.read.content.fd >= 0);
+    for (size_t i = 0; i < 10; i++)
+        fx_event(f, f->messages[i], 0, SPOOL_DELIVERED);
+    while (spool_stats(f->spool, &st), st.segments > 1 || f->spool->maintenance)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    char *mem = xmalloc(SIZE);
+    assert_int_equal(spool_read_at(r.read.content.fd, mem, SIZE, r.read.content.fd_offset), 0);
+    assert_memory_equal(mem, buf_data(&m->content), SIZE);
+    free(mem);
+    assert_int_equal(held_without_a_name(f), 1);
+    spool_content_release(f->spool, &r.read.content);
+    assert_int_equal(held_without_a_name(f), 0);
+    /* and in the middle of it the spool can be closed */
+    for (int i = 0; i < 10; i++)
+        fx_append(f, 1, SIZE);
+    fx_settle(f);
+    for (size_t i = 10; i < 20; i++)
+        fx_event(f, f->messages[i], 0, SPOOL_DELIVERED);
+    while (!f->spool->remove || !f->spool->maintenance_parked)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    fx_close(f);
+    assert_int_equal(held_without_a_name(f), 0);
+    assert_int_equal(fx_open(f), 0);
+    assert_int_equal(fx_compare(f), 0);
+    fx_free(f);
+}
+
 /* Ids never come twice, also when the clock goes back and all messages are gone. */
 static void ids_increase(void **state)
 {
@@ -442,6 +502,78 @@ static void compaction(void **state)
     fx_free(f);
 }
 
+/* As if a second hour had passed since compaction looked; then lets it look. */
+static void look_an_hour_later(struct fx *f)
+{
+    for (size_t i = 0; i < f->spool->segment_count; i++)
+        if (f->spool->segments[i]->looked_ms)
+            f->spool->segments[i]->looked_ms -= 3600 * 1000;
+    f->spool->compact_after_ms = 0;
+    spool_wake(f->spool);
+    fx_settle(f);
+}
+
+/* A segment that empties by itself is left alone; what stays in it is copied out. */
+static void compaction_of_what_stays(void **state)
+{
+    struct fx *f = fx_new(40000, 0);
+    (void)state;
+    f->options.settle_ms = 3600 * 1000;
+    assert_int_equal(fx_open(f), 0);
+    for (int i = 0; i < 50; i++)
+        fx_append(f, 1, 3000); /* 13 in a segment */
+    fx_settle(f);
+    uint32_t first = f->messages[0]->place.segment;
+    for (size_t i = 0; f->messages[i]->place.segment == first; i++)
+        if (i > 2)
+            fx_event(f, f->messages[i], 0, SPOOL_DELIVERED);
+    f->spool->compact_after_ms = 0;
+    fx_settle(f);
+    assert_true(spool_segment(f->spool, first)->looked_ms != 0);
+    f->spool->compact_after_ms = 0;
+    spool_wake(f->spool);
+    fx_settle(f);
+    assert_int_equal(f->moved, 0); /* not watched long enough */
+    fx_event(f, f->messages[0], 0, SPOOL_DELIVERED);
+    fx_settle(f);
+    look_an_hour_later(f);
+    assert_int_equal(f->moved, 0); /* it lost a third meanwhile */
+    look_an_hour_later(f);
+    while (spool_segment(f->spool, first)) /* removed once the journal is synced */
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(f->moved, 2);
+    assert_int_equal(fx_read(f, f->messages[1], 5000), 0);
+    fx_free(f);
+}
+
+static void on_never(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+/* Nothing else happens in the spool: the look comes by itself. */
+static void compaction_of_an_idle_spool(void **state)
+{
+    struct fx *f = fx_new(40000, 0);
+    uv_timer_t alive; /* as a pipe's loop always is */
+    (void)state;
+    f->options.settle_ms = 1;
+    assert_int_equal(fx_open(f), 0);
+    for (int i = 0; i < 50; i++)
+        fx_append(f, 1, 3000);
+    fx_settle(f);
+    uint32_t first = f->messages[0]->place.segment;
+    for (size_t i = 1; f->messages[i]->place.segment == first; i++)
+        fx_event(f, f->messages[i], 0, SPOOL_DELIVERED);
+    uv_timer_init(&f->loop, &alive);
+    uv_timer_start(&alive, on_never, 3600 * 1000, 0);
+    while (spool_segment(f->spool, first))
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(f->moved, 1);
+    uv_close((uv_handle_t *)&alive, NULL);
+    fx_free(f);
+}
+
 /* The journal is collected and the places that the owner knows stay right. */
 static void collection(void **state)
 {
@@ -542,11 +674,14 @@ int main(void)
         cmocka_unit_test(lock_and_format),
         cmocka_unit_test(unwritable_directory),
         cmocka_unit_test(rotation_and_removal),
+        cmocka_unit_test(removal_of_large_segments),
         cmocka_unit_test(torn_segment),
         cmocka_unit_test(torn_journal),
         cmocka_unit_test(damage_everywhere),
         cmocka_unit_test(damaged_headers),
         cmocka_unit_test(compaction),
+        cmocka_unit_test(compaction_of_what_stays),
+        cmocka_unit_test(compaction_of_an_idle_spool),
         cmocka_unit_test(collection),
         cmocka_unit_test(model),
         cmocka_unit_test(ids_increase), /* last: it freezes the clock */
