@@ -83,6 +83,11 @@ int body_file_fd(const struct body_file *f)
     return f->fd;
 }
 
+bool body_file_busy(const struct body_file *f)
+{
+    return f && f->busy;
+}
+
 void body_file_close(struct body_file *f)
 {
     if (!f)

@@ -3,9 +3,11 @@
  *
  * Happy path: input goes to the engine, pump() does what it wants, the replies go out in one write.
  * Everything asynchronous (TLS handshake, password, file, submit) ends in a callback that tells the
- * engine and pumps again. What can go wrong: the client goes away (all open requests are
- * cancelled), the pipe goes away (its request is answered 451). A session that does not take its
- * last reply is cut off after LINGER_MS. Memory goes in on_closed, when the stream is done.
+ * engine and pumps again. What can go wrong: the connection breaks (all open requests are
+ * cancelled), the pipe goes away (its request is answered 451). A client that ends its side alone,
+ * as Exim does behind a pipelined QUIT, still gets the replies to what it sent. A session that does
+ * not take its last reply is cut off after LINGER_MS. Memory goes in on_closed, when the stream is
+ * done.
  */
 #include "auth_check.h"
 #include "base/clock.h"
@@ -44,6 +46,7 @@ struct session {
     bool submitting;   /* the last piece is on its way to the file */
     bool handshaking;  /* input belongs to what comes after TLS is up */
     bool implicit_tls; /* the greeting waits for the handshake */
+    bool client_ended; /* no more input; what there is is still answered */
     bool closing;
     bool pumping;
     int64_t opened_ms;
@@ -298,6 +301,12 @@ static void do_want(struct session *s, enum smtp_want want)
     }
 }
 
+/* Something comes by itself that may let the engine take more of its input. */
+static bool is_under_way(const struct session *s)
+{
+    return s->request.open || s->auth || body_file_busy(s->file) || stream_congested(s->stream);
+}
+
 /* Gives the engine its input and does what it wants, until neither is left. */
 static void pump(struct session *s)
 {
@@ -316,6 +325,8 @@ static void pump(struct session *s)
     } while (want != SMTP_WANT_NOTHING);
     if (!s->closing)
         write_output(s);
+    if (s->client_ended && !is_under_way(s))
+        session_close(s, false);
     stream_flush(s->stream);
     s->pumping = false;
 }
@@ -343,7 +354,11 @@ static void on_ended(void *owner, struct stream *stream, int status)
     (void)stream;
     smtp_server_hear_event(s->engine, "the client ended the connection in state %s: %s",
                            smtp_server_state_name(s->engine), status ? err_name(status) : "end");
-    session_close(s, status < 0);
+    s->client_ended = true;
+    if (status < 0 || s->handshaking)
+        session_close(s, status < 0);
+    else
+        pump(s);
 }
 
 /* A client that shows a valid certificate is the source that names it, and is counted as it. */

@@ -119,6 +119,41 @@ class Routing(World):
         self.assertGreater(int(self.delivered('bulk')['dlvSize']), 40000 * 66)
 
 
+class HalfClosed(World):
+    """A client may end its side of the connection behind its last command and wait for the replies."""
+
+    def dialogue(self, bodies):
+        text = b'HELO x\r\n'
+        for body in bodies:
+            text += (b'MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nSubject: x\r\n\r\n' +
+                     body + b'\r\n.\r\n')
+        with socket.create_connection(('127.0.0.1', self.pmta.port), timeout=20) as s:
+            threading.Thread(target=lambda: (s.sendall(text + b'QUIT\r\n'),
+                                             s.shutdown(socket.SHUT_WR))).start()
+            replies = s.makefile('rb').read().decode().splitlines()
+        return [r[:3] for r in replies]
+
+    def check(self, bodies):
+        self.assertEqual(self.dialogue(bodies),
+                         ['220', '250'] + ['250', '250', '354', '250'] * len(bodies) + ['221'])
+        self.wait_saved(len(bodies))
+        self.assertEqual(self.pmta.wait_empty()['transactional']['received'], len(bodies))
+
+    def test_one_message(self):
+        self.check([b'hello'])
+
+    def test_several_of_all_sizes(self):
+        line = b'x' * 70 + b'\r\n'
+        self.check([b'hello', line * 30000, line * 1000, b'there', line * 10000])
+
+    def test_nothing_is_under_way(self):
+        with socket.create_connection(('127.0.0.1', self.pmta.port), timeout=20) as s:
+            s.sendall(b'HELO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.exam')
+            s.shutdown(socket.SHUT_WR)
+            self.assertEqual([r[:3] for r in s.makefile('rb').read().decode().splitlines()],
+                             ['220', '250', '250'])
+
+
 class Smuggling(World):
     def test_only_crlf_dot_crlf_ends_a_message(self):
         inner = b'MAIL FROM:<evil@b.example>\r\nRCPT TO:<v@d.example>\r\nDATA\r\nSubject: evil\r\n\r\nx'
