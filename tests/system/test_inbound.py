@@ -285,8 +285,8 @@ class Reports(World):
         self.pmta.kill()
         self.pmta.start()
         self.pmta.wait_empty()
-        rows = self.rows('rb')
-        self.assertEqual(len({r['msgId'] for r in rows}), 20)
+        rows = wait_until(lambda: len({r['msgId'] for r in self.rows('rb')}) == 20 and self.rows('rb'),
+                          '20 records')
         ended = {r['msgId'] for r in self.rows('d') if r['dlvType'] == 'bounce-processor'}
         self.assertEqual({r['msgId'].rsplit('.', 1)[0] for r in rows}, ended)
 

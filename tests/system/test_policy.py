@@ -532,8 +532,8 @@ class Changes(Fixture):
             self.names.change("plain.test", f"id=1{d};", f"id=2{d};")
 
         # a restart: everything is asked anew, the policies are those of before
-        stored = os.listdir(os.path.join(self.pmta.spool, "@mta-sts"))
-        self.assertIn("changes.plain.test", stored)
+        stored = os.path.join(self.pmta.spool, "@mta-sts", "changes.plain.test")
+        wait_until(lambda: os.path.exists(stored), "the stored policy")
         self.assertEqual(self.pmta.stop(), 0)
         self.pmta.start()
         sts = self.sts("changes")

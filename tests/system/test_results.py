@@ -143,10 +143,10 @@ compress = gzip
     def test_finished_files_are_moved_and_compressed(self):
         self.pmta.send(['a@good.example'], pipe='bulk')
         self.wait_rows('all-bulk-*.csv', lambda r: r['type'] == 'd')
-        paths = wait_until(lambda: glob.glob(os.path.join(self.moved, 'all-bulk-*.csv.gz')),
-                           'a finished file', 90)
-        rows = wait_until(lambda: [r for p in paths for r in
-                                   csv.DictReader(io.TextIOWrapper(gzip.open(p), newline=''))], 'rows')
+        pattern = os.path.join(self.moved, 'all-bulk-*.csv.gz')
+        rows = wait_until(lambda: [r for p in glob.glob(pattern) for r in
+                                   csv.DictReader(io.TextIOWrapper(gzip.open(p), newline=''))],
+                          'a finished file with a row', 90)
         self.assertEqual(rows[0]['rcpt'], 'a@good.example')
 
 
