@@ -3,7 +3,7 @@
  *
  * A rotation is renames only, from the oldest file to the newest: whoever still writes into PATH
  * goes on doing so under its new name, PATH.1, and nothing is lost. It is compressed at the rotation
- * after that, when it is PATH.2 and nobody can have it open any more. A crash in between leaves a
+ * after that, or later, when nobody has it open for writing any more. A crash in between leaves a
  * gap in the numbers, which the next rotation closes.
  */
 #include "log_files.h"
@@ -13,11 +13,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OLD_MAX = 1000 }; /* as many as log-rotate allows */
+enum {
+    OLD_MAX = 1000,  /* as many as log-rotate allows */
+    LOOK_BACK = 9,   /* older ones that could not be compressed stay as they are */
+};
 
 static const char *const suffixes[] = {"", ".gz", ".zst"};
 
@@ -186,6 +190,39 @@ static void start(struct log_compressor *c, uv_loop_t *loop, const char *program
     free(copy);
 }
 
+/* The kernel knows: a lease for reading is not given while anybody may write. A process may lag
+ * behind by more than one rotation, and what it writes into a file after that was read is lost. */
+static bool is_written(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd < 0)
+        return false;
+    fcntl(fd, F_SETSIG, SIGURG); /* that somebody opens it meanwhile is no news */
+    bool written = fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN;
+    close(fd); /* and with it the lease */
+    return written;
+}
+
+/* The oldest that can be compressed; 0: none. */
+static unsigned choose(struct log_compressor *c, const char *path)
+{
+    struct buf name = {0};
+    unsigned found = 0;
+
+    c->left = false;
+    for (unsigned n = LOOK_BACK; n >= 2 && !found; n--) {
+        if (access(old_name(&name, path, n, ""), F_OK) < 0)
+            continue;
+        if (is_written(buf_data(&name)))
+            c->left = true;
+        else
+            found = n;
+    }
+    buf_free(&name);
+    return found;
+}
+
 void log_compress(struct log_compressor *c, uv_loop_t *loop, const char *path,
                   enum log_compression how)
 {
@@ -193,9 +230,12 @@ void log_compress(struct log_compressor *c, uv_loop_t *loop, const char *path,
 
     if (c->runs || how == LOG_COMPRESS_NONE)
         return;
-    old_name(&name, path, 2, "");
+    unsigned n = choose(c, path);
+    if (!n)
+        return;
+    old_name(&name, path, n, "");
     c->from = buf_take(&name);
-    old_name(&name, path, 2, suffixes[how]);
+    old_name(&name, path, n, suffixes[how]);
     c->to = buf_take(&name);
     buf_printf(&name, "%s.partial", path);
     c->partial = buf_take(&name);

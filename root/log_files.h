@@ -19,10 +19,12 @@ int log_file_open(const char *path, bool world_readable, gid_t group, struct err
  * On failure PATH is still there. */
 int log_file_shift(const char *path, unsigned keep, struct err *e);
 
-/* One at a time: compresses PATH.2 in a process of its own, which runs as uid and gid when drop. */
+/* One at a time: compresses PATH.2, or an older one that was left, in a process of its own, which runs
+ * as uid and gid when drop. */
 struct log_compressor {
     uv_process_t process;
     bool runs;
+    bool left; /* somebody still writes to one; ask again later */
     char *from, *to, *partial;
     uid_t uid;
     gid_t gid;
@@ -31,7 +33,7 @@ struct log_compressor {
     void *arg;
 };
 
-/* Starts, or does nothing when there is no such file; done(arg) is called at the end of it. */
+/* Starts, or does nothing when there is no such file, or one that is still written; done(arg) is called at the end of it. */
 void log_compress(struct log_compressor *c, uv_loop_t *loop, const char *path,
                   enum log_compression how);
 /* The process, if there is one, goes on by itself. */

@@ -209,6 +209,14 @@ static bool may_rotate(const struct logging *g)
     return g->place.config.to == LOG_TO_FILE && g->place.config.keep > 1;
 }
 
+static void compress(struct logging *g)
+{
+    g->compressor.drop = g->root->drop;
+    g->compressor.uid = g->root->uid;
+    g->compressor.gid = g->root->gid;
+    log_compress(&g->compressor, &g->root->loop, g->place.file, g->place.config.compression);
+}
+
 static int rotate(struct logging *g, struct err *e)
 {
     const struct place *p = &g->place;
@@ -225,10 +233,7 @@ static int rotate(struct logging *g, struct err *e)
         return e->code;
     adopt(g, fd);
     tell_kids(g->root);
-    g->compressor.drop = g->root->drop;
-    g->compressor.uid = g->root->uid;
-    g->compressor.gid = g->root->gid;
-    log_compress(&g->compressor, &g->root->loop, p->file, p->config.compression);
+    compress(g);
     return 0;
 }
 
@@ -329,6 +334,8 @@ static void on_tick(uv_timer_t *timer)
 
     if (is_due(g))
         rotate_now(g);
+    else if (g->compressor.left && may_rotate(g))
+        compress(g);
     if (g->reopen_wanted || g->is_fallback || lost != g->lost_told)
         reopen(g);
     if (lost == g->lost_told)
