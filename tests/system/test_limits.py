@@ -95,7 +95,7 @@ class Rates(Shared):
                 window.popleft()
             self.assertLessEqual(len(window), rate * 1.05 + 1 + 3)
         self.assertGreaterEqual(times[-1] - times[0], (2 * count - 1 - rate * 0.05 - 1) / rate - 0.1)
-        self.assertLess(took, 2 * count / rate + 6)
+        self.assertLess(took, 2 * count / rate + 30)  # they do come, and need no second permission
 
     def test_a_budget_is_not_spent_twice_by_a_restart(self):
         self.world(['max-msg-rate = 2/h'])
