@@ -1,7 +1,8 @@
 /*
  * Where the time of a message went, for a log line and an accounting record alike.
  */
-#pragma once
+#ifndef PMTA_PIPE_REPORT_PHASES_H
+#define PMTA_PIPE_REPORT_PHASES_H
 
 #include "base/util.h"
 #include "mail/outcome.h"
@@ -30,3 +31,5 @@ static inline struct phases phases_of(int64_t receive_ms, int64_t durable_ms, in
     p.queue = p.total - known;
     return p;
 }
+
+#endif

@@ -477,7 +477,7 @@ static bool is_sparse(const struct segment *g)
  * nothing, and its syncs are what other pipes on the disk wait for. So only what stays is copied: a
  * segment that lost less than a tenth while it was watched.
  */
-static bool is_emptying(const struct spool *s, struct segment *g, int64_t now)
+static bool keep_watching(const struct spool *s, struct segment *g, int64_t now)
 {
     if (g->looked_ms && now - g->looked_ms < s->options.settle_ms)
         return true;
@@ -496,7 +496,7 @@ static size_t choose(struct spool *s, int64_t now, uint32_t *victims, bool *watc
         struct segment *g = s->segments[i];
         if (!is_sparse(g) || (count && bytes + g->live_bytes > s->options.segment_bytes))
             continue;
-        if (is_emptying(s, g, now)) {
+        if (keep_watching(s, g, now)) {
             *watched = true;
             continue;
         }

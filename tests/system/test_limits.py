@@ -95,7 +95,7 @@ class Rates(Shared):
                 window.popleft()
             self.assertLessEqual(len(window), rate * 1.05 + 1 + 3)
         self.assertGreaterEqual(times[-1] - times[0], (2 * count - 1 - rate * 0.05 - 1) / rate - 0.1)
-        self.assertLess(took, 2 * count / rate + 30)  # they do come, and need no second permission
+        self.assertLess(took, 2 * count / rate + 6)
 
     def test_a_budget_is_not_spent_twice_by_a_restart(self):
         self.world(['max-msg-rate = 2/h'])
@@ -128,7 +128,7 @@ class Rates(Shared):
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: self.pmta.pids().get('pipe/bulk') not in (None, pid), 'a new bulk')
         # two when the kill came before the end of the first was durable: it waits like the other
-        wait_until(lambda: (b := self.pmta.ledger()) and b['bulk']['queued'] >= 1, 'its queue')
+        wait_until(lambda: (b := self.pmta.ledger()) and b['bulk']['queued'] in (1, 2), 'its queue')
         time.sleep(0.5)
         self.assertEqual(len(self.arrivals()), 1)
 
