@@ -92,10 +92,19 @@ static struct finisher *finisher_new(struct engine *g, enum source source, const
 
     f->engine = g;
     f->source = source;
-    f->outcome = *o;
-    f->outcome.text = copy(o->text, &f->text[0]);
-    f->outcome.peer_host = f->outcome.peer_ip = sv(NULL, 0);
-    f->outcome.tls = "";
+    /* it lives longer than the connection that what is left out here points into */
+    f->outcome = (struct outcome){
+        .class_ = o->class_,
+        .phase = o->phase,
+        .code = o->code,
+        .enhanced = o->enhanced,
+        .text = copy(o->text, &f->text[0]),
+        .retry_hint_ms = o->retry_hint_ms,
+        .category = o->category, /* a constant */
+        .tls = "",
+        .connect_ms = o->connect_ms,
+        .transmit_ms = o->transmit_ms,
+    };
     list_init(&f->reads_free);
     list_push_back(&g->finishers, &f->link);
     scheduler_want_turn(g);
