@@ -59,6 +59,7 @@ void dsn_note_add(struct dsn_note *n, const struct dsn_owed *owed)
     o->peer_host = copy(&n->arena, o->peer_host);
     o->peer_ip = copy(&n->arena, o->peer_ip);
     o->local_ip = copy(&n->arena, o->local_ip);
+    o->esmtp = o->esmtp ? arena_strdup(&n->arena, o->esmtp) : NULL;
     o->tls = arena_strdup(&n->arena, o->tls ? o->tls : "");
     o->tls_verify = arena_strdup(&n->arena, o->tls_verify ? o->tls_verify : "");
 }
