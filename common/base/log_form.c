@@ -8,6 +8,8 @@
  */
 #include "base/log_form.h"
 
+#include "base/swar.h"
+
 #include <endian.h>
 #include <stdio.h>
 #include <time.h>
@@ -203,14 +205,27 @@ static bool is_json_plain(unsigned char c)
     return json_plain[c >> 6] >> (c & 63) & 1;
 }
 
+/* Where the bytes end, from i on, that stand for themselves. */
+static size_t json_plain_end(struct strview s, size_t i)
+{
+    for (; s.len - i >= 8; i += 8) {
+        uint64_t x = swar_load(s.ptr + i);
+        if (swar_high(x) | swar_below(x, 0x20) | swar_equal(x, '"') | swar_equal(x, '\\') |
+            swar_equal(x, 0x7f))
+            break;
+    }
+    while (i < s.len && is_json_plain((unsigned char)s.ptr[i]))
+        i++;
+    return i;
+}
+
 static void put_json_inside(struct strview s, struct buf *out)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;
     size_t plain = 0, i = 0;
 
     for (;;) {
-        while (i < s.len && is_json_plain(p[i]))
-            i++;
+        i = json_plain_end(s, i);
         if (i == s.len)
             break;
         size_t n = p[i] < 0x80 ? 0 : utf8_length(p + i, s.len - i);

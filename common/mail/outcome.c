@@ -3,8 +3,6 @@
  */
 #include "mail/outcome.h"
 
-#include <stdio.h>
-
 static const struct {
     const char *name;
     char record_type;
@@ -35,11 +33,25 @@ const char *outcome_phase_name(enum outcome_phase p)
     return (unsigned)p < ARRAY_LEN(phases) ? phases[p] : "?";
 }
 
+/* n < 1000 */
+static char *put_part(char *at, unsigned n)
+{
+    if (n >= 100)
+        *at++ = (char)('0' + n / 100);
+    if (n >= 10)
+        *at++ = (char)('0' + n / 10 % 10);
+    *at++ = (char)('0' + n % 10);
+    return at;
+}
+
 char *outcome_status(const struct outcome *o, char *out)
 {
-    if (o->enhanced.class_digit) {
-        snprintf(out, 16, "%u.%u.%u", o->enhanced.class_digit % 10u, o->enhanced.subject % 1000u,
-                 o->enhanced.detail % 1000u);
+    if (o->enhanced.class_digit) { /* asked for in each record: no printf */
+        char *at = put_part(out, o->enhanced.class_digit % 10u);
+        *at++ = '.';
+        at = put_part(at, o->enhanced.subject % 1000u);
+        *at++ = '.';
+        *put_part(at, o->enhanced.detail % 1000u) = '\0';
         return out;
     }
     switch (o->class_) {

@@ -1,14 +1,12 @@
 /*
  * Accounting files; see acct_file.h. report.c owns them: it asks which take an event, hands the rows
- * to the spool and ends files that are due. Columns are worked out once per configuration; a row is
- * made column by column into the caller's buffer.
+ * to the spool and ends files that are due.
  */
 #include "report/acct_file.h"
 
 #include "base/log.h"
-#include "base/log_form.h"
 #include "report/acct_tail.h"
-#include "report/csv.h"
+#include "report/rows.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,14 +23,6 @@ enum {
     FILES_BACK = 8,  /* without records, one behind the other */
 };
 
-struct column {
-    enum acct_field field;
-    struct strview name, header; /* as in the header line; behind "header_" */
-    unsigned records;            /* types that have it: their own list names it */
-    struct strview key;          /* JSON: "name": with its quotes and colon */
-    bool is_text;                /* JSON: in quotes */
-};
-
 /* "news*, !news-test": the first that matches counts. */
 struct filter {
     struct strview items[FILTER_ITEMS];
@@ -44,8 +34,7 @@ struct acct_file {
     char *section, *pipe;
     char *prefix; /* "acct-bulk-" */
     char suffix[8];
-    char *header_line;
-    char *keys;   /* what the columns' keys point into */
+    struct acct_rows *rows;
     bool command; /* files wait for a command */
     bool fixed;   /* the default file: one name, never finished */
     int dirfd, move_dirfd, fd;
@@ -53,13 +42,10 @@ struct acct_file {
     char name[FINISH_NAME];
 
     unsigned records;
-    struct column *columns;
-    size_t column_count;
-    char *texts; /* what the columns' and filters' views point into */
-    struct strview user_string;
+    char *texts; /* what the filters' views point into */
     struct filter pipes, vmtas, jobs, domains;
     bool filtered;
-    bool json, iso_times, world_readable;
+    bool world_readable;
 
     int64_t interval_ms, slot, max_bytes, bytes, not_before_ms;
     int64_t retry_ms, write_timeout_ms; /* of a command */
@@ -150,100 +136,6 @@ static bool passes(const struct filter *f, struct strview s)
     return !f->count || !f->any_positive;
 }
 
-static struct column *find_column(struct acct_file *f, struct strview name)
-{
-    for (size_t i = 0; i < f->column_count; i++)
-        if (sv_eq_nocase(f->columns[i].name, name))
-            return &f->columns[i];
-    return NULL;
-}
-
-static void add_column(struct acct_file *f, const struct acct_column *c, unsigned record)
-{
-    struct column *have = find_column(f, c->name);
-
-    if (!have && f->column_count < ACCT_COLUMNS_MAX) {
-        have = &f->columns[f->column_count++];
-        *have = (struct column){.field = c->field, .name = c->name};
-        if (c->field == ACCT_FIELD_HEADER)
-            have->header = sv(c->name.ptr + strlen("header_"), c->name.len - strlen("header_"));
-    }
-    if (have)
-        have->records |= record;
-}
-
-/* The union over the record types, in order of first appearance; `type` comes first where no
- * list names it. lists[r] is the
- * list of that type. */
-static void make_columns(struct acct_file *f, const struct strview *lists)
-{
-    static const struct acct_column type = {ACCT_FIELD_TYPE, {"type", 4}};
-    struct acct_columns columns;
-    unsigned seen = 0;
-
-    f->columns = xcalloc(ACCT_COLUMNS_MAX, sizeof(*f->columns));
-    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++) {
-        unsigned alike = 0; /* types with this list: one pass, so that * keeps the table's order */
-        for (unsigned i = r; i < ACCT_RECORD_COUNT; i++)
-            alike |= sv_eq(lists[i], lists[r]) && !(seen & 1u << i) ? 1u << i : 0;
-        seen |= alike;
-        alike &= f->records;
-        if (!alike || acct_columns_parse(lists[r], alike, &columns, NULL) < 0)
-            continue;
-        for (size_t i = 0; i < columns.count; i++)
-            add_column(f, &columns.items[i], alike);
-    }
-    if (!find_column(f, type.name)) {
-        f->column_count = MIN_OF(f->column_count, (size_t)ACCT_COLUMNS_MAX - 1);
-        memmove(f->columns + 1, f->columns, f->column_count++ * sizeof(*f->columns));
-        f->columns[0] =
-            (struct column){.field = type.field, .name = type.name, .records = ACCT_ALL};
-    }
-    /* with one list for all types, a field that a type does not have is an empty column of it */
-    for (size_t i = 0; i < f->column_count; i++)
-        if (f->columns[i].field != ACCT_FIELD_HEADER)
-            f->columns[i].records &= acct_field_info(f->columns[i].field)->records;
-        else
-            f->columns[i].records &= ~ACCT_BIT(TQ);
-}
-
-static void make_header_line(struct acct_file *f)
-{
-    struct buf b = {0};
-
-    if (!f->json) {
-        struct csv csv = csv_row(&b);
-        for (size_t i = 0; i < f->column_count; i++)
-            csv_field(&csv, f->columns[i].name);
-        csv_end(&csv);
-    }
-    f->header_line = xstrndup(buf_data(&b) ? buf_data(&b) : "", buf_len(&b));
-    buf_free(&b);
-}
-
-/* What a record does not change. */
-static void make_keys(struct acct_file *f)
-{
-    struct buf b = {0};
-    size_t at = 0;
-
-    for (size_t i = 0; i < f->column_count; i++) {
-        struct column *c = &f->columns[i];
-        enum acct_kind kind =
-            c->field == ACCT_FIELD_HEADER ? ACCT_TEXT : acct_field_info(c->field)->kind;
-        c->is_text = kind != ACCT_NUMBER && (kind != ACCT_TIME || f->iso_times);
-        size_t before = buf_len(&b);
-        log_form_json_text(c->name, &b);
-        buf_append_char(&b, ':');
-        c->key.len = buf_len(&b) - before;
-    }
-    f->keys = xmalloc(buf_len(&b) + 1);
-    memcpy(f->keys, buf_data(&b), buf_len(&b));
-    for (size_t i = 0; i < f->column_count; at += f->columns[i++].key.len)
-        f->columns[i].key.ptr = f->keys + at;
-    buf_free(&b);
-}
-
 /* "|/usr/bin/load --all" gives "feed-load-1f3a9c02-PIPE-": the same for ever, another one for each. */
 static void name_parts_of_command(struct acct_file *f)
 {
@@ -270,7 +162,7 @@ static void name_parts_of_command(struct acct_file *f)
 }
 
 /* "/var/log/pmta/acct.csv" gives "acct-PIPE-" and ".csv". */
-static void name_parts(struct acct_file *f)
+static void name_parts(struct acct_file *f, bool json)
 {
     const char *slash = strrchr(f->section, '/');
     const char *base = slash ? slash + 1 : f->section;
@@ -284,7 +176,7 @@ static void name_parts(struct acct_file *f)
     if (dot && dot != base && strlen(dot) > 1 && strlen(dot) < sizeof(f->suffix))
         snprintf(f->suffix, sizeof(f->suffix), "%s", dot);
     else
-        snprintf(f->suffix, sizeof(f->suffix), "%s", f->json ? ".json" : ".csv");
+        snprintf(f->suffix, sizeof(f->suffix), "%s", json ? ".json" : ".csv");
 }
 
 static struct strview rebase(const struct acct_file *f, struct strview v)
@@ -292,35 +184,40 @@ static struct strview rebase(const struct acct_file *f, struct strview v)
     return sv(f->texts + (uintptr_t)v.ptr, v.len);
 }
 
-/* The columns and filters as written, copied so that the configuration may go. */
-static void read_lists(struct acct_file *f, const struct config *cfg, const char *name)
+static void make_rows(struct acct_file *f, const struct config *cfg, const char *name, bool json)
+{
+    const char *all = text_of(cfg, name, DIR_ACCT_RECORD_FIELDS);
+    bool short_ = number_of(cfg, name, DIR_ACCT_PROFILE, NULL) == 1;
+    struct acct_rows_settings s = {
+        .records = f->records,
+        .user_string = text_of(cfg, name, DIR_ACCT_USER_STRING),
+        .json = json,
+        .iso_times = number_of(cfg, name, DIR_ACCT_ISO_TIMES, NULL),
+    };
+
+    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++) {
+        const char *own = text_of(cfg, name, (enum directive)(DIR_ACCT_RECORD_FIELDS_D + r));
+        s.lists[r] = own ? own : all ? all : short_ ? ACCT_SHORT_PROFILE : "*";
+    }
+    f->rows = acct_rows_new(&s);
+}
+
+/* As written, copied so that the configuration may go. */
+static void read_filters(struct acct_file *f, const struct config *cfg, const char *name)
 {
     static const enum directive filters[] = {DIR_ACCT_ONLY_PIPE, DIR_ACCT_ONLY_VIRTUAL_MTA,
                                              DIR_ACCT_ONLY_JOB, DIR_ACCT_ONLY_DOMAIN};
     struct filter *const to[] = {&f->pipes, &f->vmtas, &f->jobs, &f->domains};
-    const char *all = text_of(cfg, name, DIR_ACCT_RECORD_FIELDS);
-    bool short_ = number_of(cfg, name, DIR_ACCT_PROFILE, NULL) == 1;
-    struct strview lists[ACCT_RECORD_COUNT], only[ARRAY_LEN(filters)];
+    struct strview only[ARRAY_LEN(filters)];
     struct buf texts = {0};
 
-    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++) {
-        const char *own = text_of(cfg, name, (enum directive)(DIR_ACCT_RECORD_FIELDS_D + r));
-        lists[r] = keep(&texts, own ? own : all ? all : short_ ? ACCT_SHORT_PROFILE : "*");
-    }
     for (size_t i = 0; i < ARRAY_LEN(filters); i++)
         only[i] = keep(&texts, text_of(cfg, name, filters[i]));
-    struct strview user = keep(&texts, text_of(cfg, name, DIR_ACCT_USER_STRING));
-    f->texts = xmalloc(buf_len(&texts));
-    memcpy(f->texts, buf_data(&texts), buf_len(&texts));
-    buf_free(&texts);
-    for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++)
-        lists[r] = rebase(f, lists[r]);
+    f->texts = buf_take(&texts);
     for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
         filter_split(to[i], rebase(f, only[i]));
         f->filtered |= to[i]->count > 0;
     }
-    f->user_string = rebase(f, user);
-    make_columns(f, lists);
 }
 
 /* The event sinks that send the records of this pipe from this section's files: retention waits for
@@ -357,7 +254,6 @@ static struct acct_file *make(const char *section, const char *pipe, int dirfd, 
     f->dirfd = dirfd;
     f->move_dirfd = move_dirfd;
     f->fd = -1;
-    f->iso_times = true;
     return f;
 }
 
@@ -365,12 +261,10 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
                                 int dirfd, int move_dirfd)
 {
     struct acct_file *f = make(name, pipe, dirfd, move_dirfd);
-    bool retention_set;
+    bool json = number_of(cfg, name, DIR_ACCT_FORMAT, NULL) == 1, retention_set;
 
     f->dirfd_owned = true;
     acct_records_parse(sv_of(text_of(cfg, name, DIR_ACCT_RECORDS)), &f->records, NULL);
-    f->json = number_of(cfg, name, DIR_ACCT_FORMAT, NULL) == 1;
-    f->iso_times = number_of(cfg, name, DIR_ACCT_ISO_TIMES, NULL);
     f->world_readable = number_of(cfg, name, DIR_ACCT_WORLD_READABLE, NULL);
     f->interval_ms = number_of(cfg, name, DIR_ACCT_MOVE_INTERVAL, NULL);
     f->max_bytes = number_of(cfg, name, DIR_ACCT_MAX_SIZE, NULL);
@@ -383,13 +277,12 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
     f->retry_ms = number_of(cfg, name, DIR_ACCT_RETRY_INTERVAL, NULL);
     f->write_timeout_ms = number_of(cfg, name, DIR_ACCT_WRITE_TIMEOUT, NULL);
     read_sinks(f, cfg);
-    read_lists(f, cfg, name);
-    make_header_line(f);
-    make_keys(f);
+    read_filters(f, cfg, name);
+    make_rows(f, cfg, name, json);
     if (f->command)
         name_parts_of_command(f);
     else
-        name_parts(f);
+        name_parts(f, json);
     return f;
 }
 
@@ -401,14 +294,13 @@ struct acct_file *acct_file_new(const struct config *cfg, const char *name, cons
 struct acct_file *acct_file_new_default(const char *pipe, int dirfd)
 {
     struct acct_file *f = make("", pipe, dirfd, -1);
-    struct strview lists[ACCT_RECORD_COUNT];
+    struct acct_rows_settings s = {.records = ACCT_ALL, .iso_times = true};
 
     for (unsigned r = 0; r < ACCT_RECORD_COUNT; r++)
-        lists[r] = SV(DEFAULT_COLUMNS);
+        s.lists[r] = DEFAULT_COLUMNS;
     f->fixed = true;
     f->records = ACCT_ALL;
-    make_columns(f, lists);
-    make_header_line(f);
+    f->rows = acct_rows_new(&s);
     snprintf(f->name, sizeof(f->name), "acct-%s.csv", pipe);
     return f;
 }
@@ -426,9 +318,7 @@ void acct_file_free(struct acct_file *f)
     free(f->section);
     free(f->pipe);
     free(f->prefix);
-    free(f->header_line);
-    free(f->keys);
-    free(f->columns);
+    acct_rows_free(f->rows);
     free(f->texts);
     free(f->sinks);
     free(f);
@@ -512,11 +402,12 @@ static int read_tail(struct acct_file *f)
 /* The file begins with the columns of today. */
 static bool same_header(const struct acct_file *f)
 {
-    size_t len = strlen(f->header_line);
+    const char *line = acct_rows_header_line(f->rows);
+    size_t len = strlen(line);
     char *text = xmalloc(len + 1);
     int fd = openat(f->dirfd, f->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd < 0 ? -1 : pread(fd, text, len, 0);
-    bool same = n == (ssize_t)len && memcmp(text, f->header_line, len) == 0;
+    bool same = n == (ssize_t)len && memcmp(text, line, len) == 0;
 
     if (fd >= 0)
         close(fd);
@@ -575,10 +466,11 @@ static void choose_name(struct acct_file *f, int64_t wall_ms, bool fresh)
 
 static int begin_file(struct acct_file *f)
 {
-    size_t len = strlen(f->header_line);
+    const char *line = acct_rows_header_line(f->rows);
+    size_t len = strlen(line);
 
     f->bytes = (int64_t)len;
-    return !len || write(f->fd, f->header_line, len) == (ssize_t)len ? 0 : -EIO;
+    return !len || write(f->fd, line, len) == (ssize_t)len ? 0 : -EIO;
 }
 
 static int open_file(struct acct_file *f, int64_t wall_ms, bool fresh, struct err *e)
@@ -720,9 +612,7 @@ bool acct_file_has_received(const struct acct_file *f)
 void acct_file_headers(const struct acct_file *f, void (*fn)(void *arg, struct strview name),
                        void *arg)
 {
-    for (size_t i = 0; i < f->column_count; i++)
-        if (f->columns[i].field == ACCT_FIELD_HEADER)
-            fn(arg, f->columns[i].header);
+    acct_rows_headers(f->rows, fn, arg);
 }
 
 /* --- records --- */
@@ -740,46 +630,7 @@ bool acct_file_takes(const struct acct_file *f, const struct acct_event *e)
                   acct_event_text(e, ACCT_FIELD_DOMAIN, sv(NULL, 0), sv(NULL, 0), true, scratch));
 }
 
-static void json_row(const struct acct_file *f, const struct acct_event *e, struct buf *out)
-{
-    char scratch[ACCT_SCRATCH];
-    char before = '{';
-
-    for (size_t i = 0; i < f->column_count; i++) {
-        const struct column *c = &f->columns[i];
-        if (!(c->records & 1u << e->record))
-            continue;
-        struct strview v =
-            acct_event_text(e, c->field, c->header, f->user_string, f->iso_times, scratch);
-        if (!v.len)
-            continue;
-        buf_append_char(out, before);
-        before = ',';
-        buf_append_sv(out, c->key);
-        if (c->is_text)
-            log_form_json_text(v, out);
-        else
-            buf_append_sv(out, v);
-    }
-    buf_append(out, before == '{' ? "{}\n" : "}\n", before == '{' ? 3 : 2);
-}
-
 void acct_file_format(const struct acct_file *f, const struct acct_event *e, struct buf *out)
 {
-    char scratch[ACCT_SCRATCH];
-    struct csv csv = csv_row(out);
-
-    if (f->json) {
-        json_row(f, e, out);
-        return;
-    }
-    for (size_t i = 0; i < f->column_count; i++) {
-        const struct column *c = &f->columns[i];
-        if (c->records & 1u << e->record)
-            csv_field(&csv, acct_event_text(e, c->field, c->header, f->user_string, f->iso_times,
-                                            scratch));
-        else
-            csv_field(&csv, sv(NULL, 0));
-    }
-    csv_end(&csv);
+    acct_rows_put(f->rows, e, out);
 }

@@ -9,11 +9,19 @@
 struct csv {
     struct buf *out;
     bool begun;
+    size_t commas; /* due before the next value: empty fields cost nothing else */
 };
 
 static inline struct csv csv_row(struct buf *out)
 {
-    return (struct csv){out, false};
+    return (struct csv){out, false, 0};
+}
+
+/* `count` empty fields. */
+static inline void csv_empty(struct csv *row, size_t count)
+{
+    row->commas += count - !row->begun;
+    row->begun = true;
 }
 
 /* A field; quoted when it needs to be. Control bytes become blanks: one record is one line. */

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_form.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -180,6 +181,31 @@ static void test_json_any_bytes(void **state)
     close_output();
 }
 
+/* One byte of each kind at each place among plain ones comes back as it was. */
+static void test_json_any_place(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len <= 20; len++)
+        for (size_t at = 0; at < len; at++)
+            for (int c = 1; c < 256; c++) {
+                struct buf b = {0};
+                char text[21] = "xxxxxxxxxxxxxxxxxxxx";
+                json_error_t e;
+                text[len] = '\0';
+                text[at] = (char)c;
+                log_form_json_text(sv(text, len), &b);
+                json_t *o = json_loadb(buf_data(&b), buf_len(&b), JSON_DECODE_ANY, &e);
+                assert_non_null(o);
+                if (c < 0x80)
+                    assert_string_equal(json_string_value(o), text);
+                else /* alone it is no UTF-8: U+FFFD */
+                    assert_non_null(strstr(json_string_value(o), "\xef\xbf\xbd"));
+                assert_int_equal(strcspn(buf_data(&b), "\x7f"), buf_len(&b));
+                json_decref(o);
+                buf_free(&b);
+            }
+}
+
 static void test_syslog(void **state)
 {
     char wanted[300], stamp[CLOCK_ISO_SIZE];
@@ -334,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup(test_text, set_up),
         cmocka_unit_test_setup(test_json, set_up),
         cmocka_unit_test_setup(test_json_any_bytes, set_up),
+        cmocka_unit_test(test_json_any_place),
         cmocka_unit_test_setup(test_syslog, set_up),
         cmocka_unit_test_setup(test_journald, set_up),
         cmocka_unit_test_setup(test_lost, set_up),

@@ -68,6 +68,52 @@ static void quoting(void **state)
     }
 }
 
+/* Each byte value at each place of fields of each length, against the rule said byte by byte. */
+static void quoting_of_any_byte(void **state)
+{
+    char field[20];
+    (void)state;
+    for (size_t len = 1; len <= sizeof(field); len++)
+        for (size_t at = 0; at < len; at++)
+            for (int c = 0; c < 256; c++) {
+                struct buf b = {0};
+                struct csv row = csv_row(&b);
+                bool quoted = c < 0x20 || c == '"' || c == ',';
+                quoted |= c == ' ' && (at == 0 || at == len - 1);
+                memset(field, 'x', len);
+                field[at] = (char)c;
+                csv_field(&row, sv(field, len));
+                csv_end(&row);
+                assert_int_equal(buf_data(&b)[0] == '"', quoted);
+                assert_int_equal(buf_len(&b), len + 2 + (quoted ? 2 : 0) + (c == '"'));
+                buf_free(&b);
+            }
+}
+
+static void empty_fields(void **state)
+{
+    struct buf b = {0};
+    struct csv row = csv_row(&b);
+    (void)state;
+
+    csv_empty(&row, 2);
+    csv_field(&row, SV("a"));
+    csv_field(&row, SV(""));
+    csv_empty(&row, 1);
+    csv_field(&row, SV("b"));
+    csv_field(&row, SV(""));
+    csv_end(&row);
+    row = csv_row(&b);
+    csv_field(&row, SV(""));
+    csv_end(&row);
+    row = csv_row(&b);
+    csv_field(&row, SV("c"));
+    csv_empty(&row, 2);
+    csv_end(&row);
+    assert_sv_equal(buf_view(&b), ",,a,,,b,\r\n\r\nc,,\r\n");
+    buf_free(&b);
+}
+
 static void rate_forgets(void **state)
 {
     struct rate_ring r = {0};
@@ -714,6 +760,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quoting),
+        cmocka_unit_test(quoting_of_any_byte),
+        cmocka_unit_test(empty_fields),
         cmocka_unit_test(rate_forgets),
         CASE(first_line_names_columns),
         CASE(newest_received_is_found),
