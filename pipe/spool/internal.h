@@ -64,6 +64,7 @@ struct account {
         taken; /* the commit job's; what is left of it after a failure goes first next time */
     size_t taken_done;
     size_t unstarted;                 /* bytes written that the disk has not been told of; the job's */
+    off_t given_back;                 /* pages before it are not kept in memory; the job's */
     bool dirty;                       /* written, not synced; the job's */
     void (*ended)(void *arg, int fd); /* set: it takes no more, and goes when all is synced */
     void *arg;
