@@ -60,6 +60,14 @@ bool accounts_wait(const struct spool *s)
     return false;
 }
 
+bool accounts_unsynced(const struct spool *s)
+{
+    for (size_t i = 0; i < s->account_count; i++)
+        if (s->accounts[i].dirty)
+            return true;
+    return false;
+}
+
 void accounts_take(struct spool *s)
 {
     for (size_t i = 0; i < s->account_count; i++) {

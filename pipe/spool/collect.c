@@ -276,13 +276,13 @@ void collect_rotated(struct spool *s)
         return;
     }
     size_t sealed = s->journal_count - 1;
-    BUG_ON(s->journals[sealed].number != s->writer.journal);
+    BUG_ON(s->journals[sealed].number != s->journal_writer.number);
     j->files = xcalloc(sealed, sizeof(*j->files));
     for (size_t i = 0; i < sealed; i++)
         j->files[j->file_count++] = s->journals[i].number;
-    j->output = s->writer.journal - 1;
-    j->header = (struct journal_header){j->output, s->commit.written, s->commit.last_id, 0};
-    j->header.ledger.received = s->writer.received;
+    j->output = s->journal_writer.number - 1;
+    j->header = (struct journal_header){j->output, s->journal_commit.written, s->journal_commit.last_id, 0};
+    j->header.ledger.received = s->journal_commit.received;
     snapshot_segments(j);
     start_work(j, COLLECT_GATHER);
 }
@@ -293,7 +293,7 @@ bool collect_start(struct spool *s)
     if (bytes < 2 * s->journal_kept + 2 * s->options.journal_file_bytes &&
         s->journal_count <= MAX_FILES + 2 * (s->journal_kept / s->options.journal_file_bytes))
         return false;
-    if (s->journal_count < 2 && s->writer.journal_fd < 0)
+    if (s->journal_count < 2 && s->journal_writer.fd < 0)
         return false;
     s->collect = xcalloc(1, sizeof(*s->collect));
     s->collect->s = s;

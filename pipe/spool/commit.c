@@ -1,17 +1,13 @@
 /*
- * A group commit, in the thread pool: everything that waited is written and synced together.
- * spool.c starts it with a taken batch and reads the results; this file only touches `writer`,
- * `commit` and the taken bytes of the accounts.
+ * A group commit of messages, in the thread pool: all that waited are written and synced together.
+ * batch.c starts it with a taken batch and reads the results; this file only touches `writer` and
+ * `commit`.
  *
- * Appends: one pwritev straight from the callers' memory, one fdatasync, for as many as fit in the
- * segment. After an error nothing of the group may appear later: the file is cut back to its last
- * good end. After a failed sync the segment is given up besides, because the kernel may have
- * dropped pages that it reported as written: the next append makes a new segment, whose header says
- * where the records of this one end.
- *
- * Journal: accounting bytes first, then events. A journal file whose sync failed is given up too: a
- * new one begins with the counters as of the last good sync and repeats every event since. Files
- * appear under their name only when their header is durable.
+ * One pwritev straight from the callers' memory, one fdatasync, for as many as fit in the segment.
+ * After an error nothing of the group may appear later: the file is cut back to its last good end.
+ * After a failed sync the segment is given up besides, because the kernel may have dropped pages
+ * that it reported as written: the next append makes a new segment, whose header says where the
+ * records of this one end. Files appear under their name only when their header is durable.
  */
 #include "spool/internal.h"
 
@@ -27,28 +23,20 @@
 #include "base/clock.h"
 #include "base/fault.h"
 
-enum {
-    IOV_BATCH = 1024,
-    IOVS_PER_APPEND = 4,
-    COPY_BYTES = 256 * 1024,
-    START_BYTES = 256 * 1024,
-    CACHED_BYTES = 8 * 1024 * 1024,
-    GIVE_BACK_BYTES = 1024 * 1024,
-    SPACE_CHECK_MS = 250
-};
+enum { IOV_BATCH = 1024, IOVS_PER_APPEND = 4, COPY_BYTES = 256 * 1024, SPACE_CHECK_MS = 250 };
 
 static const char padding[RECORD_ALIGN];
 
-static int fail(struct commit *c, int code, const char *what)
+int commit_fail(struct commit_error *e, int code, const char *what)
 {
-    if (!c->error) {
-        c->error = code;
-        snprintf(c->what, sizeof(c->what), "%s: %s", what, err_name(code));
+    if (!e->code) {
+        e->code = code;
+        snprintf(e->what, sizeof(e->what), "%s: %s", what, err_name(code));
     }
     return code;
 }
 
-static int sync_data(int fd)
+int commit_sync(int fd)
 {
     return fdatasync(fd) < 0 ? -errno : 0;
 }
@@ -311,12 +299,12 @@ static uint32_t commit_group(struct spool *s, struct gather *g, struct spool_app
     }
     if (rc == 0)
         rc = flush(w, g);
-    if (rc == 0 && count && (rc = sync_data(w->segment_fd)) < 0)
+    if (rc == 0 && count && (rc = commit_sync(w->segment_fd)) < 0)
         cut_back(w, true);
     else if (rc < 0)
         cut_back(w, false);
     if (rc < 0) {
-        refuse(c, begin, first, count, fail(c, rc, "cannot write messages"));
+        refuse(c, begin, first, count, commit_fail(&c->error, rc, "cannot write messages"));
     } else {
         w->segment_end = w->prev_end = g->end;
         w->received = received;
@@ -340,11 +328,11 @@ static void commit_appends(struct spool *s)
     for (uint32_t done = 0; done < c->append_count;) {
         int rc = check_space(s);
         if (rc < 0)
-            fail(c, rc, "free space is below the minimum");
+            commit_fail(&c->error, rc, "free space is below the minimum");
         bool full = w->segment_fd >= 0 && w->segment_end > SEGMENT_HEADER_BYTES &&
                     w->segment_end + append_bytes(a) > s->options.segment_bytes;
         if (rc == 0 && (w->segment_fd < 0 || full) && (rc = new_segment(s)) < 0)
-            fail(c, rc, "cannot create a segment");
+            commit_fail(&c->error, rc, "cannot create a segment");
         if (rc < 0) {
             refuse(c, a, done, c->append_count - done, rc);
             break;
@@ -354,181 +342,9 @@ static void commit_appends(struct spool *s)
     free(g);
 }
 
-/* ---- accounting ---- */
-
-/* Nobody waits for the disk here; the sync that comes later finds little left to do, and messages
- * wait for that one. Only a hint: what it cannot do, the sync does or says. */
-static void start_writing(struct account *a)
-{
-    off_t end = a->unstarted >= START_BYTES ? lseek(a->fd, 0, SEEK_CUR) : -1;
-
-    if (end < (off_t)a->unstarted)
-        return;
-    (void)sync_file_range(a->fd, end - (off_t)a->unstarted, (off_t)a->unstarted,
-                          SYNC_FILE_RANGE_WRITE);
-    a->unstarted = 0;
-}
-
-static int write_account(struct account *a)
-{
-    while (a->taken_done < buf_len(&a->taken)) {
-        ssize_t n =
-            write(a->fd, buf_data(&a->taken) + a->taken_done, buf_len(&a->taken) - a->taken_done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        a->taken_done += (size_t)n;
-        a->unstarted += (size_t)n;
-        a->dirty = true;
-    }
-    start_writing(a);
-    return 0;
-}
-
-static int write_accounts(struct spool *s)
-{
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < s->commit.account_count; i++)
-        rc = write_account(&s->accounts[i]);
-    return rc < 0 ? fail(&s->commit, rc, "cannot write accounting records") : 0;
-}
-
-/* Who follows a file reads what was written a moment ago; behind that its pages only take memory
- * from the messages, and each new one has to be found. What is synced goes, a megabyte at a time. */
-static void give_back_pages(struct account *a)
-{
-    off_t end = lseek(a->fd, 0, SEEK_CUR) - CACHED_BYTES;
-
-    if (end < a->given_back + GIVE_BACK_BYTES)
-        return;
-    (void)posix_fadvise(a->fd, a->given_back, end - a->given_back, POSIX_FADV_DONTNEED);
-    a->given_back = end;
-}
-
-static int sync_accounts(struct spool *s)
-{
-    for (size_t i = 0; i < s->commit.account_count; i++) {
-        struct account *a = &s->accounts[i];
-        int rc = a->dirty ? sync_data(a->fd) : 0;
-        /* pipes and the like have nothing to sync */
-        if (rc < 0 && rc != -EINVAL && rc != -EROFS)
-            return fail(&s->commit, rc, "cannot sync accounting records");
-        a->dirty = false;
-        a->unstarted = 0;
-        give_back_pages(a);
-    }
-    return 0;
-}
-
-/* ---- journal ---- */
-
-/* A new journal file; `repeat` are events that its predecessor may have lost. */
-static int new_journal(struct spool *s, struct strview repeat)
-{
-    struct commit *c = &s->commit;
-    struct writer *w = &s->writer;
-    char header[JOURNAL_HEADER_BYTES];
-    uint64_t number = w->journal + 2; /* the number between is for a collection's result */
-    struct journal_header h = {number, w->journal_bad ? c->synced : c->written, c->last_id,
-                               clock_wall_ms()};
-
-    h.ledger.received = w->received;
-    journal_header_encode(&h, header);
-    int fd = spool_dir_new_file(s->dir.journals, number);
-    if (fd < 0)
-        return fd;
-    int rc = spool_write_at(fd, header, sizeof(header), 0);
-    if (rc == 0)
-        rc = spool_write_at(fd, repeat.ptr, repeat.len, sizeof(header));
-    if (rc == 0)
-        rc = spool_dir_publish(s->dir.journals, fd, number);
-    if (rc < 0) {
-        close(fd);
-        spool_dir_abandon(s->dir.journals, number);
-        return rc;
-    }
-    if (w->journal_fd >= 0)
-        close(w->journal_fd);
-    w->journal_fd = fd;
-    w->journal = number;
-    w->journal_end = sizeof(header) + repeat.len;
-    if (repeat.len)
-        c->repeated_at = journal_place(number, sizeof(header));
-    w->journal_bad = false;
-    c->new_journals[c->new_journal_count++] = number;
-    FAULT(JOURNAL_BEGUN);
-    return 0;
-}
-
-static int sync_journal(struct spool *s)
-{
-    struct writer *w = &s->writer;
-    int rc = sync_accounts(s);
-    if (s->commit.journal_written)
-        FAULT(ACCOUNTS_SYNCED);
-    if (rc == 0 && w->journal_fd >= 0 && !w->journal_bad && (rc = sync_data(w->journal_fd)) < 0) {
-        w->journal_bad = true;
-        fail(&s->commit, rc, "cannot sync the journal");
-    }
-    return rc;
-}
-
-/* A file to write to: the one there is, or the next. */
-static int ready_journal(struct spool *s)
-{
-    struct commit *c = &s->commit;
-    struct writer *w = &s->writer;
-    int rc = 0;
-    bool next = w->journal_fd < 0 || c->rotate || w->journal_end >= s->options.journal_file_bytes;
-
-    if (next && w->journal_fd >= 0 && !w->journal_bad)
-        rc = sync_journal(s);
-    if (w->journal_bad)
-        rc = new_journal(s, buf_view(&s->journal_unsynced));
-    else if (rc == 0 && next)
-        rc = new_journal(s, sv("", 0));
-    return rc < 0 ? fail(c, rc, "cannot begin a journal file") : 0;
-}
-
-static int write_events(struct spool *s)
-{
-    struct commit *c = &s->commit;
-    struct writer *w = &s->writer;
-    int rc =
-        spool_write_at(w->journal_fd, buf_data(&c->journal), buf_len(&c->journal), w->journal_end);
-    if (rc < 0) {
-        if (ftruncate(w->journal_fd, (off_t)w->journal_end) < 0)
-            w->journal_bad = true;
-        return fail(c, rc, "cannot write the journal");
-    }
-    c->journal_at = journal_place(w->journal, w->journal_end);
-    w->journal_end += buf_len(&c->journal);
-    c->journal_written = true;
-    return 0;
-}
-
-static void commit_journal(struct spool *s)
-{
-    struct commit *c = &s->commit;
-    if (write_accounts(s) < 0)
-        return;
-    if (buf_len(&c->journal))
-        FAULT(ACCOUNTED);
-    if ((buf_len(&c->journal) || c->rotate || s->writer.journal_bad) && ready_journal(s) < 0)
-        return;
-    if (buf_len(&c->journal) && write_events(s) < 0)
-        return;
-    if (c->journal_written)
-        FAULT(JOURNALLED);
-    if (c->sync && sync_journal(s) == 0)
-        c->journal_synced = true;
-}
-
 /* ---- probe ---- */
 
-/* After a failure: can the disk be written and synced again? */
-static void probe(struct spool *s)
+int commit_probe(struct spool *s)
 {
     enum { PROBE_BYTES = 64 * 1024 };
     int fd = spool_dir_unnamed(s->dir.segments);
@@ -539,11 +355,10 @@ static void probe(struct spool *s)
         free(zeros);
     }
     if (rc == 0)
-        rc = sync_data(fd);
+        rc = commit_sync(fd);
     if (fd >= 0)
         close(fd);
-    if (rc < 0)
-        fail(&s->commit, rc, "the spool still cannot be written");
+    return rc;
 }
 
 void commit_run(struct spool *s)
@@ -551,12 +366,6 @@ void commit_run(struct spool *s)
     int64_t start = (int64_t)(uv_hrtime() / 1000);
     FAULT(COMMIT_BEGIN);
     commit_appends(s);
-    if (s->commit.append_count)
-        FAULT(APPENDED);
-    if (s->commit.probe)
-        probe(s);
-    commit_journal(s);
-    if (s->commit.journal_synced)
-        FAULT(COMMITTED);
+    FAULT(APPENDED);
     s->commit.took_us = (int64_t)(uv_hrtime() / 1000) - start;
 }

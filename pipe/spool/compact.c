@@ -509,8 +509,8 @@ static size_t choose(struct spool *s, int64_t now, uint32_t *victims, bool *watc
 static void keep_queued_events(struct compact_job *j)
 {
     struct spool *s = j->s;
-    if (s->commit.running)
-        buf_append_sv(&j->late, buf_view(&s->commit.journal));
+    if (s->journal_commit.running)
+        buf_append_sv(&j->late, buf_view(&s->journal_commit.journal));
     buf_append_sv(&j->late, buf_view(&s->journal_waiting));
 }
 

@@ -1,12 +1,14 @@
 /*
  * The inside of a spool, shared by its .c files only: spool.c (API), segments.c, journal.c and
- * accounts.c (what is where), batch.c (group commits, the loop's side), commit.c (what runs in the
- * thread pool to make a batch durable), read.c, recover.c, and maintenance in remove.c, collect.c
- * (journal) and compact.c (segments).
+ * accounts.c (what is where), group commits of messages (batch.c is the loop's side, commit.c what
+ * runs in the thread pool), those of outcomes and accounting records (journal_batch.c and
+ * journal_commit.c), health.c, read.c, recover.c, and maintenance in remove.c, collect.c (journal)
+ * and compact.c (segments).
  *
  * Threads: everything belongs to the loop, but for what a running job owns: `writer` and the taken
- * batch belong to the commit job, the maintenance job's own struct to that job. At most one of each
- * runs. Jobs do not log; they hand a code and a sentence back.
+ * batch belong to the commit job, `journal_writer`, the accounts' files and the taken records to the
+ * journal's, the maintenance job's own struct to that job. At most one of each runs. Jobs do not
+ * log; they hand a code and a sentence back.
  */
 #ifndef PMTA_PIPE_SPOOL_INTERNAL_H
 #define PMTA_PIPE_SPOOL_INTERNAL_H
@@ -60,17 +62,16 @@ struct journal_file {
 struct account {
     int fd;
     struct buf waiting;
-    struct buf
-        taken; /* the commit job's; what is left of it after a failure goes first next time */
+    struct buf taken; /* the job's; what is left of it after a failure goes first next time */
     size_t taken_done;
-    size_t unstarted;                 /* bytes written that the disk has not been told of; the job's */
-    off_t given_back;                 /* pages before it are not kept in memory; the job's */
-    bool dirty;                       /* written, not synced; the job's */
+    size_t unstarted; /* bytes written that the disk has not been told of; the job's */
+    off_t given_back; /* pages before it are not kept in memory; the job's */
+    bool dirty;       /* written, not synced; the job's */
     void (*ended)(void *arg, int fd); /* set: it takes no more, and goes when all is synced */
     void *arg;
 };
 
-/* Where the commit job writes; the job's while one runs. */
+/* Where the commit job writes; the job's while one runs. Also the probe's: it runs alone. */
 struct writer {
     int segment_fd; /* -1: none, the next append makes one */
     uint32_t segment;
@@ -79,14 +80,25 @@ struct writer {
     uint32_t prev_segment; /* newest fresh segment and its end, for the next header */
     uint64_t prev_end;
     uint64_t received; /* recipients in all acknowledged records */
-    int journal_fd;    /* -1: none */
-    uint64_t journal;
-    uint64_t journal_end;
-    bool journal_bad; /* a sync failed: a new file must repeat what was not synced */
     int64_t space_checked_ms;
     int space_status;
 };
 
+/* Where the journal's job writes; the job's while one runs. */
+struct journal_writer {
+    int fd; /* -1: none */
+    uint64_t number;
+    uint64_t end;
+    bool bad; /* a sync failed: a new file must repeat what was not synced */
+};
+
+/* -errno of the spool as a whole, and the sentence that goes with it; 0: none. */
+struct commit_error {
+    int code;
+    char what[160];
+};
+
+/* Messages on their way to a segment. */
 struct commit {
     uv_work_t work;
     bool running;
@@ -94,6 +106,19 @@ struct commit {
     struct spool_append *appends;
     uint32_t append_count;
     int *status; /* one per append */
+    message_id last_id;
+    /* out */
+    uint32_t *new_segments;
+    size_t new_segment_count;
+    struct commit_error error;
+    int64_t took_us;
+};
+
+/* Outcomes on their way to the journal, behind the accounting records that they have. */
+struct journal_commit {
+    uv_work_t work;
+    bool running;
+    /* in */
     size_t account_count;
     struct buf journal;
     uint64_t journal_seq; /* of the last byte in `journal` */
@@ -102,10 +127,9 @@ struct commit {
     bool probe;
     struct spool_ledger written; /* counters of all events written, and of all synced */
     struct spool_ledger synced;
+    uint64_t received; /* recipients in all acknowledged records */
     message_id last_id;
     /* out */
-    uint32_t *new_segments;
-    size_t new_segment_count;
     uint64_t new_journals[4];
     size_t new_journal_count;
     spool_journal_place
@@ -113,9 +137,7 @@ struct commit {
     spool_journal_place journal_at;
     bool journal_written;
     bool journal_synced;
-    int error; /* -errno of the spool as a whole; the sentence is in what */
-    char what[160];
-    int64_t took_us;
+    struct commit_error error;
 };
 
 enum maintenance { MAINTAIN_NOTHING, MAINTAIN_REMOVE, MAINTAIN_COLLECT, MAINTAIN_COMPACT };
@@ -171,8 +193,10 @@ struct spool {
     bool probe_due;
     struct writer writer;
     struct commit commit;
+    struct journal_writer journal_writer;
+    struct journal_commit journal_commit;
 
-    struct journal_file *journals; /* by number; the last one is being written when writer has it */
+    struct journal_file *journals; /* by number; the last one is what journal_writer has open */
     size_t journal_count;
     uint64_t journal_kept; /* bytes that the last collection (or recovery) found needed */
 
@@ -231,17 +255,28 @@ void journal_committed(struct spool *s);
 /* accounts.c */
 /* Something is to be written. */
 bool accounts_wait(const struct spool *s);
-/* Moves what waits into the commit. */
+/* Moves what waits into the journal's commit. */
 void accounts_take(struct spool *s);
-/* Between commits: what has ended and is synced goes. */
+/* Between those commits: is something written and not synced? What has ended and is synced goes. */
+bool accounts_unsynced(const struct spool *s);
 void accounts_release(struct spool *s);
 void accounts_free(struct spool *s);
 
-/* batch.c */
-/* A commit has something to do. */
-bool batch_wanted(const struct spool *s);
-/* Starts one, if none runs and it is time. */
+/* batch.c: appends */
+/* Starts a commit, if one is wanted and none runs. */
 void batch_start(struct spool *s);
+
+/* journal_batch.c: outcomes and accounting records */
+/* A commit has something to do; between those commits. */
+bool journal_batch_wanted(const struct spool *s);
+/* Starts one, if none runs and it is time. */
+void journal_batch_start(struct spool *s);
+
+/* health.c */
+/* Why a job failed, or nothing: after a failure nothing is written until a probe went well. */
+void health_note(struct spool *s, const struct commit_error *e);
+/* A probe went well. */
+void health_regained(struct spool *s);
 
 /* read.c: calls done of the reads that are finished */
 void spool_run_reads(struct spool *s);
@@ -249,8 +284,16 @@ void spool_free_kept_reads(struct spool *s);
 
 /* commit.c: runs in the thread pool */
 void commit_run(struct spool *s);
+/* Can the disk be written and synced again? No commit runs meanwhile. */
+int commit_probe(struct spool *s);
+/* Keeps the first error; returns code. */
+int commit_fail(struct commit_error *e, int code, const char *what);
+int commit_sync(int fd);
 /* A new segment's random tag. */
 uint32_t spool_new_tag(void);
+
+/* journal_commit.c: runs in the thread pool */
+void journal_commit_run(struct spool *s);
 
 /* recover.c */
 int spool_recover(struct spool *s, struct err *e);

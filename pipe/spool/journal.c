@@ -120,7 +120,7 @@ static void grow_journal_file(struct spool *s, spool_journal_place at, size_t le
 
 void journal_committed(struct spool *s)
 {
-    struct commit *c = &s->commit;
+    struct journal_commit *c = &s->journal_commit;
     if (c->repeated_at) {
         grow_journal_file(s, c->repeated_at, buf_len(&s->journal_unsynced));
         report_places(s, buf_view(&s->journal_unsynced), c->repeated_at);

@@ -260,7 +260,7 @@ static int read_journal(struct recovery *r, uint64_t number, struct err *e)
         cut_journal(r, (uint64_t)size);
     close(fd);
     spool_journal_file_add(s, number, r->journal_last ? r->journal_good_end : (uint64_t)size);
-    s->writer.journal = number;
+    s->journal_writer.number = number;
     return 0;
 }
 

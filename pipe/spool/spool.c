@@ -3,8 +3,8 @@
  * end of the loop's turn. See spool.h for the contract and internal.h for who may touch what.
  *
  * Happy path: spool_append queues and wakes the turn handle; at the end of the loop's turn all that
- * waits is taken by one commit job (batch.c, commit.c); when it is back, done() is called for each
- * append and the next batch goes at once. Requests put off like this make sure that no callback
+ * wait are taken by one commit job (batch.c, commit.c); when it is back, done() is called for each
+ * append and the next batch goes at once. Outcomes and accounting records go by a job of their own. Requests put off like this make sure that no callback
  * fires inside the call that asked for it.
  *
  * What goes wrong: after a failed commit the spool is not writable: appends are refused with the
@@ -58,6 +58,7 @@ static void turn(struct spool *s)
     uv_idle_stop(&s->spin);
     spool_run_reads(s);
     batch_start(s);
+    journal_batch_start(s);
     maintain(s);
     spool_close_step(s);
 }
@@ -97,12 +98,12 @@ static void free_spool(struct spool *s)
             errno = 0; /* preallocated space stays until the segment goes */
         close(s->writer.segment_fd);
     }
-    if (s->writer.journal_fd >= 0)
-        close(s->writer.journal_fd);
+    if (s->journal_writer.fd >= 0)
+        close(s->journal_writer.fd);
     accounts_free(s);
     buf_free(&s->journal_waiting);
     buf_free(&s->journal_unsynced);
-    buf_free(&s->commit.journal);
+    buf_free(&s->journal_commit.journal);
     live_fini(&s->live);
     spool_dir_close(&s->dir);
     free(s->pipe);
@@ -134,7 +135,7 @@ int spool_open(struct spool **ret, uv_loop_t *loop, int dirfd, const struct spoo
     s->pipe = xstrdup(options->pipe);
     apply_options(s, options);
     s->id_hash = (uint8_t)spool_checksum(s->pipe, strlen(s->pipe));
-    s->writer.segment_fd = s->writer.journal_fd = -1;
+    s->writer.segment_fd = s->journal_writer.fd = -1;
     s->waiting_tail = &s->waiting;
     list_init(&s->reads_done);
     list_init(&s->reads_kept);
@@ -174,12 +175,14 @@ static void close_handle(struct spool *s, uv_handle_t *handle)
 
 void spool_close_step(struct spool *s)
 {
-    if (!s->closing || s->handles_closing || s->commit.running || s->maintenance ||
-        s->reads_in_pool || !list_empty(&s->reads_done))
+    if (!s->closing || s->handles_closing || s->commit.running || s->journal_commit.running ||
+        s->maintenance || s->reads_in_pool || !list_empty(&s->reads_done))
         return;
-    if (!s->last_commit_made || (s->writable && batch_wanted(s))) {
+    if (s->waiting || !s->last_commit_made || (s->writable && journal_batch_wanted(s))) {
         batch_start(s);
-        return;
+        journal_batch_start(s);
+        if (s->commit.running || s->journal_commit.running)
+            return;
     }
     if (buf_len(&s->journal_waiting) || buf_len(&s->journal_unsynced))
         log_error(LOG_SPOOL,
@@ -227,8 +230,9 @@ void spool_stats(const struct spool *s, struct spool_stats *ret)
     *ret = (struct spool_stats){
         .segments = (uint32_t)s->segment_count,
         .journal_bytes = spool_journal_bytes(s),
-        .journal_waiting_bytes = buf_len(&s->journal_waiting) + buf_len(&s->journal_unsynced) +
-                                 (s->commit.running ? buf_len(&s->commit.journal) : 0),
+        .journal_waiting_bytes =
+            buf_len(&s->journal_waiting) + buf_len(&s->journal_unsynced) +
+            (s->journal_commit.running ? buf_len(&s->journal_commit.journal) : 0),
         .commits = s->commits,
         .appended = s->appended,
         .appends_waiting = s->waiting_count + s->commit.append_count,

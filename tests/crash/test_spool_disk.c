@@ -54,7 +54,7 @@ static void work(struct fx *f, bool *known)
         spool_wake(f->spool);
         do
             uv_run(&f->loop, UV_RUN_ONCE);
-        while (f->spool->commit.running || (step % 8 == 0 && f->spool->maintenance));
+        while (f->spool->commit.running || f->spool->journal_commit.running || (step % 8 == 0 && f->spool->maintenance));
         note_promises(f, known);
     }
 }

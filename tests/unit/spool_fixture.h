@@ -257,7 +257,7 @@ static inline void fx_event(struct fx *f, struct fx_message *m, uint16_t rcpt,
 static inline bool fx_is_settled(const struct fx *f)
 {
     const struct spool *s = f->spool;
-    return !s->commit.running && !s->waiting && !buf_len(&s->journal_waiting) &&
+    return !s->commit.running && !s->journal_commit.running && !s->waiting && !buf_len(&s->journal_waiting) &&
            !buf_len(&s->journal_unsynced) && !s->maintenance && !s->reads_in_pool;
 }
 

@@ -1,0 +1,207 @@
+/*
+ * A group commit of outcomes, in the thread pool: accounting bytes first, then the journal's events,
+ * and both are synced in that order when it is time. journal_batch.c starts it with what it took and
+ * reads the results; this file only touches `journal_writer`, `journal_commit` and the files and
+ * taken bytes of the accounts. No client waits for it.
+ *
+ * A journal file whose sync failed is given up: a new one begins with the counters as of the last
+ * good sync and repeats every event since. Files appear under their name only when their header is
+ * durable.
+ */
+#include "spool/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+
+enum {
+    START_BYTES = 256 * 1024,
+    CACHED_BYTES = 8 * 1024 * 1024,
+    GIVE_BACK_BYTES = 1024 * 1024,
+};
+
+/* ---- accounting ---- */
+
+/* Nobody waits for the disk here, and the sync that comes later finds little left to do. Only a hint:
+ * what it cannot do, the sync does or says. */
+static void start_writing(struct account *a)
+{
+    off_t end = a->unstarted >= START_BYTES ? lseek(a->fd, 0, SEEK_CUR) : -1;
+
+    if (end < (off_t)a->unstarted)
+        return;
+    (void)sync_file_range(a->fd, end - (off_t)a->unstarted, (off_t)a->unstarted,
+                          SYNC_FILE_RANGE_WRITE);
+    a->unstarted = 0;
+}
+
+static int write_account(struct account *a)
+{
+    while (a->taken_done < buf_len(&a->taken)) {
+        ssize_t n =
+            write(a->fd, buf_data(&a->taken) + a->taken_done, buf_len(&a->taken) - a->taken_done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        a->taken_done += (size_t)n;
+        a->unstarted += (size_t)n;
+        a->dirty = true;
+    }
+    start_writing(a);
+    return 0;
+}
+
+static int write_accounts(struct spool *s)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->journal_commit.account_count; i++)
+        rc = write_account(&s->accounts[i]);
+    return rc < 0 ? commit_fail(&s->journal_commit.error, rc, "cannot write accounting records")
+                  : 0;
+}
+
+/* Who follows a file reads what was written a moment ago; behind that its pages only take memory
+ * from the messages, and each new one has to be found. What is synced goes, a megabyte at a time. */
+static void give_back_pages(struct account *a)
+{
+    off_t end = lseek(a->fd, 0, SEEK_CUR) - CACHED_BYTES;
+
+    if (end < a->given_back + GIVE_BACK_BYTES)
+        return;
+    (void)posix_fadvise(a->fd, a->given_back, end - a->given_back, POSIX_FADV_DONTNEED);
+    a->given_back = end;
+}
+
+static int sync_accounts(struct spool *s)
+{
+    for (size_t i = 0; i < s->journal_commit.account_count; i++) {
+        struct account *a = &s->accounts[i];
+        int rc = a->dirty ? commit_sync(a->fd) : 0;
+        /* pipes and the like have nothing to sync */
+        if (rc < 0 && rc != -EINVAL && rc != -EROFS)
+            return commit_fail(&s->journal_commit.error, rc, "cannot sync accounting records");
+        a->dirty = false;
+        a->unstarted = 0;
+        give_back_pages(a);
+    }
+    return 0;
+}
+
+/* ---- journal ---- */
+
+/* A new journal file; `repeat` are events that its predecessor may have lost. */
+static int new_journal(struct spool *s, struct strview repeat)
+{
+    struct journal_commit *c = &s->journal_commit;
+    struct journal_writer *w = &s->journal_writer;
+    char header[JOURNAL_HEADER_BYTES];
+    uint64_t number = w->number + 2; /* the number between is for a collection's result */
+    struct journal_header h = {number, w->bad ? c->synced : c->written, c->last_id,
+                               clock_wall_ms()};
+
+    h.ledger.received = c->received;
+    journal_header_encode(&h, header);
+    int fd = spool_dir_new_file(s->dir.journals, number);
+    if (fd < 0)
+        return fd;
+    int rc = spool_write_at(fd, header, sizeof(header), 0);
+    if (rc == 0)
+        rc = spool_write_at(fd, repeat.ptr, repeat.len, sizeof(header));
+    if (rc == 0)
+        rc = spool_dir_publish(s->dir.journals, fd, number);
+    if (rc < 0) {
+        close(fd);
+        spool_dir_abandon(s->dir.journals, number);
+        return rc;
+    }
+    if (w->fd >= 0)
+        close(w->fd);
+    w->fd = fd;
+    w->number = number;
+    w->end = sizeof(header) + repeat.len;
+    if (repeat.len)
+        c->repeated_at = journal_place(number, sizeof(header));
+    w->bad = false;
+    c->new_journals[c->new_journal_count++] = number;
+    FAULT(JOURNAL_BEGUN);
+    return 0;
+}
+
+static int sync_journal(struct spool *s)
+{
+    struct journal_writer *w = &s->journal_writer;
+    int rc = sync_accounts(s);
+    if (s->journal_commit.journal_written)
+        FAULT(ACCOUNTS_SYNCED);
+    if (rc == 0 && w->fd >= 0 && !w->bad && (rc = commit_sync(w->fd)) < 0) {
+        w->bad = true;
+        commit_fail(&s->journal_commit.error, rc, "cannot sync the journal");
+    }
+    return rc;
+}
+
+/* A file to write to: the one there is, or the next. */
+static int ready_journal(struct spool *s)
+{
+    struct journal_commit *c = &s->journal_commit;
+    struct journal_writer *w = &s->journal_writer;
+    int rc = 0;
+    bool next = w->fd < 0 || c->rotate || w->end >= s->options.journal_file_bytes;
+
+    if (next && w->fd >= 0 && !w->bad)
+        rc = sync_journal(s);
+    if (w->bad)
+        rc = new_journal(s, buf_view(&s->journal_unsynced));
+    else if (rc == 0 && next)
+        rc = new_journal(s, sv("", 0));
+    return rc < 0 ? commit_fail(&c->error, rc, "cannot begin a journal file") : 0;
+}
+
+static int write_events(struct spool *s)
+{
+    struct journal_commit *c = &s->journal_commit;
+    struct journal_writer *w = &s->journal_writer;
+    int rc = spool_write_at(w->fd, buf_data(&c->journal), buf_len(&c->journal), w->end);
+    if (rc < 0) {
+        if (ftruncate(w->fd, (off_t)w->end) < 0)
+            w->bad = true;
+        return commit_fail(&c->error, rc, "cannot write the journal");
+    }
+    c->journal_at = journal_place(w->number, w->end);
+    w->end += buf_len(&c->journal);
+    c->journal_written = true;
+    return 0;
+}
+
+static void write_journal(struct spool *s)
+{
+    struct journal_commit *c = &s->journal_commit;
+    if (write_accounts(s) < 0)
+        return;
+    if (buf_len(&c->journal))
+        FAULT(ACCOUNTED);
+    if ((buf_len(&c->journal) || c->rotate || s->journal_writer.bad) && ready_journal(s) < 0)
+        return;
+    if (buf_len(&c->journal) && write_events(s) < 0)
+        return;
+    if (c->journal_written)
+        FAULT(JOURNALLED);
+    if (c->sync && sync_journal(s) == 0)
+        c->journal_synced = true;
+}
+
+void journal_commit_run(struct spool *s)
+{
+    struct journal_commit *c = &s->journal_commit;
+    int rc = c->probe ? commit_probe(s) : 0;
+
+    if (rc < 0)
+        commit_fail(&c->error, rc, "the spool still cannot be written");
+    write_journal(s);
+    if (c->journal_synced)
+        FAULT(COMMITTED);
+}
