@@ -13,12 +13,10 @@ void buf_free(struct buf *b)
     *b = (struct buf){0};
 }
 
-char *buf_reserve(struct buf *b, size_t more)
+char *buf_grow(struct buf *b, size_t more)
 {
     size_t len = buf_len(b);
 
-    if (b->cap && b->cap - b->end > more)
-        return b->mem + b->end;
     if (b->start && b->cap - len > more) {
         memmove(b->mem, b->mem + b->start, len);
     } else {
@@ -39,14 +37,6 @@ char *buf_reserve(struct buf *b, size_t more)
     b->end = len;
     b->mem[len] = '\0';
     return b->mem + b->end;
-}
-
-void buf_advance(struct buf *b, size_t written)
-{
-    BUG_ON(written > buf_room(b));
-    b->end += written;
-    if (b->mem)
-        b->mem[b->end] = '\0';
 }
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)

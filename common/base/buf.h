@@ -45,20 +45,32 @@ static inline void buf_reset(struct buf *b)
         b->mem[0] = '\0';
 }
 
+/* What buf_reserve does when there is no room. */
+char *buf_grow(struct buf *b, size_t more);
+
 /* Makes room for `more` bytes after the live ones and returns where they go; tell how many were
  * written with buf_advance. */
-char *buf_reserve(struct buf *b, size_t more);
+static inline char *buf_reserve(struct buf *b, size_t more)
+{
+    return b->cap - b->end > more ? b->mem + b->end : buf_grow(b, more);
+}
 
 static inline size_t buf_room(const struct buf *b)
 {
     return b->cap ? b->cap - b->end - 1 : 0;
 }
 
-void buf_advance(struct buf *b, size_t written);
+static inline void buf_advance(struct buf *b, size_t written)
+{
+    BUG_ON(written > buf_room(b));
+    b->end += written;
+    if (b->mem)
+        b->mem[b->end] = '\0';
+}
 
 static inline void buf_append(struct buf *b, const void *data, size_t len)
 {
-    char *to = b->cap - b->end > len ? b->mem + b->end : buf_reserve(b, len);
+    char *to = buf_reserve(b, len);
     if (len)
         memcpy(to, data, len);
     b->end += len;

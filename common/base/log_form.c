@@ -205,18 +205,10 @@ static bool is_json_plain(unsigned char c)
     return json_plain[c >> 6] >> (c & 63) & 1;
 }
 
-/* Where the bytes end, from i on, that stand for themselves. */
-static size_t json_plain_end(struct strview s, size_t i)
+static inline uint64_t json_odd(uint64_t x)
 {
-    for (; s.len - i >= 8; i += 8) {
-        uint64_t x = swar_load(s.ptr + i);
-        if (swar_high(x) | swar_below(x, 0x20) | swar_equal(x, '"') | swar_equal(x, '\\') |
-            swar_equal(x, 0x7f))
-            break;
-    }
-    while (i < s.len && is_json_plain((unsigned char)s.ptr[i]))
-        i++;
-    return i;
+    return swar_high(x) | swar_below(x, 0x20) | swar_equal(x, '"') | swar_equal(x, '\\') |
+           swar_equal(x, 0x7f);
 }
 
 static void put_json_inside(struct strview s, struct buf *out)
@@ -225,7 +217,8 @@ static void put_json_inside(struct strview s, struct buf *out)
     size_t plain = 0, i = 0;
 
     for (;;) {
-        i = json_plain_end(s, i);
+        while (i < s.len && is_json_plain(p[i]))
+            i++;
         if (i == s.len)
             break;
         size_t n = p[i] < 0x80 ? 0 : utf8_length(p + i, s.len - i);
@@ -242,6 +235,13 @@ static void put_json_inside(struct strview s, struct buf *out)
 
 void log_form_json_text(struct strview s, struct buf *out)
 {
+    char *to = buf_reserve(out, s.len + 2);
+
+    if (swar_copy(to + 1, s.ptr, s.len, json_odd)) {
+        to[0] = to[s.len + 1] = '"';
+        buf_advance(out, s.len + 2);
+        return;
+    }
     buf_append_char(out, '"');
     put_json_inside(s, out);
     buf_append_char(out, '"');

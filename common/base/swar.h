@@ -37,4 +37,27 @@ static inline uint64_t swar_high(uint64_t x)
     return x & SWAR_ALL(0x80);
 }
 
+/* Copies len bytes; false when one of them is odd, as `odd` says of eight (the byte '0' never is):
+ * then what `to` has is of no use. Reads and writes nothing beyond len. */
+static inline __attribute__((always_inline)) bool
+swar_copy(char *to, const char *from, size_t len, uint64_t (*odd)(uint64_t x))
+{
+    uint64_t x = SWAR_ALL('0');
+
+    if (len < 8) {
+        for (size_t i = 0; i < len; i++)
+            x = x << 8 | (unsigned char)(to[i] = from[i]);
+        return !odd(x);
+    }
+    for (size_t i = 0;; i += 8) {
+        i = i > len - 8 ? len - 8 : i; /* the last eight overlap those before */
+        x = swar_load(from + i);
+        if (odd(x))
+            return false;
+        memcpy(to + i, &x, sizeof(x));
+        if (i == len - 8)
+            return true;
+    }
+}
+
 #endif

@@ -5,25 +5,10 @@
 
 #include "base/swar.h"
 
-static bool is_odd(unsigned char c)
+/* Bytes that need quotes. */
+static inline uint64_t odd(uint64_t x)
 {
-    return c < 0x20 || c == '"' || c == ',';
-}
-
-/* Every byte of every record comes by here. */
-static bool needs_quotes(struct strview v)
-{
-    size_t i = 0;
-
-    for (; v.len - i >= 8; i += 8) {
-        uint64_t x = swar_load(v.ptr + i);
-        if (swar_below(x, 0x20) | swar_equal(x, '"') | swar_equal(x, ','))
-            return true;
-    }
-    for (; i < v.len; i++)
-        if (is_odd((unsigned char)v.ptr[i]))
-            return true;
-    return v.ptr[0] == ' ' || v.ptr[v.len - 1] == ' ';
+    return swar_below(x, 0x20) | swar_equal(x, '"') | swar_equal(x, ',');
 }
 
 static char *put_quoted(char *at, struct strview v)
@@ -52,10 +37,11 @@ void csv_field(struct csv *row, struct strview value)
     if (!value.len)
         return;
     char *to = buf_reserve(row->out, row->commas + 2 * value.len + 2), *at = put_commas(row, to);
-    if (needs_quotes(value))
-        at = put_quoted(at, value);
+    bool blank = value.ptr[0] == ' ' || value.ptr[value.len - 1] == ' ';
+    if (!blank && swar_copy(at, value.ptr, value.len, odd))
+        at += value.len;
     else
-        at = (char *)memcpy(at, value.ptr, value.len) + value.len;
+        at = put_quoted(at, value);
     buf_advance(row->out, (size_t)(at - to));
 }
 

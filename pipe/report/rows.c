@@ -16,16 +16,18 @@ struct column {
     bool is_text;                /* JSON: in quotes */
 };
 
-/* One value of a row. */
+/* One value of a row: small, because all of them are walked for each record. */
 struct cell {
-    const struct column *column;
-    size_t lacking; /* columns before it, and behind the cell before, that the type does not have */
+    uint8_t field;
+    uint8_t lacking; /* columns before it, and behind the cell before, that the type does not have */
+    uint8_t column;
 };
+_Static_assert(ACCT_FIELD_HEADER <= UINT8_MAX && ACCT_COLUMNS_MAX <= UINT8_MAX, "in a byte each");
 
 struct row {
     struct cell *cells;
     size_t count;
-    size_t lacking; /* behind the last cell */
+    uint8_t lacking; /* behind the last cell */
 };
 
 struct acct_rows {
@@ -108,7 +110,7 @@ static void make_rows(struct acct_rows *r)
                 row->lacking++;
                 continue;
             }
-            *next++ = (struct cell){&r->columns[i], row->lacking};
+            *next++ = (struct cell){(uint8_t)r->columns[i].field, row->lacking, (uint8_t)i};
             row->lacking = 0;
         }
         row->count = (size_t)(next - row->cells);
@@ -208,8 +210,8 @@ void acct_rows_headers(const struct acct_rows *r, void (*fn)(void *arg, struct s
 static struct strview value_of(const struct acct_rows *r, const struct acct_event *e,
                                const struct cell *c, char *scratch)
 {
-    return acct_event_text(e, c->column->field, c->column->header, r->user_string, r->iso_times,
-                           scratch);
+    return acct_event_text(e, (enum acct_field)c->field, r->columns[c->column].header,
+                           r->user_string, r->iso_times, scratch);
 }
 
 /* Each member begins with a comma; that of the first becomes the brace. */
@@ -220,11 +222,12 @@ static void put_json(const struct acct_rows *r, const struct acct_event *e, stru
     char scratch[ACCT_SCRATCH];
 
     for (size_t i = 0; i < row->count; i++) {
+        const struct column *c = &r->columns[row->cells[i].column];
         struct strview v = value_of(r, e, &row->cells[i], scratch);
         if (!v.len)
             continue;
-        buf_append_sv(out, row->cells[i].column->key);
-        if (row->cells[i].column->is_text)
+        buf_append_sv(out, c->key);
+        if (c->is_text)
             log_form_json_text(v, out);
         else
             buf_append_sv(out, v);
