@@ -493,6 +493,9 @@ static int open_file(struct acct_file *f, int64_t wall_ms, bool fresh, struct er
         status = begin_file(f);
     if (status == 0 && !fresh)
         status = read_tail(f);
+    /* what a killed process wrote: the spool takes it for durable */
+    if (status == 0 && !fresh && fdatasync(f->fd) < 0 && errno != EINVAL && errno != EROFS)
+        status = -errno;
     if (status == 0)
         return 0;
     close(f->fd);

@@ -224,7 +224,7 @@ static void gathered(struct collect_job *j)
     struct spool *s = j->s;
     s->journal_kept = j->newest.count ? j->output_bytes : 0;
     if (j->newest.count)
-        spool_journal_file_add(s, j->output, j->output_bytes);
+        spool_journal_file_put(s, j->output, j->output_bytes);
     for (size_t i = 0; i < j->file_count; i++)
         forget_file(s, j->files[i]);
     log_debug(LOG_SPOOL, "journal collected files=%zu kept_events=%zu kept_bytes=%llu",

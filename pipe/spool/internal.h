@@ -89,7 +89,8 @@ struct journal_writer {
     int fd; /* -1: none */
     uint64_t number;
     uint64_t end;
-    bool bad; /* a sync failed: a new file must repeat what was not synced */
+    bool bad;    /* a sync failed: a new file must repeat what was not synced */
+    bool marked; /* nothing follows the last mark */
 };
 
 /* -errno of the spool as a whole, and the sentence that goes with it; 0: none. */
@@ -130,8 +131,8 @@ struct journal_commit {
     uint64_t received; /* recipients in all acknowledged records */
     message_id last_id;
     /* out */
-    uint64_t new_journals[4];
-    size_t new_journal_count;
+    struct journal_file files[4]; /* that it made or wrote to, and where they end now */
+    size_t file_count;
     spool_journal_place
         repeated_at; /* where unsynced events were written again; 0: they were not */
     spool_journal_place journal_at;
@@ -198,6 +199,7 @@ struct spool {
 
     struct journal_file *journals; /* by number; the last one is what journal_writer has open */
     size_t journal_count;
+    uint64_t boot;         /* another one after each boot of the machine; 0: not known */
     uint64_t journal_kept; /* bytes that the last collection (or recovery) found needed */
 
     struct list reads_done; /* struct read_job, waiting for the end of the turn */
@@ -245,7 +247,8 @@ void spool_segment_lose(struct spool *s, struct segment *g, uint64_t bytes);
 void spool_put_event(struct spool *s, const struct event *e);
 /* Queues an encoded event that was journalled before. */
 void spool_put_copy(struct spool *s, const char *encoded, size_t len);
-void spool_journal_file_add(struct spool *s, uint64_t number, uint64_t bytes);
+/* Notes a file, or where it ends now. */
+void spool_journal_file_put(struct spool *s, uint64_t number, uint64_t bytes);
 uint64_t spool_journal_bytes(const struct spool *s);
 /* Ends a message whose record is damaged: a CORRUPT event for its unfinished recipients. */
 void spool_set_aside(struct spool *s, message_id id, const struct spool_place *place);

@@ -9,9 +9,15 @@
  */
 #include "spool/internal.h"
 
-void spool_journal_file_add(struct spool *s, uint64_t number, uint64_t bytes)
+void spool_journal_file_put(struct spool *s, uint64_t number, uint64_t bytes)
 {
-    size_t i = s->journal_count++;
+    size_t i = s->journal_count;
+    for (; i > 0 && s->journals[i - 1].number >= number; i--)
+        if (s->journals[i - 1].number == number) {
+            s->journals[i - 1].bytes = bytes;
+            return;
+        }
+    i = s->journal_count++;
     s->journals = xrealloc(s->journals, s->journal_count * sizeof(*s->journals));
     for (; i > 0 && s->journals[i - 1].number > number; i--)
         s->journals[i] = s->journals[i - 1];
@@ -110,19 +116,12 @@ static void report_places(struct spool *s, struct strview encoded, spool_journal
     }
 }
 
-static void grow_journal_file(struct spool *s, spool_journal_place at, size_t len)
-{
-    uint64_t number = at >> PLACE_BITS;
-    for (size_t i = s->journal_count; i-- > 0;)
-        if (s->journals[i].number == number)
-            s->journals[i].bytes += len;
-}
-
 void journal_committed(struct spool *s)
 {
     struct journal_commit *c = &s->journal_commit;
+    for (size_t i = 0; i < c->file_count; i++)
+        spool_journal_file_put(s, c->files[i].number, c->files[i].bytes);
     if (c->repeated_at) {
-        grow_journal_file(s, c->repeated_at, buf_len(&s->journal_unsynced));
         report_places(s, buf_view(&s->journal_unsynced), c->repeated_at);
         buf_reset(&s->journal_unsynced);
         s->ledger_synced = s->ledger_written;
@@ -135,7 +134,6 @@ void journal_committed(struct spool *s)
         s->journal_waiting = waiting;
     } else if (c->journal_written) {
         ledger_count_bytes(&s->ledger_written, buf_view(&c->journal));
-        grow_journal_file(s, c->journal_at, buf_len(&c->journal));
         buf_append_sv(&s->journal_unsynced, buf_view(&c->journal));
         report_places(s, buf_view(&c->journal), c->journal_at);
     }

@@ -63,7 +63,7 @@ static void take(struct spool *s)
     c->synced = s->ledger_synced;
     c->received = s->ledger.received;
     c->last_id = s->last_id;
-    c->new_journal_count = 0;
+    c->file_count = 0;
     c->repeated_at = c->journal_at = 0;
     c->journal_written = c->journal_synced = false;
     c->error.code = 0;
@@ -83,8 +83,6 @@ static void on_done(uv_work_t *work, int status)
 
     (void)status; /* never cancelled */
     s->commits++;
-    for (size_t i = 0; i < c->new_journal_count; i++)
-        spool_journal_file_add(s, c->new_journals[i], JOURNAL_HEADER_BYTES);
     journal_committed(s);
     if (c->rotate && (!c->error.code || s->closing))
         collect_rotated(s);

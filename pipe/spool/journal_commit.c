@@ -93,6 +93,26 @@ static int sync_accounts(struct spool *s)
 
 /* ---- journal ---- */
 
+/* Where the file ends now. */
+static void note_end(struct journal_commit *c, const struct journal_writer *w)
+{
+    size_t i = 0;
+    while (i < c->file_count && c->files[i].number != w->number)
+        i++;
+    BUG_ON(i == ARRAY_LEN(c->files));
+    c->files[i] = (struct journal_file){w->number, w->end};
+    c->file_count = MAX_OF(c->file_count, i + 1);
+}
+
+/* Says that all accounting records of the events before are durable: recovery.c believes what comes
+ * later only while the machine was not down meanwhile. */
+static void put_mark(const struct spool *s, struct buf *out)
+{
+    event_encode(out, &(struct event){.state = STATE_MARK,
+                                      .rcpt = RCPT_ALL,
+                                      .next_attempt_ms = (int64_t)s->boot});
+}
+
 /* A new journal file; `repeat` are events that its predecessor may have lost. */
 static int new_journal(struct spool *s, struct strview repeat)
 {
@@ -102,6 +122,7 @@ static int new_journal(struct spool *s, struct strview repeat)
     uint64_t number = w->number + 2; /* the number between is for a collection's result */
     struct journal_header h = {number, w->bad ? c->synced : c->written, c->last_id,
                                clock_wall_ms()};
+    struct buf begin = {0};
 
     h.ledger.received = c->received;
     journal_header_encode(&h, header);
@@ -109,11 +130,14 @@ static int new_journal(struct spool *s, struct strview repeat)
     if (fd < 0)
         return fd;
     int rc = spool_write_at(fd, header, sizeof(header), 0);
+    buf_append_sv(&begin, repeat);
+    put_mark(s, &begin);
     if (rc == 0)
-        rc = spool_write_at(fd, repeat.ptr, repeat.len, sizeof(header));
+        rc = spool_write_at(fd, buf_data(&begin), buf_len(&begin), sizeof(header));
     if (rc == 0)
         rc = spool_dir_publish(s->dir.journals, fd, number);
     if (rc < 0) {
+        buf_free(&begin);
         close(fd);
         spool_dir_abandon(s->dir.journals, number);
         return rc;
@@ -122,13 +146,41 @@ static int new_journal(struct spool *s, struct strview repeat)
         close(w->fd);
     w->fd = fd;
     w->number = number;
-    w->end = sizeof(header) + repeat.len;
+    w->end = sizeof(header) + buf_len(&begin);
+    w->marked = true;
+    buf_free(&begin);
     if (repeat.len)
         c->repeated_at = journal_place(number, sizeof(header));
     w->bad = false;
-    c->new_journals[c->new_journal_count++] = number;
+    note_end(c, w);
     FAULT(JOURNAL_BEGUN);
     return 0;
+}
+
+/* After a failure nothing of it may be found later. */
+static int put_bytes(struct spool *s, struct strview bytes)
+{
+    struct journal_commit *c = &s->journal_commit;
+    struct journal_writer *w = &s->journal_writer;
+    int rc = spool_write_at(w->fd, bytes.ptr, bytes.len, w->end);
+    if (rc < 0) {
+        if (ftruncate(w->fd, (off_t)w->end) < 0)
+            w->bad = true;
+        return commit_fail(&c->error, rc, "cannot write the journal");
+    }
+    w->end += bytes.len;
+    note_end(c, w);
+    return 0;
+}
+
+static int write_mark(struct spool *s)
+{
+    struct buf mark = {0};
+    put_mark(s, &mark);
+    int rc = put_bytes(s, buf_view(&mark));
+    s->journal_writer.marked = rc == 0;
+    buf_free(&mark);
+    return rc;
 }
 
 static int sync_journal(struct spool *s)
@@ -137,6 +189,8 @@ static int sync_journal(struct spool *s)
     int rc = sync_accounts(s);
     if (s->journal_commit.journal_written)
         FAULT(ACCOUNTS_SYNCED);
+    if (rc == 0 && w->fd >= 0 && !w->bad && !w->marked)
+        rc = write_mark(s);
     if (rc == 0 && w->fd >= 0 && !w->bad && (rc = commit_sync(w->fd)) < 0) {
         w->bad = true;
         commit_fail(&s->journal_commit.error, rc, "cannot sync the journal");
@@ -154,7 +208,7 @@ static int ready_journal(struct spool *s)
 
     if (next && w->fd >= 0 && !w->bad)
         rc = sync_journal(s);
-    if (w->bad)
+    if (w->bad && (rc = sync_accounts(s)) == 0)
         rc = new_journal(s, buf_view(&s->journal_unsynced));
     else if (rc == 0 && next)
         rc = new_journal(s, sv("", 0));
@@ -165,15 +219,13 @@ static int write_events(struct spool *s)
 {
     struct journal_commit *c = &s->journal_commit;
     struct journal_writer *w = &s->journal_writer;
-    int rc = spool_write_at(w->fd, buf_data(&c->journal), buf_len(&c->journal), w->end);
-    if (rc < 0) {
-        if (ftruncate(w->fd, (off_t)w->end) < 0)
-            w->bad = true;
-        return commit_fail(&c->error, rc, "cannot write the journal");
-    }
-    c->journal_at = journal_place(w->number, w->end);
-    w->end += buf_len(&c->journal);
+    uint64_t at = w->end;
+    int rc = put_bytes(s, buf_view(&c->journal));
+    if (rc < 0)
+        return rc;
+    c->journal_at = journal_place(w->number, at);
     c->journal_written = true;
+    w->marked = false;
     return 0;
 }
 

@@ -229,7 +229,7 @@ int event_decode(struct strview in, struct event *ret, size_t *ret_bytes)
         .text = sv(p + EVENT_HEADER_BYTES, text),
     };
     *ret_bytes = total;
-    return ret->state > STATE_CORRUPT || ret->state == SPOOL_QUEUED ? ERR_CORRUPT : 0;
+    return ret->state > STATE_MARK || ret->state == SPOOL_QUEUED ? ERR_CORRUPT : 0;
 }
 
 void event_relocate(char *p, const struct spool_place *to)

@@ -30,6 +30,9 @@ enum {
 /* Journal state beyond enum spool_state: `count` recipients were set aside with a damaged record.
  */
 #define STATE_CORRUPT 6
+/* Of no message: the accounting records of all events before it are durable. next_attempt_ms is the
+ * boot of the machine in which it was written. */
+#define STATE_MARK 7
 /* Recipient number of an event that is about all recipients of the message. */
 #define RCPT_ALL 0xffffu
 
@@ -100,7 +103,7 @@ bool journal_header_decode(const char *in, struct journal_header *ret);
 /* A journal record as it is on disk. */
 struct event {
     uint8_t flags;
-    uint8_t state; /* enum spool_state or STATE_CORRUPT */
+    uint8_t state; /* enum spool_state, STATE_CORRUPT or STATE_MARK */
     message_id id;
     struct spool_place place;
     uint16_t rcpt;

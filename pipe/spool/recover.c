@@ -46,6 +46,7 @@ struct recovery {
     uint64_t journal; /* number of the file being scanned */
     uint64_t journal_good_end;
     bool journal_last;
+    bool tail_unmarked; /* events behind the last mark were believed */
     struct found *scanning;
     int scanning_fd;
     uint64_t good_end;  /* of the last segment */
@@ -214,6 +215,57 @@ static void on_journal_damage(void *arg, uint64_t from, uint64_t to, bool to_end
         set_range_aside(r, r->scanning_fd, "journal", r->journal, from, to);
 }
 
+static uint64_t this_boot(void)
+{
+    char id[40];
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, id, sizeof(id));
+
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? spool_checksum(id, (size_t)n) : 0;
+}
+
+struct last_mark {
+    uint64_t boot;
+    uint64_t end; /* 0: there is none */
+};
+
+static void on_mark(void *arg, uint64_t offset, const struct event *e, struct strview encoded)
+{
+    if (e->state == STATE_MARK)
+        *(struct last_mark *)arg =
+            (struct last_mark){(uint64_t)e->next_attempt_ms, offset + encoded.len};
+}
+
+static void on_mark_damage(void *arg, uint64_t from, uint64_t to, bool to_end)
+{
+    (void)arg;
+    (void)from;
+    (void)to;
+    (void)to_end;
+}
+
+/* Where what counts of the newest file ends. The kernel may write a file before another that was
+ * written first: after a power cut, an event behind the last mark may lack its accounting record. It
+ * does not count then, and its recipient is tried again. A killed process loses no page. */
+static uint64_t trusted_end(struct recovery *r, uint64_t size)
+{
+    struct last_mark mark = {0};
+    struct journal_scan scan = {on_mark, on_mark_damage, &mark};
+    uint64_t boot = r->s->boot;
+
+    journal_scan(&scan, r->scanning_fd, size);
+    r->tail_unmarked = mark.end && mark.end < size;
+    if (!r->tail_unmarked || !boot || boot == mark.boot)
+        return size;
+    log_info(LOG_SPOOL,
+             "outcomes that were not synced when the machine went down are not counted on "
+             "file=%08" PRIu64 " bytes=%" PRIu64,
+             r->journal, size - mark.end);
+    return mark.end;
+}
+
 static void cut_journal(struct recovery *r, uint64_t size)
 {
     char name[SPOOL_NAME_SIZE];
@@ -255,11 +307,11 @@ static int read_journal(struct recovery *r, uint64_t number, struct err *e)
         log_error(LOG_SPOOL, "journal header is damaged, counters go on without it file=%08" PRIu64,
                   number);
     }
-    journal_scan(&scan, fd, (uint64_t)size);
+    journal_scan(&scan, fd, r->journal_last ? trusted_end(r, (uint64_t)size) : (uint64_t)size);
     if (r->journal_last)
         cut_journal(r, (uint64_t)size);
     close(fd);
-    spool_journal_file_add(s, number, r->journal_last ? r->journal_good_end : (uint64_t)size);
+    spool_journal_file_put(s, number, r->journal_last ? r->journal_good_end : (uint64_t)size);
     s->journal_writer.number = number;
     return 0;
 }
@@ -500,6 +552,7 @@ static void free_recovery(struct recovery *r)
 int spool_recover(struct spool *s, struct err *e)
 {
     struct recovery r = {.s = s};
+    s->boot = s->options.boot ? s->options.boot : this_boot();
     int rc = find_segments(&r, e);
     if (rc == 0) {
         cut_tail(&r);
@@ -510,8 +563,10 @@ int spool_recover(struct spool *s, struct err *e)
         read_messages(&r);
         s->ledger.received = s->writer.received;
         balance(&r);
+        /* what was believed may not be after a power cut: until the next file begins, which counts
+         * it, its messages stay */
         for (size_t i = 0; i < s->segment_count; i++)
-            s->segments[i]->removable_after = s->journal_queued;
+            s->segments[i]->removable_after = s->journal_queued + r.tail_unmarked;
     }
     free_recovery(&r);
     return rc;

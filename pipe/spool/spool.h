@@ -100,6 +100,7 @@ struct spool_options {
     uint64_t min_free_bytes;     /* refuse new messages below this */
     int64_t journal_sync_ms;     /* 0: 100 */
     uint64_t journal_file_bytes; /* 0: 16 MiB */
+    uint64_t boot;     /* stands for this boot of the machine; 0: what the kernel says */
     int64_t settle_ms; /* compaction watches a sparse segment so long; 0: 10 s, negative: not */
 };
 
