@@ -281,7 +281,8 @@ void collect_rotated(struct spool *s)
     for (size_t i = 0; i < sealed; i++)
         j->files[j->file_count++] = s->journals[i].number;
     j->output = s->journal_writer.number - 1;
-    j->header = (struct journal_header){j->output, s->journal_commit.written, s->journal_commit.last_id, 0};
+    j->header =
+        (struct journal_header){j->output, s->journal_commit.written, s->journal_commit.last_id, 0};
     j->header.ledger.received = s->journal_commit.received;
     snapshot_segments(j);
     start_work(j, COLLECT_GATHER);

@@ -647,8 +647,8 @@ static void model(void **state)
             fx_close(f);
         } else {
             /* all that was asked for is written, but maintenance may be anywhere */
-            while (f->spool->waiting || f->spool->commit.running || f->spool->journal_commit.running ||
-                   buf_len(&f->spool->journal_waiting)) {
+            while (f->spool->waiting || f->spool->commit.running ||
+                   f->spool->journal_commit.running || buf_len(&f->spool->journal_waiting)) {
                 f->spool->compact_after_ms = 0;
                 uv_run(&f->loop, UV_RUN_ONCE);
             }
