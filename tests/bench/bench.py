@@ -192,12 +192,12 @@ def reachable(path):
 
 
 @contextlib.contextmanager
-def engine(bench, sink, other=None):
+def engine(bench, sink, other=None, kind=Engine):
     """A running engine in a directory of its own, removed afterwards."""
     if not os.path.exists(os.path.join(pmta.BIN, "pmtad")):
         raise Skip(f"{pmta.BIN}/pmtad is not built")
     directory = pmta.Directory(prefix="pmta-")
-    e = Engine(directory, sink, other)
+    e = kind(directory, sink, other)
     try:
         yield e.start()
     except BaseException:
