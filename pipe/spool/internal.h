@@ -67,6 +67,8 @@ struct account {
     size_t unstarted; /* bytes written that the disk has not been told of; the job's */
     off_t given_back; /* pages before it are not kept in memory; the job's */
     bool dirty;       /* written, not synced; the job's */
+    bool bad;         /* a sync failed: `unsynced` is written again before the next; the job's */
+    struct buf unsynced; /* of a regular file: each write since its last good sync; the job's */
     void (*ended)(void *arg, int fd); /* set: it takes no more, and goes when all is synced */
     void *arg;
 };
