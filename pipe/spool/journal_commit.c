@@ -209,9 +209,11 @@ static int ready_journal(struct spool *s)
 
     if (next && w->fd >= 0 && !w->bad)
         rc = sync_journal(s);
-    if (w->bad)
-        rc = new_journal(s, buf_view(&s->journal_unsynced));
-    else if (rc == 0 && next)
+    if (w->bad) {
+        rc = sync_accounts(s); /* what the new file repeats is durable when it has its name */
+        if (rc == 0)
+            rc = new_journal(s, buf_view(&s->journal_unsynced));
+    } else if (rc == 0 && next)
         rc = new_journal(s, sv("", 0));
     return rc < 0 ? commit_fail(&c->error, rc, "cannot begin a journal file") : 0;
 }
