@@ -79,6 +79,8 @@ struct writer {
     uint32_t segment;
     uint32_t segment_tag;
     uint64_t segment_end;
+    bool segment_cut; /* refused records were cut off behind the end, but that is not synced */
+    bool segment_bad; /* a sync failed: it takes no more */
     uint32_t prev_segment; /* newest fresh segment and its end, for the next header */
     uint64_t prev_end;
     uint64_t received; /* recipients in all acknowledged records */
