@@ -11,7 +11,7 @@
 
 enum {
     CUTS = 1500,
-    ACCOUNT_CUTS = 1000,
+    ACCOUNT_CUTS = 400,
     STEPS = 3000,
     MESSAGES = 500,
     MAX_MARKS = 200000,
