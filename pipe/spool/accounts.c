@@ -47,6 +47,7 @@ void accounts_release(struct spool *s)
         s->accounts_ending--;
         buf_free(&a.waiting);
         buf_free(&a.taken);
+        buf_free(&a.unsynced);
         a.ended(a.arg, a.fd);
     }
 }
@@ -91,5 +92,6 @@ void accounts_free(struct spool *s)
     for (size_t i = 0; i < s->account_count; i++) {
         buf_free(&s->accounts[i].waiting);
         buf_free(&s->accounts[i].taken);
+        buf_free(&s->accounts[i].unsynced);
     }
 }

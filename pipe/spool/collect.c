@@ -294,7 +294,8 @@ bool collect_start(struct spool *s)
     if (bytes < 2 * s->journal_kept + 2 * s->options.journal_file_bytes &&
         s->journal_count <= MAX_FILES + 2 * (s->journal_kept / s->options.journal_file_bytes))
         return false;
-    if (s->journal_count < 2 && s->journal_writer.fd < 0)
+    /* one file that nobody has open yet; while a job runs, only that knows */
+    if (s->journal_count < 2 && (s->journal_commit.running || s->journal_writer.fd < 0))
         return false;
     s->collect = xcalloc(1, sizeof(*s->collect));
     s->collect->s = s;

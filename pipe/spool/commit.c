@@ -72,15 +72,22 @@ uint32_t spool_new_tag(void)
     return tag;
 }
 
-static void seal_segment(struct writer *w)
+/* The next header says where the records of this one end, but that segment can go before this one
+ * does: what was refused must not be in the file any more by then. */
+static int seal_segment(struct writer *w)
 {
     if (w->segment_fd < 0)
-        return;
-    /* gives preallocated blocks back; when it fails they are only wasted */
-    if (ftruncate(w->segment_fd, (off_t)w->segment_end) < 0)
-        errno = 0;
+        return 0;
+    /* gives preallocated blocks back, too; when only that fails they are wasted */
+    int rc = ftruncate(w->segment_fd, (off_t)w->segment_end) < 0 ? -errno : 0;
+    if (rc == 0 && w->segment_cut)
+        rc = commit_sync(w->segment_fd);
+    if (rc < 0 && w->segment_cut)
+        return rc;
     close(w->segment_fd);
     w->segment_fd = -1;
+    w->segment_cut = w->segment_bad = false;
+    return 0;
 }
 
 static void remember_segment(struct commit *c, uint32_t number)
@@ -100,15 +107,15 @@ static int new_segment(struct spool *s)
                                w->prev_end,     w->received, s->commit.last_id,
                                clock_wall_ms(), tag};
 
-    seal_segment(w);
-    int fd = spool_dir_new_file(s->dir.segments, number);
+    int rc = seal_segment(w);
+    int fd = rc < 0 ? rc : spool_dir_new_file(s->dir.segments, number);
     if (fd < 0)
         return fd;
     /* best effort: saves metadata updates at each sync */
     if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)s->options.segment_bytes) < 0)
         errno = 0;
     segment_header_encode(&h, header);
-    int rc = spool_write_at(fd, header, sizeof(header), 0);
+    rc = spool_write_at(fd, header, sizeof(header), 0);
     if (rc == 0)
         rc = spool_dir_publish(s->dir.segments, fd, number);
     if (rc < 0) {
@@ -255,10 +262,10 @@ static void cut_back(struct writer *w, bool give_up)
 {
     if (w->segment_fd < 0)
         return;
+    w->segment_cut = true;
     if (ftruncate(w->segment_fd, (off_t)w->segment_end) < 0)
         give_up = true;
-    if (give_up)
-        seal_segment(w);
+    w->segment_bad = w->segment_bad || give_up;
 }
 
 static void refuse(struct commit *c, struct spool_append *a, uint32_t first, uint32_t count, int rc)
@@ -308,6 +315,7 @@ static uint32_t commit_group(struct spool *s, struct gather *g, struct spool_app
     } else {
         w->segment_end = w->prev_end = g->end;
         w->received = received;
+        w->segment_cut = false; /* synced */
         if (own)
             cut_back(w, false);
     }
@@ -331,7 +339,7 @@ static void commit_appends(struct spool *s)
             commit_fail(&c->error, rc, "free space is below the minimum");
         bool full = w->segment_fd >= 0 && w->segment_end > SEGMENT_HEADER_BYTES &&
                     w->segment_end + append_bytes(a) > s->options.segment_bytes;
-        if (rc == 0 && (w->segment_fd < 0 || full) && (rc = new_segment(s)) < 0)
+        if (rc == 0 && (w->segment_fd < 0 || w->segment_bad || full) && (rc = new_segment(s)) < 0)
             commit_fail(&c->error, rc, "cannot create a segment");
         if (rc < 0) {
             refuse(c, a, done, c->append_count - done, rc);

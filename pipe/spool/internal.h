@@ -64,9 +64,11 @@ struct account {
     struct buf waiting;
     struct buf taken; /* the job's; what is left of it after a failure goes first next time */
     size_t taken_done;
-    size_t unstarted; /* bytes written that the disk has not been told of; the job's */
-    off_t given_back; /* pages before it are not kept in memory; the job's */
-    bool dirty;       /* written, not synced; the job's */
+    size_t unstarted;    /* bytes written that the disk has not been told of; the job's */
+    off_t given_back;    /* pages before it are not kept in memory; the job's */
+    bool dirty;          /* written, not synced; the job's */
+    bool bad;            /* a sync failed: `unsynced` is written again before the next; the job's */
+    struct buf unsynced; /* of a regular file: each write since its last good sync; the job's */
     void (*ended)(void *arg, int fd); /* set: it takes no more, and goes when all is synced */
     void *arg;
 };
@@ -77,6 +79,8 @@ struct writer {
     uint32_t segment;
     uint32_t segment_tag;
     uint64_t segment_end;
+    bool segment_cut;      /* refused records were cut off behind the end, but that is not synced */
+    bool segment_bad;      /* a sync failed: it takes no more */
     uint32_t prev_segment; /* newest fresh segment and its end, for the next header */
     uint64_t prev_end;
     uint64_t received; /* recipients in all acknowledged records */

@@ -6,12 +6,14 @@
  *
  * A journal file whose sync failed is given up: a new one begins with the counters as of the last
  * good sync and repeats every event since. Files appear under their name only when their header is
- * durable.
+ * durable. An accounting file whose sync failed has readers, so it is not given up: what was written
+ * since its last good sync is written to the same places again.
  */
 #include "spool/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -38,11 +40,58 @@ static void start_writing(struct account *a)
     a->unstarted = 0;
 }
 
+/* One write, in front of its bytes in `unsynced`. */
+struct stretch {
+    off_t at;
+    size_t len;
+};
+
+/* Normally these are the records of one sync interval. While syncs fail it is all that came since
+ * the last good one: it would wait in memory anyway, as the events do in journal_unsynced. Pipes and
+ * the like have no position, and nothing to sync. */
+static void keep_unsynced(struct account *a, const char *bytes, size_t len)
+{
+    off_t end = lseek(a->fd, 0, SEEK_CUR);
+    struct stretch w = {end - (off_t)len, len};
+
+    if (end < (off_t)len)
+        return;
+    buf_append(&a->unsynced, &w, sizeof(w));
+    buf_append(&a->unsynced, bytes, len);
+}
+
+/* After a failed sync the kernel takes pages for clean that the disk may not have, and the next sync
+ * succeeds without them. The same bytes at the same places make them dirty again, and who reads the
+ * file sees no difference. With O_APPEND pwrite would put them at the end, whatever its offset. */
+static int write_again(struct account *a)
+{
+    int flags = fcntl(a->fd, F_GETFL), rc = 0;
+    struct stretch w;
+    struct stat st;
+
+    if (flags < 0 || fstat(a->fd, &st) < 0 || fcntl(a->fd, F_SETFL, flags & ~O_APPEND) < 0)
+        return -errno;
+    for (size_t i = 0; rc == 0 && i < buf_len(&a->unsynced); i += sizeof(w) + w.len) {
+        const char *at = buf_data(&a->unsynced) + i;
+        memcpy(&w, at, sizeof(w));
+        if (w.at + (off_t)w.len <= st.st_size) /* else somebody cut the file */
+            rc = spool_write_at(a->fd, at + sizeof(w), w.len, (uint64_t)w.at);
+    }
+    if (fcntl(a->fd, F_SETFL, flags) < 0 && rc == 0)
+        rc = -errno;
+    a->bad = rc < 0;
+    return rc;
+}
+
 static int write_account(struct account *a)
 {
+    int rc = a->bad ? write_again(a) : 0;
+
+    if (rc < 0)
+        return rc;
     while (a->taken_done < buf_len(&a->taken)) {
-        ssize_t n =
-            write(a->fd, buf_data(&a->taken) + a->taken_done, buf_len(&a->taken) - a->taken_done);
+        const char *bytes = buf_data(&a->taken) + a->taken_done;
+        ssize_t n = write(a->fd, bytes, buf_len(&a->taken) - a->taken_done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -50,6 +99,7 @@ static int write_account(struct account *a)
         a->taken_done += (size_t)n;
         a->unstarted += (size_t)n;
         a->dirty = true;
+        keep_unsynced(a, bytes, (size_t)n);
     }
     start_writing(a);
     return 0;
@@ -81,10 +131,15 @@ static int sync_accounts(struct spool *s)
     for (size_t i = 0; i < s->journal_commit.account_count; i++) {
         struct account *a = &s->accounts[i];
         int rc = a->dirty ? commit_sync(a->fd) : 0;
-        /* pipes and the like have nothing to sync */
-        if (rc < 0 && rc != -EINVAL && rc != -EROFS)
+        /* pipes and the like have nothing to sync; EROFS is also what a file system says that an
+         * error made read-only */
+        bool is_file = buf_len(&a->unsynced) > 0;
+        if (rc < 0 && rc != -EINVAL && (rc != -EROFS || is_file)) {
+            a->bad = true;
             return commit_fail(&s->journal_commit.error, rc, "cannot sync accounting records");
+        }
         a->dirty = false;
+        buf_reset(&a->unsynced);
         a->unstarted = 0;
         give_back_pages(a);
     }
@@ -208,9 +263,11 @@ static int ready_journal(struct spool *s)
 
     if (next && w->fd >= 0 && !w->bad)
         rc = sync_journal(s);
-    if (w->bad && (rc = sync_accounts(s)) == 0)
-        rc = new_journal(s, buf_view(&s->journal_unsynced));
-    else if (rc == 0 && next)
+    if (w->bad) {
+        rc = sync_accounts(s); /* what the new file repeats is durable when it has its name */
+        if (rc == 0)
+            rc = new_journal(s, buf_view(&s->journal_unsynced));
+    } else if (rc == 0 && next)
         rc = new_journal(s, sv("", 0));
     return rc < 0 ? commit_fail(&c->error, rc, "cannot begin a journal file") : 0;
 }

@@ -1,7 +1,8 @@
 /*
  * See disk_shim.h. Files are told apart by inode number as long as somebody has them open or named;
  * the log keeps a number of its own per file, because inodes are used again. Names are learned from
- * the wrapped openat and renameat.
+ * the wrapped openat and renameat. Of write() only what appends to a regular file is looked at: that
+ * is how accounting files are written.
  */
 #include "disk_shim.h"
 
@@ -26,6 +27,7 @@ struct op {
     uint64_t at;
     size_t len;
     char *data;
+    bool failed; /* a sync */
 };
 
 struct file {
@@ -44,8 +46,10 @@ static struct {
     unsigned skip, count;
     int error;
 } faults[DISK_CALLS];
+static int owed; /* the error behind a short write */
 
 int __real_openat64(int dir, const char *name, int flags, ...);
+ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __real_pwrite64(int fd, const void *data, size_t len, off_t at);
 ssize_t __real_pwritev64(int fd, const struct iovec *iov, int count, off_t at);
 int __real_fdatasync(int fd);
@@ -54,6 +58,7 @@ int __real_ftruncate64(int fd, off_t len);
 int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
 int __real_unlinkat(int dir, const char *name, int flags);
 int __wrap_openat64(int dir, const char *name, int flags, ...);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
 ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t at);
 ssize_t __wrap_pwritev64(int fd, const struct iovec *iov, int count, off_t at);
 int __wrap_fdatasync(int fd);
@@ -151,13 +156,17 @@ int __wrap_openat64(int dir, const char *name, int flags, ...)
     mode_t mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(ap, mode_t) : 0;
     va_end(ap);
     int fd = __real_openat64(dir, name, flags, mode);
-    if (fd < 0 || !(flags & O_CREAT))
+    bool unnamed = (flags & O_TMPFILE) == O_TMPFILE;
+    if (fd < 0 || !(flags & O_CREAT || unnamed))
         return fd;
     pthread_mutex_lock(&lock);
-    if (recording && file_count < ARRAY_LEN(inodes)) {
+    if (recording) {
+        BUG_ON(file_count == ARRAY_LEN(inodes));
+        is_directory(fd, &inodes[file_count++]);
+    }
+    if (recording && !unnamed) {
         struct op *op = add_op(OP_CREATE);
-        is_directory(fd, &inodes[file_count]);
-        op->file = file_count++;
+        op->file = file_count - 1;
         dir_path(dir, op->dir, sizeof(op->dir));
         snprintf(op->name, sizeof(op->name), "%s", name);
     }
@@ -178,8 +187,35 @@ static void log_write(int fd, const void *data, size_t len, off_t at)
     memcpy(op->data, data, len);
 }
 
+static bool appends(int fd)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && flags & O_APPEND && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+    if (!appends(fd))
+        return __real_write(fd, data, len);
+    int error = owed ? owed : fault(DISK_WRITE);
+    bool half = error && !owed && len > 1;
+    owed = half ? error : 0;
+    if (error && !half) {
+        errno = error;
+        return -1;
+    }
+    pthread_mutex_lock(&lock);
+    ssize_t n = __real_write(fd, data, half ? len / 2 : len);
+    if (n > 0)
+        log_write(fd, data, (size_t)n, lseek(fd, 0, SEEK_CUR) - n);
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
 ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t at)
 {
+    BUG_ON(appends(fd)); /* the kernel would not write at `at` */
     int error = fault(DISK_WRITE);
     if (error && len < 2) {
         errno = error;
@@ -214,18 +250,18 @@ static int sync_file(int fd)
 {
     ino_t inode;
     int error = fault(DISK_SYNC);
-    if (error) {
-        errno = error;
-        return -1;
-    }
+    struct op *op = NULL;
     /* the log itself is the disk: nothing has to reach the real one */
     pthread_mutex_lock(&lock);
     if (recording && is_directory(fd, &inode))
-        dir_path(fd, add_op(OP_SYNC_DIR)->dir, sizeof(ops->dir));
+        dir_path(fd, (op = add_op(OP_SYNC_DIR))->dir, sizeof(op->dir));
     else if (recording && file_of(fd) != UINT32_MAX)
-        add_op(OP_SYNC)->file = file_of(fd);
+        (op = add_op(OP_SYNC))->file = file_of(fd);
+    if (op)
+        op->failed = error != 0;
     pthread_mutex_unlock(&lock);
-    return 0;
+    errno = error;
+    return error ? -1 : 0;
 }
 
 int __wrap_fdatasync(int fd)
@@ -240,6 +276,11 @@ int __wrap_fsync(int fd)
 
 int __wrap_ftruncate64(int fd, off_t len)
 {
+    int error = fault(DISK_TRUNCATE);
+    if (error) {
+        errno = error;
+        return -1;
+    }
     pthread_mutex_lock(&lock);
     uint32_t file = file_of(fd);
     int rc = __real_ftruncate64(fd, len);
@@ -363,14 +404,16 @@ static bool is_name(const struct op *op)
     return op->kind == OP_CREATE || op->kind == OP_RENAME || op->kind == OP_UNLINK;
 }
 
-/* Synced before the cut? */
+/* Synced before the cut? Of a file's bytes the first sync decides: after one that failed the kernel
+ * takes the pages for clean. Names are the file system's journal's. */
 static bool is_durable(const struct op *op, size_t i, size_t count)
 {
     for (size_t k = i + 1; k < count; k++) {
-        if (is_name(op) && ops[k].kind == OP_SYNC_DIR && strcmp(ops[k].dir, op->dir) == 0)
+        if (is_name(op) && ops[k].kind == OP_SYNC_DIR && !ops[k].failed &&
+            strcmp(ops[k].dir, op->dir) == 0)
             return true;
         if (!is_name(op) && ops[k].kind == OP_SYNC && ops[k].file == op->file)
-            return true;
+            return !ops[k].failed;
     }
     return false;
 }

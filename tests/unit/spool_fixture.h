@@ -32,6 +32,7 @@ struct fx_message {
     spool_journal_place at[FX_MAX_RCPTS];
     struct spool_place place;
     bool recovered;
+    enum spool_state found[FX_MAX_RCPTS]; /* when recovered */
 };
 
 struct fx {
@@ -60,7 +61,8 @@ static inline uint32_t fx_random(struct fx *f, uint32_t below)
     return (f->random >> 8) % below;
 }
 
-static inline struct fx_message *fx_find(struct fx *f, message_id id)
+/* Where the message is, or would be. */
+static inline size_t fx_index(const struct fx *f, message_id id)
 {
     size_t low = 0, high = f->count;
     while (low < high) {
@@ -70,7 +72,13 @@ static inline struct fx_message *fx_find(struct fx *f, message_id id)
         else
             high = middle;
     }
-    return low < f->count && f->messages[low]->append.id == id ? f->messages[low] : NULL;
+    return low;
+}
+
+static inline struct fx_message *fx_find(struct fx *f, message_id id)
+{
+    size_t i = fx_index(f, id);
+    return i < f->count && f->messages[i]->append.id == id ? f->messages[i] : NULL;
 }
 
 static inline void fx_recovered(void *owner, message_id id, const struct spool_place *place,
@@ -91,6 +99,7 @@ static inline void fx_recovered(void *owner, message_id id, const struct spool_p
     for (uint32_t i = 0; i < m->rcpts; i++) {
         f->mismatches += rcpts[i].state != m->state[i] || rcpts[i].attempts != m->attempts[i];
         m->at[i] = rcpts[i].journal;
+        m->found[i] = rcpts[i].state;
     }
 }
 
