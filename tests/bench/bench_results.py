@@ -90,7 +90,7 @@ def statistics_ns():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--messages", type=int, default=40000)
-    parser.add_argument("--runs", type=int, default=21)
+    parser.add_argument("--runs", type=int, default=45)
     parser.add_argument("--dir", default="build/bench")
     options = parser.parse_args()
     os.makedirs(options.dir, exist_ok=True)
