@@ -617,11 +617,20 @@ static void files_are_finished(void **state)
     }
 }
 
+/* As if it had been written on the day that the clock shows. */
+static void date_file(const char *name)
+{
+    const struct timespec at[2] = {{1795233907, 0}, {1795233907, 0}};
+
+    assert_int_equal(utimensat(dirfd_, name, at, 0), 0);
+}
+
 static void a_new_start_goes_on(void **state)
 {
     (void)state;
     report_free(configured("[acct-file /x/acct.csv]\n"));
     assert_false(is_there(dirfd_, "acct-bulk-2026-11-21-0001.csv"));
+    date_file("acct-bulk-2026-11-21-0000.csv");
     report_free(configured("[acct-file /x/acct.csv]\n")); /* the same file */
     assert_false(is_there(dirfd_, "acct-bulk-2026-11-21-0001.csv"));
     /* other columns, another file; and what is finished goes where it belongs */
