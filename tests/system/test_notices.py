@@ -495,12 +495,16 @@ class Crash(World):
         for name in accepted:
             self.peer.wait(f'{name}@sender.example', seconds=60)
         self.pmta.wait_empty()
-        final = {}
-        for r in self.records('bulk'):
-            if r['type'] == 'b' and r['orig']:
-                final.setdefault(r['orig'].split('@')[0], set()).add(r['msgId'])
+
+        def final():  # records are written a moment after the books show the end
+            ids = {}
+            for r in self.records('bulk'):
+                if r['type'] == 'b' and r['orig']:
+                    ids.setdefault(r['orig'].split('@')[0], set()).add(r['msgId'])
+            return ids if all(name in ids for name in accepted) else None
+        ids = wait_until(final, 'a final record of each', 60)
         for name in accepted:
-            self.assertEqual(len(final[name]), 1, name)
+            self.assertEqual(len(ids[name]), 1, name)
         # one notice may arrive twice, as any mail that a crash finds in flight
         told = [len({parse(m)['Message-ID'] for m in self.peer.to(f'{name}@sender.example')})
                 for name in accepted]
