@@ -85,10 +85,6 @@ static int write_again(struct account *a)
 
 static int write_account(struct account *a)
 {
-    int rc = a->bad ? write_again(a) : 0;
-
-    if (rc < 0)
-        return rc;
     while (a->taken_done < buf_len(&a->taken)) {
         const char *bytes = buf_data(&a->taken) + a->taken_done;
         ssize_t n = write(a->fd, bytes, buf_len(&a->taken) - a->taken_done);
@@ -130,11 +126,12 @@ static int sync_accounts(struct spool *s)
 {
     for (size_t i = 0; i < s->journal_commit.account_count; i++) {
         struct account *a = &s->accounts[i];
-        int rc = a->dirty ? commit_sync(a->fd) : 0;
+        int again = a->bad ? write_again(a) : 0;
+        int rc = again == 0 && a->dirty ? commit_sync(a->fd) : again;
         /* pipes and the like have nothing to sync; EROFS is also what a file system says that an
          * error made read-only */
         bool is_file = buf_len(&a->unsynced) > 0;
-        if (rc < 0 && rc != -EINVAL && (rc != -EROFS || is_file)) {
+        if (again < 0 || (rc < 0 && rc != -EINVAL && (rc != -EROFS || is_file))) {
             a->bad = true;
             return commit_fail(&s->journal_commit.error, rc, "cannot sync accounting records");
         }

@@ -158,7 +158,8 @@ static void on_tail_record(void *arg, uint32_t offset, const struct record *rec,
     r->valid_in_tail = !content_ok;
 }
 
-static void on_tail_damage(void *arg, uint64_t from, uint64_t to, bool to_end)
+/* Whoever reads on reports it. */
+static void ignore_damage(void *arg, uint64_t from, uint64_t to, bool to_end)
 {
     (void)arg;
     (void)from;
@@ -172,7 +173,7 @@ static void cut_tail(struct recovery *r)
     char name[SPOOL_NAME_SIZE];
     if (!f)
         return;
-    struct segment_scan scan = {f->header.tag, true, on_tail_record, on_tail_damage, r};
+    struct segment_scan scan = {f->header.tag, true, on_tail_record, ignore_damage, r};
     r->good_end = MIN_OF(f->end, (uint64_t)SEGMENT_HEADER_BYTES);
     segment_scan(&scan, f->fd, f->end);
     int fd = openat(r->s->dir.segments, spool_dir_name(f->number, name), O_RDWR | O_CLOEXEC);
@@ -238,21 +239,13 @@ static void on_mark(void *arg, uint64_t offset, const struct event *e, struct st
             (struct last_mark){(uint64_t)e->next_attempt_ms, offset + encoded.len};
 }
 
-static void on_mark_damage(void *arg, uint64_t from, uint64_t to, bool to_end)
-{
-    (void)arg;
-    (void)from;
-    (void)to;
-    (void)to_end;
-}
-
 /* Where what counts of the newest file ends. The kernel may write a file before another that was
  * written first: after a power cut, an event behind the last mark may lack its accounting record. It
  * does not count then, and its recipient is tried again. A killed process loses no page. */
 static uint64_t trusted_end(struct recovery *r, uint64_t size)
 {
     struct last_mark mark = {0};
-    struct journal_scan scan = {on_mark, on_mark_damage, &mark};
+    struct journal_scan scan = {on_mark, ignore_damage, &mark};
     uint64_t boot = r->s->boot;
 
     journal_scan(&scan, r->scanning_fd, size);

@@ -4,8 +4,8 @@
  *
  * Happy path: spool_append queues and wakes the turn handle; at the end of the loop's turn all that
  * wait are taken by one commit job (batch.c, commit.c); when it is back, done() is called for each
- * append and the next batch goes at once. Outcomes and accounting records go by a job of their own. Requests put off like this make sure that no callback
- * fires inside the call that asked for it.
+ * append and the next batch goes at once. Outcomes and accounting records go by a job of their own.
+ * Requests put off like this make sure that no callback fires inside the call that asked for it.
  *
  * What goes wrong: after a failed commit the spool is not writable: appends are refused with the
  * error, events wait in memory, and a probe job tries once a second. Memory: the struct is freed in
